@@ -1,0 +1,340 @@
+//! The grammar of `#[kv(…)]`, whatever it stands on: `name`, `name = value`, `name(…)`.
+//!
+//! Never panics and never stops at the first mistake.
+
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::ext::IdentExt;
+use syn::parse::{ParseStream, Parser};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Error, Expr, Lit, LitInt, LitStr, Meta, Path, Result, Token, Type, token};
+
+use crate::diagnostics::{Diagnostics, name_list, similar_name};
+
+/// An attribute that a place understands.
+pub(crate) struct Known {
+    pub(crate) name: &'static str,
+    /// How it is written, for the message about a value of the wrong kind.
+    pub(crate) written: &'static str,
+}
+
+/// What an attribute can stand on.
+pub(crate) struct Place {
+    /// With its article, for messages.
+    pub(crate) name: &'static str,
+    pub(crate) known: &'static [Known],
+    /// Where an attribute that is unknown here may belong instead.
+    pub(crate) elsewhere: &'static [&'static Place],
+}
+
+impl Place {
+    fn find(&self, name: &str) -> Option<&'static Known> {
+        self.known.iter().find(|known| known.name == name)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.known.iter().map(|known| known.name)
+    }
+
+    fn says_nothing(&self) -> String {
+        format!("name an attribute in `#[kv(…)]`; {} has {}", self.name, name_list(self.names()))
+    }
+
+    fn unknown(&self, name: &str) -> String {
+        if let Some(place) = self.elsewhere.iter().find(|place| place.find(name).is_some()) {
+            return format!("`{name}` is an attribute of {}, not of {}", place.name, self.name);
+        }
+        match similar_name(name, self.names()) {
+            Some(similar) => format!("unknown attribute `{name}`; did you mean `{similar}`?"),
+            None => {
+                format!("unknown attribute `{name}`; {} has {}", self.name, name_list(self.names()))
+            }
+        }
+    }
+}
+
+/// The known attributes of one item, each at most once.
+pub(crate) struct Attributes {
+    items: Vec<Item>,
+}
+
+impl Attributes {
+    /// Reads all `#[kv(…)]` among an item's attributes.
+    pub(crate) fn read(
+        attributes: &[Attribute],
+        place: &'static Place,
+        diagnostics: &mut Diagnostics,
+    ) -> Self {
+        let mut items: Vec<Item> = Vec::new();
+        for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("kv")) {
+            let Meta::List(list) = &attribute.meta else {
+                diagnostics.error(&attribute.meta, place.says_nothing());
+                continue;
+            };
+            if list.tokens.is_empty() {
+                diagnostics.error(list, place.says_nothing());
+            }
+            let read = |input: ParseStream<'_>| {
+                read_items(input, place, &mut items, diagnostics);
+                Ok(())
+            };
+            // The closure collects its mistakes and takes all of the input.
+            let read = read.parse2(list.tokens.clone());
+            diagnostics.ok(read);
+        }
+        Self { items }
+    }
+
+    /// Whether an attribute without a value was given, and where.
+    ///
+    /// With a value, it is a mistake, but it was given: nobody needs to be told to add it.
+    pub(crate) fn flag(&mut self, name: &str, diagnostics: &mut Diagnostics) -> Option<Span> {
+        let item = self.take(name)?;
+        let span = item.name.span();
+        diagnostics.ok(item.flag());
+        Some(span)
+    }
+
+    /// An attribute with a quoted value: `rename = "…"`.
+    pub(crate) fn text(&mut self, name: &str, diagnostics: &mut Diagnostics) -> Option<LitStr> {
+        diagnostics.ok(self.take(name)?.text())
+    }
+
+    /// An attribute with a path, quoted or not: `crate = path` and `crate = "path"`.
+    pub(crate) fn path(&mut self, name: &str, diagnostics: &mut Diagnostics) -> Option<Path> {
+        diagnostics.ok(self.take(name)?.path())
+    }
+
+    /// An attribute with a path, or with a quoted value that is something else.
+    pub(crate) fn text_or_path(
+        &mut self,
+        name: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<TextOrPath> {
+        diagnostics.ok(self.take(name)?.text_or_path())
+    }
+
+    /// An attribute with a number or a quoted value: `ttl = 900` and `ttl = "15m"`.
+    pub(crate) fn number_or_text(
+        &mut self,
+        name: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<NumberOrText> {
+        diagnostics.ok(self.take(name)?.number_or_text())
+    }
+
+    /// An attribute with one name or several: `partition_by = a` and `partition_by(a, b)`.
+    pub(crate) fn names(
+        &mut self,
+        name: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Vec<Ident>> {
+        diagnostics.ok(self.take(name)?.names())
+    }
+
+    fn take(&mut self, name: &str) -> Option<Item> {
+        let position = self.items.iter().position(|item| item.known.name == name)?;
+        Some(self.items.swap_remove(position))
+    }
+}
+
+fn read_items(
+    input: ParseStream<'_>,
+    place: &'static Place,
+    items: &mut Vec<Item>,
+    diagnostics: &mut Diagnostics,
+) {
+    while !input.is_empty() {
+        match read_item(input, place) {
+            Ok(item) if items.iter().any(|other| other.known.name == item.known.name) => {
+                let message = format!("`{}` is given twice; remove one", item.known.name);
+                diagnostics.error(&item.name, message);
+            }
+            Ok(item) => items.push(item),
+            Err(error) => {
+                diagnostics.push(error);
+                skip_to_comma(input);
+            }
+        }
+        if !input.is_empty() && !input.peek(Token![,]) {
+            diagnostics.push(input.error("expected `,`"));
+            skip_to_comma(input);
+        }
+        // A missing one was reported above, or the input is at its end.
+        let _ = input.parse::<Option<Token![,]>>();
+    }
+}
+
+fn read_item(input: ParseStream<'_>, place: &'static Place) -> Result<Item> {
+    // Any identifier, because `crate` is a keyword.
+    let name = Ident::parse_any(input)
+        .map_err(|error| Error::new(error.span(), "expected the name of an attribute"))?;
+    let value = read_value(input, &name)?;
+    let text = name.unraw().to_string();
+    match place.find(&text) {
+        Some(known) => Ok(Item { known, name, value }),
+        None => Err(Error::new(name.span(), place.unknown(&text))),
+    }
+}
+
+fn read_value(input: ParseStream<'_>, name: &Ident) -> Result<Value> {
+    if input.peek(token::Paren) {
+        let content;
+        syn::parenthesized!(content in input);
+        return Ok(Value::List(content.parse()?));
+    }
+    if !input.peek(Token![=]) {
+        return Ok(Value::None);
+    }
+    input.parse::<Token![=]>()?;
+    if input.is_empty() || input.peek(Token![,]) {
+        return Err(Error::new(name.span(), format!("`{name}` has no value behind its `=`")));
+    }
+    if input.fork().parse::<Lit>().is_ok() {
+        return Ok(Value::Literal(input.parse()?));
+    }
+    if input.fork().parse::<Type>().is_ok() {
+        return Ok(Value::Type(ungroup(input.parse()?)));
+    }
+    Ok(Value::Other(skip_to_comma(input)))
+}
+
+/// Takes a type out of the invisible parentheses that a `macro_rules!` puts around it.
+fn ungroup(ty: Type) -> Type {
+    match ty {
+        Type::Group(group) => ungroup(*group.elem),
+        other => other,
+    }
+}
+
+fn skip_to_comma(input: ParseStream<'_>) -> TokenStream {
+    let mut skipped = TokenStream::new();
+    while !input.is_empty() && !input.peek(Token![,]) {
+        match input.parse::<TokenTree>() {
+            Ok(tree) => skipped.extend([tree]),
+            Err(_) => break,
+        }
+    }
+    skipped
+}
+
+/// One attribute with the value as it was written.
+struct Item {
+    known: &'static Known,
+    name: Ident,
+    value: Value,
+}
+
+enum Value {
+    None,
+    Literal(Lit),
+    Type(Type),
+    List(TokenStream),
+    Other(TokenStream),
+}
+
+/// A value that is either quoted or a path.
+pub(crate) enum TextOrPath {
+    Text(LitStr),
+    Path(Path),
+}
+
+/// A value that is either a number or quoted.
+pub(crate) enum NumberOrText {
+    Number(LitInt),
+    Text(LitStr),
+}
+
+impl Item {
+    fn flag(self) -> Result<()> {
+        match &self.value {
+            Value::None => Ok(()),
+            _ => Err(self.wrong()),
+        }
+    }
+
+    fn text(self) -> Result<LitStr> {
+        match self.value {
+            Value::Literal(Lit::Str(text)) => Ok(text),
+            _ => Err(self.wrong()),
+        }
+    }
+
+    fn path(self) -> Result<Path> {
+        match &self.value {
+            Value::Type(Type::Path(ty)) if ty.qself.is_none() => Ok(ty.path.clone()),
+            Value::Literal(Lit::Str(text)) => {
+                text.parse_with(Path::parse_mod_style).map_err(|_| self.wrong())
+            }
+            _ => Err(self.wrong()),
+        }
+    }
+
+    fn text_or_path(self) -> Result<TextOrPath> {
+        match self.value {
+            Value::Literal(Lit::Str(text)) => Ok(TextOrPath::Text(text)),
+            _ => self.path().map(TextOrPath::Path),
+        }
+    }
+
+    fn number_or_text(self) -> Result<NumberOrText> {
+        match self.value {
+            Value::Literal(Lit::Int(number)) => Ok(NumberOrText::Number(number)),
+            Value::Literal(Lit::Str(text)) => Ok(NumberOrText::Text(text)),
+            _ => Err(self.wrong()),
+        }
+    }
+
+    fn names(self) -> Result<Vec<Ident>> {
+        let names = match &self.value {
+            Value::Type(Type::Path(ty)) if ty.qself.is_none() => {
+                ty.path.get_ident().map(|name| vec![name.clone()])
+            }
+            Value::List(tokens) => Punctuated::<Ident, Token![,]>::parse_terminated
+                .parse2(tokens.clone())
+                .map(|names| names.into_iter().collect())
+                .ok(),
+            _ => None,
+        };
+        names.filter(|names| !names.is_empty()).ok_or_else(|| self.wrong())
+    }
+
+    /// Says how the attribute is written.
+    fn wrong(&self) -> Error {
+        let message = format!("write it as {}", self.known.written);
+        match &self.value {
+            Value::None => Error::new(self.name.span(), message),
+            Value::Literal(literal) => Error::new_spanned(literal, message),
+            Value::Type(ty) => Error::new_spanned(ty, message),
+            Value::List(tokens) | Value::Other(tokens) if !tokens.is_empty() => {
+                Error::new_spanned(tokens, message)
+            }
+            Value::List(_) | Value::Other(_) => Error::new(self.name.span(), message),
+        }
+    }
+}
+
+/// The doc comments of an item, as the values of its `#[doc = …]`.
+pub(crate) fn docs(attributes: &[Attribute]) -> Vec<Expr> {
+    attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("doc"))
+        .filter_map(|attribute| match &attribute.meta {
+            Meta::NameValue(doc) => Some(doc.value.clone()),
+            // `#[doc(hidden)]` and its like say something about the field, not the setter.
+            _ => None,
+        })
+        .collect()
+}
+
+/// Refuses what the rows of a table cannot have: type parameters and lifetimes.
+pub(crate) fn check_generics(
+    generics: &syn::Generics,
+    derive: &str,
+    diagnostics: &mut Diagnostics,
+) {
+    if !generics.params.is_empty() {
+        let message = format!("`{derive}` takes no type parameters or lifetimes");
+        diagnostics.error(generics.params.to_token_stream(), message);
+    }
+}

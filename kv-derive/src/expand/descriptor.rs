@@ -1,0 +1,88 @@
+//! The model as data.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::Index;
+
+use super::at_type;
+use crate::model::{Field, Model};
+
+// {
+//     let __columns: &'static [_] = &[::kv_runtime::ColumnDescriptor { field: "id", … }, …];
+//     &::kv_runtime::ModelDescriptor {
+//         name: "Booking",
+//         table: "bookings",
+//         …
+//         columns: __columns,
+//         fingerprint: ::kv_runtime::__private::fingerprint(__columns),
+//     }
+// }
+pub(super) fn expand(model: &Model) -> TokenStream {
+    let columns: Vec<TokenStream> = model.fields.iter().map(|field| column(model, field)).collect();
+    with_columns(model, &columns, &id_is_fresh(model))
+}
+
+/// A descriptor that compiles whatever the types of the fields are.
+pub(super) fn expand_empty(model: &Model) -> TokenStream {
+    with_columns(model, &[], &quote!(false))
+}
+
+fn with_columns(model: &Model, columns: &[TokenStream], id_is_fresh: &TokenStream) -> TokenStream {
+    let Model { runtime, table, key_prefix, queue, .. } = model;
+    let id = model.id.iter().copied().map(Index::from);
+    let partition_by = model.partition_by.iter().copied().map(Index::from);
+    let name = crate::naming::unraw(&model.ident);
+    let ttl = match model.ttl_seconds {
+        Some(seconds) => {
+            quote!(::core::option::Option::Some(::core::time::Duration::from_secs(#seconds)))
+        }
+        None => quote!(::core::option::Option::None),
+    };
+    quote! {{
+        let __columns: &'static [#runtime::ColumnDescriptor] = &[#(#columns),*];
+        &#runtime::ModelDescriptor {
+            name: #name,
+            table: #table,
+            key_prefix: #key_prefix,
+            queue: #queue,
+            columns: __columns,
+            id: &[#(#id),*],
+            id_is_fresh: #id_is_fresh,
+            partition_by: &[#(#partition_by),*],
+            ttl: #ttl,
+            fingerprint: #runtime::__private::fingerprint(__columns),
+        }
+    }}
+}
+
+/// A UUID of its own is client-made. One among several fields may well be another row's, so
+/// that of a composite id nothing follows.
+fn id_is_fresh(model: &Model) -> TokenStream {
+    let runtime = &model.runtime;
+    match model.id.as_slice() {
+        _ if model.id_is_declared_fresh => quote!(true),
+        [only] => {
+            let ty = &model.fields[*only].ty;
+            quote! {
+                ::core::matches!(<#ty as #runtime::KvValue>::TYPE, #runtime::ColumnType::Uuid)
+            }
+        }
+        _ => quote!(false),
+    }
+}
+
+fn column(model: &Model, field: &Field) -> TokenStream {
+    let runtime = &model.runtime;
+    let Field { name, hash_name, column, ty, .. } = field;
+    let column_type = at_type(ty, quote!(<#ty as #runtime::KvValue>::TYPE));
+    let nullable = at_type(ty, quote!(<#ty as #runtime::KvValue>::NULLABLE));
+    quote! {
+        #runtime::ColumnDescriptor {
+            field: #name,
+            name: #hash_name,
+            column: #column,
+            ty: #column_type,
+            nullable: #nullable,
+        }
+    }
+}

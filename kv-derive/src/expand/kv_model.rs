@@ -1,0 +1,150 @@
+//! `impl KvModel`: a line a field, each calling the runtime.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::Index;
+
+use super::{at_type, descriptor, one_or_tuple};
+use crate::model::{Field, Model};
+
+// const _: () = if <Uuid as ::kv_runtime::KvValue>::NULLABLE {
+//     ::core::panic!("`id` is a part of the id and cannot be NULL")
+// };
+pub(super) fn expand_id_check(model: &Model) -> TokenStream {
+    let runtime = &model.runtime;
+    let check = |field: &Field| {
+        let ty = &field.ty;
+        let message = format!("`{}` is a part of the id and cannot be NULL", field.name);
+        let check = quote! {
+            const _: () = if <#ty as #runtime::KvValue>::NULLABLE {
+                ::core::panic!(#message)
+            };
+        };
+        at_type(ty, check)
+    };
+    model.id_fields().map(check).collect()
+}
+
+// impl ::kv_runtime::KvModel for Booking {
+//     type Id = Uuid;
+//     type Patch = BookingPatch;
+//     type Field = BookingField;
+//     const DESCRIPTOR: &'static ::kv_runtime::ModelDescriptor = …;
+//     fn row_id(&self) -> Self::Id { … }
+//     fn encode(&self, …) { __row.field("driver_id", &self.driver_id)?; … }
+//     fn decode(…) { Ok(Self { driver_id: __row.field("driver_id")?, … }) }
+//     fn encode_id(…) { __row.field("id", __id)?; … }
+//     fn decode_id(…) { __row.field("id") }
+// }
+pub(super) fn expand(model: &Model) -> TokenStream {
+    let Model { runtime, ident, .. } = model;
+    let patch = model.patch_ident();
+    let field_enum = model.field_ident();
+    let descriptor = descriptor::expand(model);
+    let id_type = id_type(model);
+    let id = id(model);
+    let encode_id = encode_id(model);
+    let decode_id = decode_id(model);
+    let bounds = value_bounds(model);
+    let fields = model.fields.iter().map(|field| &field.ident);
+    let names = model.fields.iter().map(|field| &field.name);
+    let (fields_again, names_again) = (fields.clone(), names.clone());
+    quote! {
+        #[automatically_derived]
+        #[allow(deprecated)] // A deprecated field is stored like the others.
+        impl #runtime::KvModel for #ident
+        where
+            #bounds
+        {
+            type Id = #id_type;
+            type Patch = #patch;
+            type Field = #field_enum;
+
+            const DESCRIPTOR: &'static #runtime::ModelDescriptor = #descriptor;
+
+            fn row_id(&self) -> Self::Id {
+                #id
+            }
+
+            fn encode(
+                &self,
+                __row: &mut #runtime::RowEncoder,
+            ) -> ::core::result::Result<(), #runtime::FieldError> {
+                #(__row.field(#names, &self.#fields)?;)*
+                ::core::result::Result::Ok(())
+            }
+
+            fn decode(
+                __row: &mut #runtime::RowDecoder<'_>,
+            ) -> ::core::result::Result<Self, #runtime::FieldError> {
+                ::core::result::Result::Ok(Self {
+                    #(#fields_again: __row.field(#names_again)?,)*
+                })
+            }
+
+            fn encode_id(
+                __id: &Self::Id,
+                __row: &mut #runtime::RowEncoder,
+            ) -> ::core::result::Result<(), #runtime::FieldError> {
+                #encode_id
+                ::core::result::Result::Ok(())
+            }
+
+            fn decode_id(
+                __row: &mut #runtime::RowDecoder<'_>,
+            ) -> ::core::result::Result<Self::Id, #runtime::FieldError> {
+                #decode_id
+            }
+        }
+    }
+}
+
+/// That every field is a value, once a type: without it, each line that uses a field would
+/// repeat the message about its type.
+pub(super) fn value_bounds(model: &Model) -> TokenStream {
+    let runtime = &model.runtime;
+    let mut types: Vec<&syn::Type> = Vec::new();
+    for field in &model.fields {
+        if !types.contains(&&field.ty) {
+            types.push(&field.ty);
+        }
+    }
+    let bound = |ty: &&syn::Type| {
+        let bound = at_type(ty, quote!(#runtime::KvValue));
+        quote!(#ty: #bound,)
+    };
+    types.iter().map(bound).collect()
+}
+
+/// The type of the only field, or a tuple of them.
+pub(super) fn id_type(model: &Model) -> TokenStream {
+    one_or_tuple(model.id_fields().map(|field| field.ty.to_token_stream()))
+}
+
+fn id(model: &Model) -> TokenStream {
+    one_or_tuple(model.id_fields().map(|field| {
+        let ident = &field.ident;
+        quote!(::core::clone::Clone::clone(&self.#ident))
+    }))
+}
+
+fn decode_id(model: &Model) -> TokenStream {
+    if let [only] = model.id.as_slice() {
+        let name = &model.fields[*only].name;
+        return quote!(__row.field(#name));
+    }
+    let names = model.id_fields().map(|field| &field.name);
+    quote!(::core::result::Result::Ok((#(__row.field(#names)?),*)))
+}
+
+fn encode_id(model: &Model) -> TokenStream {
+    if let [only] = model.id.as_slice() {
+        let name = &model.fields[*only].name;
+        return quote!(__row.field(#name, __id)?;);
+    }
+    let line = |(position, field): (usize, &Field)| {
+        let (name, position) = (&field.name, Index::from(position));
+        quote!(__row.field(#name, &__id.#position)?;)
+    };
+    model.id_fields().enumerate().map(line).collect()
+}

@@ -1,0 +1,262 @@
+//! The derives of [`kv-runtime`](https://docs.rs/kv-runtime), which hands them on: depend on that
+//! crate, not on this one.
+//!
+//! - [`KvModel`](derive@KvModel) makes a struct a model.
+//! - [`KvValue`](derive@KvValue) makes an enum or a newtype the type of a field.
+//!
+//! Both go the same way: `input` reads what the user wrote, `validate` checks it and fills in the
+//! defaults, `model` holds the outcome, `expand` writes the code. All mistakes are collected by
+//! `diagnostics` and reported in one go. The code they write is in `snapshots`.
+
+mod attribute;
+mod diagnostics;
+mod expand;
+mod input;
+mod model;
+mod naming;
+mod pipeline;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod value;
+
+use proc_macro::TokenStream;
+use syn::{DeriveInput, parse_macro_input};
+
+/// Makes a struct a model: what a row of it looks like in Redis, on the queue and in PostgreSQL.
+///
+/// ```ignore
+/// #[derive(Debug, Clone, PartialEq, KvModel)]
+/// #[kv(table = bookings, ttl = "15m")]
+/// pub struct Booking {
+///     #[kv(id)]
+///     pub id: Uuid,
+///     pub driver_id: Option<Uuid>,
+///     pub status: BookingStatus,
+///     pub created_at: DateTime<Utc>,
+/// }
+/// ```
+///
+/// # What it writes
+///
+/// | item | what it is for |
+/// | --- | --- |
+/// | `impl KvModel for Booking` | the descriptor, and the row to and from text |
+/// | `BookingPatch`, `Booking::patch()` | a change of some fields, with a setter a field; see [below](#patches) |
+/// | `BookingField` | the names of the fields as an enum |
+/// | `BookingRepository` | short for `Repository<Booking>` |
+/// | Diesel's `Queryable`, `Selectable`, `HasTable`, `Identifiable`, `Insertable` and, for the patch, `AsChangeset` | queries of your own; only with a `table!`, see [`table`](#table) |
+///
+/// They are as visible as the struct, and a setter is as visible as its field.
+///
+/// The struct has named fields and neither type parameters nor lifetimes. The types of its fields
+/// are `KvValue`s, and `Debug` and `Clone` besides, because the patch is.
+///
+/// # Attributes
+///
+/// | attribute | on | default |
+/// | --- | --- | --- |
+/// | [`table`](#table) | struct | the struct's name in snake case with an `s` |
+/// | [`table_name`](#table_name) | struct | the last segment of `table` |
+/// | [`key_prefix`](#key_prefix) | struct | the struct's name in snake case |
+/// | [`queue`](#queue) | struct | `key_prefix` with `_queue` behind it |
+/// | [`partition_by`](#partition_by) | struct | the whole id |
+/// | [`ttl`](#ttl) | struct | that of the settings |
+/// | [`crate`](#crate) | struct | `::kv_runtime` |
+/// | [`id`](#id) | field | needed on one field at least |
+/// | [`fresh`](#fresh) | field | true for an id that is a single UUID |
+/// | [`column`](#column) | field | the field's name |
+/// | [`rename`](#rename) | field | the field's name |
+///
+/// Each is given once; one `#[kv(…)]` may hold several, and there may be several of them. Names
+/// in snake case keep acronyms together: `HTTPRequest` is `http_request`. Of a raw identifier
+/// the `r#` is left out.
+///
+/// ## `table`
+///
+/// The PostgreSQL table, as a name or as the path of the module that `diesel::table!` makes.
+///
+/// ```ignore
+/// #[kv(table = "bookings")]              // any table, up to 128 columns
+/// #[kv(table = crate::schema::bookings)] // Diesel's items as well, checked against the `table!`
+/// ```
+///
+/// With a path, a field without a column, a field whose type does not fit its column, or an id
+/// that is not the primary key is a compile error at the field. Every type of a field must be one
+/// that Diesel reads and writes: the unsigned integers and `i8` are not, `rust_decimal::Decimal`
+/// is with its feature `db-diesel-postgres`. `table!` needs a dependency on `diesel` with the
+/// feature `postgres_backend`, and its features `32-column-tables` and so on for wide tables;
+/// that is your choice, because they take long to compile. With a name, none of that holds.
+///
+/// `Insertable` is written for `&Booking`, and with it for `&Vec<Booking>` and `&[Booking]`;
+/// `None` is NULL, never DEFAULT. `AsChangeset` is written for `BookingPatch` and `&BookingPatch`.
+///
+/// ## `table_name`
+///
+/// The table's name where it is not the last segment of the path, such as that of a table in
+/// another schema. It goes with a path only.
+///
+/// ```ignore
+/// #[kv(table = crate::schema::bookings, table_name = "rides.bookings")]
+/// ```
+///
+/// ## `key_prefix`
+///
+/// What the keys of the rows begin with, and what the model is called on its queue. Made of
+/// letters, digits, `_` and `-`. It is a part of the stored data: give it before the struct is
+/// renamed.
+///
+/// ```ignore
+/// #[kv(key_prefix = "ride")]
+/// ```
+///
+/// ## `queue`
+///
+/// The queue that carries the model's entries. Models may share one: then the entries of a
+/// partition are drained in the order they were written in, whatever model they are of.
+///
+/// ```ignore
+/// #[kv(queue = "rides")]
+/// ```
+///
+/// ## `partition_by`
+///
+/// The fields of the id that choose the partition, in the order their values are hashed in. Rows
+/// that agree in them, of this model and of others on the same queue, are in one partition.
+///
+/// ```ignore
+/// #[kv(partition_by = merchant_id)]
+/// #[kv(partition_by(merchant_id, shop_id))]
+/// ```
+///
+/// ## `ttl`
+///
+/// How long a row stays in Redis once it is drained: seconds, or a number with `s`, `m`, `h` or
+/// `d`.
+///
+/// ```ignore
+/// #[kv(ttl = 900)]
+/// #[kv(ttl = "15m")]
+/// ```
+///
+/// ## `crate`
+///
+/// Where the code finds `kv_runtime`, if it is re-exported or renamed.
+///
+/// ```ignore
+/// #[kv(crate = my_crate::kv_runtime)]
+/// ```
+///
+/// ## `id`
+///
+/// Marks the field, or the fields, of the primary key. With several, `Booking::Id` is a tuple of
+/// their types in the order of the fields. An id is never NULL, and a patch cannot change it.
+///
+/// ```ignore
+/// #[kv(id)]
+/// id: Uuid,
+/// ```
+///
+/// ## `fresh`
+///
+/// Beside `id`: you vouch that the id of a new row is new. A create then asks PostgreSQL nothing,
+/// and an id that was in use after all becomes a dead letter. An id that is a single UUID is
+/// always taken to be fresh; one UUID among several fields may be another row's.
+///
+/// ```ignore
+/// #[kv(id, fresh)]
+/// number: i64,
+/// ```
+///
+/// ## `column`
+///
+/// The PostgreSQL column. With a `table!` it is the column of that name there too, or of that
+/// name with an underscore if it is a keyword, as `diesel print-schema` writes it.
+///
+/// ```ignore
+/// #[kv(column = "type")]
+/// kind: String,
+/// ```
+///
+/// ## `rename`
+///
+/// The field's name in the Redis hash and in entries. Not empty, without white space and commas,
+/// and without `@` in front. It is a part of the stored data: give it before the field is renamed.
+///
+/// ```ignore
+/// #[kv(rename = "driver")]
+/// driver_id: Option<Uuid>,
+/// ```
+///
+/// # Patches
+///
+/// A setter takes what the field holds. One that is not called leaves the field alone, and `None`
+/// makes it NULL:
+///
+/// ```ignore
+/// Booking::patch().status(BookingStatus::Requested).driver_id(None)
+/// ```
+#[proc_macro_derive(KvModel, attributes(kv))]
+pub fn derive_kv_model(input: TokenStream) -> TokenStream {
+    pipeline::derive(parse_macro_input!(input as DeriveInput)).into()
+}
+
+/// Makes an enum or a newtype the type of a field.
+///
+/// An enum of variants without data is stored as text. A struct with one field is stored as
+/// that field.
+///
+/// ```ignore
+/// #[derive(Debug, Clone, Copy, PartialEq, KvValue)]
+/// enum BookingStatus {
+///     Requested, // stored as `requested`
+///     OnTrip,    // stored as `on_trip`
+///     #[kv(rename = "done")]
+///     Completed,
+/// }
+///
+/// #[derive(Debug, Clone, PartialEq, KvValue)]
+/// struct Reference(String);
+/// ```
+///
+/// With the feature `postgres` of `kv-runtime`, the type is a value for Diesel as well, and can
+/// stand in a model with a `table!` and in queries of your own: an enum for a column of its
+/// `sql_type`, a newtype for the columns that its field is a value for. Diesel wants it to be
+/// `Debug`.
+///
+/// # Attributes
+///
+/// | attribute | on | default |
+/// | --- | --- | --- |
+/// | [`rename`](#rename) | variant | the variant's name in snake case |
+/// | [`pg_type`](#pg_type) | enum | `text` |
+/// | [`sql_type`](#sql_type) | enum | Diesel's `Text` |
+/// | [`crate`](#crate) | both | `::kv_runtime` |
+///
+/// ## `rename`
+///
+/// The text the variant is stored as. No two variants have the same.
+///
+/// ## `pg_type`
+///
+/// The PostgreSQL enum the value is stored as; its labels are the variants' texts.
+///
+/// ```ignore
+/// #[kv(pg_type = "booking_status")]
+/// ```
+///
+/// ## `sql_type`
+///
+/// Diesel's type for that enum, as `diesel print-schema` writes it. It needs `pg_type` beside it.
+///
+/// ```ignore
+/// #[kv(pg_type = "booking_status", sql_type = crate::schema::sql_types::BookingStatus)]
+/// ```
+///
+/// ## `crate`
+///
+/// Where the code finds `kv_runtime`, if it is re-exported or renamed.
+#[proc_macro_derive(KvValue, attributes(kv))]
+pub fn derive_kv_value(input: TokenStream) -> TokenStream {
+    value::derive(parse_macro_input!(input as DeriveInput)).into()
+}

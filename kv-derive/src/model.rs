@@ -1,0 +1,76 @@
+//! The validated model: every name chosen, every default filled in.
+
+use proc_macro2::Ident;
+use syn::{Expr, Path, Type, Visibility};
+
+/// What the expansion is made from.
+pub(crate) struct Model {
+    pub(crate) ident: Ident,
+    pub(crate) visibility: Visibility,
+    /// Where the expansion finds `kv_runtime`.
+    pub(crate) runtime: Path,
+    pub(crate) table: String,
+    /// The module that `diesel::table!` made, if the model has one.
+    pub(crate) diesel_table: Option<Path>,
+    pub(crate) key_prefix: String,
+    pub(crate) queue: String,
+    pub(crate) ttl_seconds: Option<u64>,
+    pub(crate) fields: Vec<Field>,
+    /// The id, as positions in `fields`, ascending.
+    pub(crate) id: Vec<usize>,
+    /// Whether the user vouches that the id of a new row is new.
+    pub(crate) id_is_declared_fresh: bool,
+    /// What chooses the partition, as positions in `id`.
+    pub(crate) partition_by: Vec<usize>,
+}
+
+/// One field, which is one column.
+pub(crate) struct Field {
+    pub(crate) ident: Ident,
+    /// The identifier without `r#`.
+    pub(crate) name: String,
+    /// Of the setter: that of the field, but never more than the struct's.
+    pub(crate) visibility: Visibility,
+    pub(crate) ty: Type,
+    pub(crate) docs: Vec<Expr>,
+    /// In the field enum.
+    pub(crate) variant: Ident,
+    /// In the Redis hash and in entries.
+    pub(crate) hash_name: String,
+    /// In PostgreSQL.
+    pub(crate) column: String,
+    /// In the module that `diesel::table!` made.
+    pub(crate) table_column: Ident,
+}
+
+impl Model {
+    /// The type of the patch.
+    pub(crate) fn patch_ident(&self) -> Ident {
+        self.ident_with("Patch")
+    }
+
+    /// The enum of the field names.
+    pub(crate) fn field_ident(&self) -> Ident {
+        self.ident_with("Field")
+    }
+
+    /// The alias of the repository.
+    pub(crate) fn repository_ident(&self) -> Ident {
+        self.ident_with("Repository")
+    }
+
+    /// The fields of the id.
+    pub(crate) fn id_fields(&self) -> impl ExactSizeIterator<Item = &Field> {
+        self.id.iter().map(|&position| &self.fields[position])
+    }
+
+    /// The fields a patch can set, with their positions: all but the id.
+    pub(crate) fn patch_fields(&self) -> impl Iterator<Item = (usize, &Field)> {
+        self.fields.iter().enumerate().filter(|(position, _)| !self.id.contains(position))
+    }
+
+    fn ident_with(&self, suffix: &str) -> Ident {
+        // With the span of the struct, so that an editor leads there.
+        Ident::new(&format!("{}{suffix}", crate::naming::unraw(&self.ident)), self.ident.span())
+    }
+}

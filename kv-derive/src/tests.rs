@@ -1,0 +1,161 @@
+//! Snapshots of expansions, pretty-printed, so that a reader sees what the derives write.
+//!
+//! `INSTA_UPDATE=always cargo test -p kv-runtime-derive` accepts new ones; read them first.
+
+use proc_macro2::TokenStream;
+use syn::{DeriveInput, File, Item};
+
+fn check(name: &str, input: &str, derive: fn(DeriveInput) -> TokenStream) {
+    let item: DeriveInput = syn::parse_str(input).expect("the input is an item");
+    let mut file: File = syn::parse2(derive(item)).expect("the expansion is a list of items");
+    file.items = file.items.into_iter().flat_map(without_if_postgres).collect();
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.set_description(input);
+    settings.bind(|| insta::assert_snapshot!(name, prettyplease::unparse(&file)));
+}
+
+/// Replaces `if_postgres! { … }` by what is in it, because a macro's body is not formatted.
+fn without_if_postgres(item: Item) -> Vec<Item> {
+    match item {
+        Item::Macro(item)
+            if item.mac.path.segments.last().is_some_and(|last| last.ident == "if_postgres") =>
+        {
+            syn::parse2::<File>(item.mac.tokens).expect("it holds a list of items").items
+        }
+        other => vec![other],
+    }
+}
+
+fn check_model(name: &str, input: &str) {
+    check(name, input, crate::pipeline::derive);
+}
+
+fn check_value(name: &str, input: &str) {
+    check(name, input, crate::value::derive);
+}
+
+#[test]
+fn simple_model() {
+    check_model(
+        "simple_model",
+        r#"
+#[kv(table = "bookings")]
+pub struct Booking {
+    /// Identifies the booking.
+    #[kv(id)]
+    pub id: Uuid,
+    /// Who drives.
+    pub driver_id: Option<Uuid>,
+    pub status: BookingStatus,
+    created_at: DateTime<Utc>,
+}
+"#,
+    );
+}
+
+#[test]
+fn model_with_a_diesel_table() {
+    check_model(
+        "model_with_a_diesel_table",
+        r#"
+#[kv(table = crate::schema::legs)]
+pub(crate) struct Leg {
+    #[kv(id)]
+    pub(crate) merchant_id: i64,
+    #[kv(id)]
+    pub(crate) number: i64,
+    pub driver_id: Option<Uuid>,
+    #[kv(column = "type")]
+    kind: LegKind,
+}
+"#,
+    );
+}
+
+#[test]
+fn renamed_model() {
+    check_model(
+        "renamed_model",
+        r#"
+#[kv(table = "ops.trips", key_prefix = "t", queue = "ride", ttl = "15m")]
+#[kv(partition_by = merchant_id, crate = crate::vendor::kv)]
+struct Trip {
+    #[kv(id, fresh)]
+    id: i64,
+    #[kv(id)]
+    merchant_id: i64,
+    #[kv(rename = "k", column = "kind")]
+    r#type: String,
+}
+"#,
+    );
+}
+
+#[test]
+fn model_of_nothing_but_an_id() {
+    check_model(
+        "model_of_nothing_but_an_id",
+        "#[kv(table = seen)] struct Seen { #[kv(id)] message_id: Uuid }",
+    );
+}
+
+#[test]
+fn model_with_mistakes() {
+    check_model(
+        "model_with_mistakes",
+        r#"
+#[kv(tabel = "bookings", ttl = 0)]
+struct Booking {
+    id: i64,
+    fare: i64,
+}
+"#,
+    );
+}
+
+#[test]
+fn value_of_an_enum() {
+    check_value(
+        "value_of_an_enum",
+        r#"
+enum BookingStatus {
+    Requested,
+    OnTrip,
+    #[kv(rename = "over")]
+    Completed,
+}
+"#,
+    );
+}
+
+#[test]
+fn value_of_a_postgresql_enum() {
+    check_value(
+        "value_of_a_postgresql_enum",
+        r#"
+#[kv(pg_type = "leg_kind", sql_type = crate::schema::sql_types::LegKind)]
+enum LegKind {
+    Walk,
+    Ride,
+}
+"#,
+    );
+}
+
+#[test]
+fn value_of_a_newtype() {
+    check_value("value_of_a_newtype", "struct Reference(String);");
+}
+
+#[test]
+fn value_of_a_named_newtype() {
+    check_value("value_of_a_named_newtype", "struct Amount { value: Option<Decimal> }");
+}
+
+#[test]
+fn value_with_a_mistake() {
+    check_value("value_with_a_mistake", "enum Status { Active(i64) }");
+}

@@ -1,0 +1,323 @@
+//! From what the user wrote to a model: checks every rule and fills in every default.
+//!
+//! A rule that is broken is reported, and something harmless stands in for the value, so
+//! that the remaining rules are checked as well.
+
+use proc_macro2::{Ident, Span};
+use syn::{LitStr, Path, Visibility};
+
+use crate::attribute::{NumberOrText, TextOrPath};
+use crate::diagnostics::{Diagnostics, name_list, similar_name};
+use crate::input::{FieldInput, ModelInput, StructAttributes};
+use crate::model::{Field, Model};
+use crate::naming::{snake_case, table_column, unraw, variants};
+
+/// What the README promises, and what a Redis script can take as arguments with ease.
+const FIELDS_MAX: usize = 128;
+
+/// A century: longer is a mistake in the unit.
+const TTL_SECONDS_MAX: u64 = 100 * 365 * 24 * 60 * 60;
+
+/// Turns the input into a model, which is fit to expand only if nothing was reported.
+pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Model {
+    let ModelInput { ident, visibility, attributes, fields } = input;
+    // Of a shape that was refused, the fields are not checked as well.
+    let has_fields = fields.is_some();
+    let inputs = fields.unwrap_or_default();
+
+    let name = snake_case(&unraw(&ident));
+    let (table, diesel_table) = table(&attributes, &name, diagnostics);
+    let key_prefix = key_part(attributes.key_prefix.as_ref(), "key_prefix", diagnostics);
+    let queue = key_part(attributes.queue.as_ref(), "queue", diagnostics);
+    let ttl_seconds = attributes.ttl.as_ref().and_then(|ttl| diagnostics.ok(ttl_seconds(ttl)));
+
+    let id: Vec<usize> = (0..inputs.len()).filter(|&at| inputs[at].id.is_some()).collect();
+    if has_fields {
+        check_has_id(&ident, &inputs, diagnostics);
+        check_field_count(&inputs, diagnostics);
+    }
+    check_fresh_is_of_id(&inputs, diagnostics);
+    let id_is_declared_fresh = inputs.iter().any(|field| field.fresh.is_some());
+    let partition_by = match &attributes.partition_by {
+        Some(names) if has_fields => partition_by(names, &inputs, &id, diagnostics),
+        _ => (0..id.len()).collect(),
+    };
+
+    let key_prefix = key_prefix.unwrap_or(name);
+    let is_checked_by_diesel = diesel_table.is_some();
+    Model {
+        runtime: attributes.runtime.unwrap_or_else(|| syn::parse_quote!(::kv_runtime)),
+        table,
+        diesel_table,
+        queue: queue.unwrap_or_else(|| format!("{key_prefix}_queue")),
+        key_prefix,
+        ttl_seconds,
+        fields: fields_of(inputs, &visibility, is_checked_by_diesel, diagnostics),
+        id,
+        id_is_declared_fresh,
+        partition_by,
+        ident,
+        visibility,
+    }
+}
+
+/// The table's name, and the path of its `table!` if that is how it is given.
+fn table(
+    attributes: &StructAttributes,
+    struct_name: &str,
+    diagnostics: &mut Diagnostics,
+) -> (String, Option<Path>) {
+    let given_name = attributes.table_name.as_ref().filter(|name| not_empty(name, diagnostics));
+    let path = match &attributes.table {
+        Some(TextOrPath::Path(path)) => path,
+        name => {
+            if let Some(table_name) = &attributes.table_name {
+                let message = "`table_name` goes with the path of a `table!`; \
+                               without one, write the name as `table = \"…\"`";
+                diagnostics.error(table_name, message);
+            }
+            return match name {
+                Some(TextOrPath::Text(name)) => {
+                    not_empty(name, diagnostics);
+                    (name.value(), None)
+                }
+                _ => (format!("{struct_name}s"), None),
+            };
+        }
+    };
+    let last = path.segments.last().map(|segment| &segment.ident);
+    if last.is_some_and(|last| last == "table") && path.segments.len() > 1 {
+        let message = "name the module that `table!` makes, without `::table`";
+        diagnostics.error(path, message);
+    }
+    let name = given_name.map(LitStr::value).or_else(|| last.map(unraw)).unwrap_or_default();
+    (name, Some(path.clone()))
+}
+
+fn not_empty(name: &LitStr, diagnostics: &mut Diagnostics) -> bool {
+    let is_empty = name.value().trim().is_empty();
+    if is_empty {
+        diagnostics.error(name, "the name is empty");
+    }
+    !is_empty
+}
+
+/// A key's prefix or a queue's name: it is a part of every key, where `:{}` and the like
+/// have a meaning.
+fn key_part(
+    given: Option<&LitStr>,
+    attribute: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<String> {
+    let literal = given?;
+    let text = literal.value();
+    let is_allowed = |character: char| character.is_alphanumeric() || "_-".contains(character);
+    if text.is_empty() || !text.chars().all(is_allowed) {
+        let message = format!("`{attribute}` is made of letters, digits, `_` and `-`");
+        diagnostics.error(literal, message);
+    }
+    Some(text)
+}
+
+fn ttl_seconds(ttl: &NumberOrText) -> syn::Result<u64> {
+    let (seconds, span) = match ttl {
+        NumberOrText::Number(number) => {
+            if !number.suffix().is_empty() {
+                let message = "write the seconds without a suffix, or quote the unit: `\"15m\"`";
+                return Err(syn::Error::new_spanned(number, message));
+            }
+            (number.base10_parse::<u64>().ok(), number.span())
+        }
+        NumberOrText::Text(text) => (duration_seconds(&text.value()), text.span()),
+    };
+    seconds.filter(|seconds| (1..=TTL_SECONDS_MAX).contains(seconds)).ok_or_else(|| {
+        let message = "`ttl` is a whole number of seconds, or a quoted one with its unit \
+                       (s, m, h, d), such as `\"15m\"`; at least a second, at most a century";
+        syn::Error::new(span, message)
+    })
+}
+
+/// `15m` as 900.
+fn duration_seconds(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// A row is found by its id.
+fn check_has_id(ident: &Ident, inputs: &[FieldInput], diagnostics: &mut Diagnostics) {
+    if inputs.iter().any(|field| field.id.is_some()) {
+        return;
+    }
+    if let Some(field) = inputs.iter().find(|field| field.ident == "id") {
+        diagnostics
+            .error(&field.ident, "no field is marked as the id; add `#[kv(id)]` to this one");
+        return;
+    }
+    let message = "no field is marked as the id; \
+                   add `#[kv(id)]` to the field, or the fields, of the primary key";
+    diagnostics.error(ident, message);
+}
+
+/// It says something about the ids of new rows.
+fn check_fresh_is_of_id(inputs: &[FieldInput], diagnostics: &mut Diagnostics) {
+    for field in inputs.iter().filter(|field| field.id.is_none()) {
+        if let Some(span) = field.fresh {
+            let message = "`fresh` says that the ids of new rows are new; write it as `id, fresh`";
+            diagnostics.push(syn::Error::new(span, message));
+        }
+    }
+}
+
+fn check_field_count(inputs: &[FieldInput], diagnostics: &mut Diagnostics) {
+    if let Some(field) = inputs.get(FIELDS_MAX) {
+        let message = format!("a model has at most {FIELDS_MAX} fields");
+        diagnostics.error(&field.ident, message);
+    }
+}
+
+/// The partition must follow from the id alone, because a read knows no more.
+fn partition_by(
+    names: &[Ident],
+    inputs: &[FieldInput],
+    id: &[usize],
+    diagnostics: &mut Diagnostics,
+) -> Vec<usize> {
+    let mut positions = Vec::new();
+    for name in names {
+        let field = inputs.iter().position(|field| field.ident == *name);
+        let position = id.iter().position(|&at| Some(at) == field);
+        match (field, position) {
+            (_, Some(position)) if positions.contains(&position) => {
+                diagnostics.error(name, format!("`{name}` is named twice"));
+            }
+            (_, Some(position)) => positions.push(position),
+            (Some(_), None) => {
+                let message =
+                    format!("the partition must follow from the id; add `#[kv(id)]` to `{name}`");
+                diagnostics.error(name, message);
+            }
+            (None, None) => diagnostics.error(name, unknown_field(name, inputs)),
+        }
+    }
+    positions
+}
+
+fn unknown_field(name: &Ident, inputs: &[FieldInput]) -> String {
+    let names: Vec<String> = inputs.iter().map(|field| field.ident.to_string()).collect();
+    let known = || names.iter().map(String::as_str);
+    match similar_name(&name.to_string(), known()) {
+        Some(similar) => format!("there is no field `{name}`; did you mean `{similar}`?"),
+        None => format!("there is no field `{name}`; the fields are {}", name_list(known())),
+    }
+}
+
+fn fields_of(
+    inputs: Vec<FieldInput>,
+    struct_visibility: &Visibility,
+    is_checked_by_diesel: bool,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Field> {
+    check_unique(&inputs, "stored in Redis as", |field| field.rename.as_ref(), diagnostics);
+    check_unique(&inputs, "stored in the column", |field| field.column.as_ref(), diagnostics);
+    let variants = variants(inputs.iter().map(|field| &field.ident));
+    let field = |(input, variant): (FieldInput, Ident)| {
+        let name = unraw(&input.ident);
+        let column = input.column.as_ref().filter(|column| not_empty(column, diagnostics));
+        let hash_name = input.rename.as_ref().inspect(|name| check_hash_name(name, diagnostics));
+        Field {
+            table_column: column.map_or_else(
+                || input.ident.clone(),
+                |column| column_in_table(column, is_checked_by_diesel, diagnostics),
+            ),
+            column: column.map_or_else(|| name.clone(), LitStr::value),
+            hash_name: hash_name.map_or_else(|| name.clone(), LitStr::value),
+            visibility: setter_visibility(input.visibility, struct_visibility),
+            ident: input.ident,
+            name,
+            ty: input.ty,
+            docs: input.docs,
+            variant,
+        }
+    };
+    inputs.into_iter().zip(variants).map(field).collect()
+}
+
+/// Two fields under one name would overwrite each other.
+fn check_unique(
+    inputs: &[FieldInput],
+    what: &str,
+    given: impl Fn(&FieldInput) -> Option<&LitStr>,
+    diagnostics: &mut Diagnostics,
+) {
+    let names: Vec<String> = inputs
+        .iter()
+        .map(|field| given(field).map_or_else(|| unraw(&field.ident), LitStr::value))
+        .collect();
+    for (at, name) in names.iter().enumerate() {
+        let Some(other) = names[..at].iter().position(|other| other == name) else { continue };
+        let (first, second) = (&inputs[other], &inputs[at]);
+        let message = format!("`{}` and `{}` are both {what} `{name}`", first.ident, second.ident);
+        // At the attribute that made them equal, wherever it stands.
+        match given(second).or(given(first)) {
+            Some(literal) => diagnostics.error(literal, message),
+            None => diagnostics.error(&second.ident, message),
+        }
+    }
+}
+
+/// The names with an `@` are those of the row's own bookkeeping.
+fn check_hash_name(literal: &LitStr, diagnostics: &mut Diagnostics) {
+    let name = literal.value();
+    let is_separator = |character: char| character.is_whitespace() || character == ',';
+    if name.is_empty() || name.starts_with('@') || name.contains(is_separator) {
+        let message = "a field's name in Redis is not empty, does not begin with `@`, \
+                       and has no white space or comma";
+        diagnostics.error(literal, message);
+    }
+}
+
+fn column_in_table(
+    column: &LitStr,
+    is_checked_by_diesel: bool,
+    diagnostics: &mut Diagnostics,
+) -> Ident {
+    let ident = table_column(&column.value(), column.span());
+    if ident.is_none() && is_checked_by_diesel {
+        let message = "no column of a `table!` has this name; \
+                       write `table = \"…\"` for a table with such columns";
+        diagnostics.error(column, message);
+    }
+    ident.unwrap_or_else(|| Ident::new("column", Span::call_site()))
+}
+
+/// A `pub` field of a private struct is as private as the struct.
+fn setter_visibility(field: Visibility, of_struct: &Visibility) -> Visibility {
+    match field {
+        Visibility::Public(_) => of_struct.clone(),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration_seconds;
+
+    #[test]
+    fn durations_have_a_number_and_a_unit() {
+        assert_eq!(duration_seconds("15m"), Some(900));
+        assert_eq!(duration_seconds("1h"), Some(3_600));
+        assert_eq!(duration_seconds("7d"), Some(604_800));
+        assert_eq!(duration_seconds("30s"), Some(30));
+        for wrong in ["", "15", "m", "15 m", "15M", "-1s", "1.5h", "1h30m", "99999999999999999999d"]
+        {
+            assert_eq!(duration_seconds(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The loop of a drainer's worker: read, apply, settle, wait.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+use super::backoff::Backoff;
+use super::plan::{Blocked, Context, Order, Plan, WentBack, plan, settle_again};
+use super::progress::Progress;
+use crate::durable_store::{DurableStore, DurableStoreError, Offset};
+use crate::entry::{EntryId, RawEntry};
+use crate::failpoint;
+use crate::hot_store::{HotStore, HotStoreError, ReadRequest};
+use crate::key::Partition;
+
+/// What the drainer's handle asks of its workers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Request {
+    /// Raised to cut a wait short.
+    pub(super) wakes: u64,
+    /// Finish the batch and end.
+    pub(super) stop: bool,
+}
+
+/// Drains its share of the partitions.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) context: Arc<Context>,
+    pub(super) hot: Arc<dyn HotStore>,
+    pub(super) durable: Arc<dyn DurableStore>,
+    pub(super) partitions: Vec<Partition>,
+    pub(super) progress: Arc<Progress>,
+    pub(super) requests: watch::Receiver<Request>,
+}
+
+/// Why a step did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StepError {
+    #[error("Redis: {0}")]
+    Hot(#[from] HotStoreError),
+    #[error("PostgreSQL: {0}")]
+    Durable(#[from] DurableStoreError),
+    #[error(transparent)]
+    WentBack(#[from] WentBack),
+    #[error(transparent)]
+    Blocked(#[from] Blocked),
+}
+
+/// What is left after a step that succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Backlog {
+    /// The queues hold more.
+    More,
+    /// The end of the queues was reached.
+    Empty,
+}
+
+impl Worker {
+    /// Works until it is asked to stop, or another drainer takes over.
+    pub(super) async fn run(mut self) {
+        let mut backoff = Backoff::new(&self.context.settings.drain);
+        // The epoch is raised once; after a failure the offsets are read again.
+        let mut epochs: Option<Vec<i64>> = None;
+        let mut offsets: Option<Vec<Offset>> = None;
+        while !self.must_stop() {
+            let step = self.step(&mut epochs, &mut offsets).await;
+            let wait = match step {
+                Ok(Backlog::More) => {
+                    self.succeed(&mut backoff);
+                    continue;
+                }
+                Ok(Backlog::Empty) => {
+                    self.succeed(&mut backoff);
+                    self.context.settings.drain.interval
+                }
+                Err(StepError::Durable(DurableStoreError::Fenced)) => {
+                    tracing::error!("another drainer has taken over; this one ends");
+                    self.progress.end("another drainer has taken the partitions over");
+                    return;
+                }
+                Err(error) => {
+                    offsets = None;
+                    let wait = backoff.failed();
+                    let error = report(&error);
+                    tracing::warn!(error, ?wait, "draining failed and is tried again");
+                    self.progress.failed(error);
+                    wait
+                }
+            };
+            self.wait(wait).await;
+        }
+    }
+
+    fn succeed(&self, backoff: &mut Backoff) {
+        backoff.succeeded();
+        self.progress.succeeded();
+    }
+
+    fn must_stop(&self) -> bool {
+        // A handle that was dropped asks for nothing any more.
+        self.requests.borrow().stop || self.requests.has_changed().is_err()
+    }
+
+    async fn wait(&mut self, wait: Duration) {
+        let _ = tokio::time::timeout(wait, self.requests.changed()).await;
+    }
+
+    async fn step(
+        &self,
+        epochs: &mut Option<Vec<i64>>,
+        offsets: &mut Option<Vec<Offset>>,
+    ) -> Result<Backlog, StepError> {
+        let current = match offsets {
+            Some(current) => current,
+            None => offsets.insert(self.load_offsets(epochs).await?),
+        };
+        let started = Instant::now();
+        let (read, backlog) = self.read(current).await?;
+        let read_in = started.elapsed();
+        failpoint::reach("after_read");
+        let planned = plan(&self.context, current, &read, Order::Grouped)?;
+        let blocked = planned.blocked.clone();
+        if planned.entries > 0 {
+            let entries = planned.entries;
+            let planned_in = started.elapsed() - read_in;
+            let committed_in = self.commit(current, &read, planned).await?;
+            let settled_in = started.elapsed() - read_in - planned_in - committed_in;
+            tracing::debug!(entries, ?read_in, ?planned_in, ?committed_in, ?settled_in, "drained");
+        }
+        match blocked {
+            Some(blocked) => Err(blocked.into()),
+            None => Ok(backlog),
+        }
+    }
+
+    /// Takes the partitions over, or finds out how far they were committed; and settles what
+    /// a crash between commit and settle has left.
+    async fn load_offsets(&self, epochs: &mut Option<Vec<i64>>) -> Result<Vec<Offset>, StepError> {
+        let offsets = match epochs {
+            None => self.durable.take_over(&self.partitions).await?,
+            Some(_) => self.durable.offsets(&self.partitions).await?,
+        };
+        let current: Vec<i64> = offsets.iter().map(|offset| offset.epoch).collect();
+        if epochs.get_or_insert_with(|| current.clone()) != &current {
+            return Err(DurableStoreError::Fenced.into());
+        }
+        self.settle_again(&offsets).await?;
+        self.progress.settled(&offsets);
+        Ok(offsets)
+    }
+
+    async fn settle_again(&self, offsets: &[Offset]) -> Result<(), StepError> {
+        let states = self.hot.states(&self.partitions).await?;
+        for (offset, state) in offsets.iter().zip(states) {
+            if state.settled < offset.position {
+                self.settle_partition_again(state.settled, offset).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn settle_partition_again(
+        &self,
+        mut from: EntryId,
+        offset: &Offset,
+    ) -> Result<(), StepError> {
+        let count = self.context.settings.drain.batch_entries;
+        while from < offset.position {
+            let request = ReadRequest { partition: offset.partition, from, count: count + 1 };
+            let read = self.hot.read_entries(&[request]).await?;
+            let entries = read.into_iter().next().unwrap_or_default();
+            // Where the queue ends before the offset, the rest of it is gone: nothing to settle.
+            let last = entries.last().map_or(offset.position, |entry| entry.id);
+            let reached = if last > from { last.min(offset.position) } else { offset.position };
+            let to = Offset { position: reached, ..offset.clone() };
+            self.hot.settle(&[settle_again(&self.context, from, &to, &entries)]).await?;
+            from = reached;
+        }
+        Ok(())
+    }
+
+    /// Reads from each partition's offset on, its own entry included; a second time from those
+    /// that have more, if the first left room in the batch.
+    async fn read(&self, offsets: &[Offset]) -> Result<(Vec<Vec<RawEntry>>, Backlog), StepError> {
+        let room = self.context.settings.drain.batch_entries;
+        let share = room.div_ceil(offsets.len().max(1)) + 1;
+        let first: Vec<ReadRequest> = offsets
+            .iter()
+            .map(|offset| ReadRequest {
+                partition: offset.partition,
+                from: offset.position,
+                count: share,
+            })
+            .collect();
+        let mut read = self.hot.read_entries(&first).await?;
+        let full: Vec<usize> = (0..read.len()).filter(|&at| read[at].len() == share).collect();
+        if full.is_empty() {
+            return Ok((read, Backlog::Empty));
+        }
+        let used: usize = read.iter().map(Vec::len).sum();
+        let more = room.saturating_sub(used) / full.len();
+        if more > 0 {
+            let last = |at: usize| read[at].last().map_or(EntryId::ZERO, |entry| entry.id);
+            let second: Vec<ReadRequest> = full
+                .iter()
+                .map(|&at| ReadRequest {
+                    partition: offsets[at].partition,
+                    from: last(at),
+                    count: more + 1,
+                })
+                .collect();
+            let rest = self.hot.read_entries(&second).await?;
+            for (at, entries) in full.into_iter().zip(rest) {
+                read[at].extend(entries.into_iter().skip(1));
+            }
+        }
+        Ok((read, Backlog::More))
+    }
+
+    /// Commits a plan, and then settles it; answers how long the commit took.
+    async fn commit(
+        &self,
+        offsets: &mut [Offset],
+        read: &[Vec<RawEntry>],
+        mut planned: Plan,
+    ) -> Result<Duration, StepError> {
+        let started = Instant::now();
+        match self.durable.apply(&planned.batch).await {
+            // Values that were swapped or handed on fail in any grouped order.
+            Err(DurableStoreError::Content(error)) => {
+                tracing::debug!(%error, "a grouped batch was refused, trying it in queue order");
+                planned = plan(&self.context, offsets, read, Order::Queue)?;
+                self.durable.apply(&planned.batch).await?;
+            }
+            other => other?,
+        }
+        let committed_in = started.elapsed();
+        failpoint::reach("after_commit");
+        let lag = planned.oldest.map(age).unwrap_or_default();
+        self.progress.committed(&planned, lag);
+        for step in planned.batch.moves {
+            let moved = offsets.iter_mut().find(|offset| offset.partition == step.to.partition);
+            if let Some(offset) = moved {
+                *offset = step.to;
+            }
+        }
+        self.hot.settle(&planned.settlements).await?;
+        failpoint::reach("after_settle");
+        self.progress.settled(offsets);
+        Ok(committed_in)
+    }
+}
+
+/// How long ago an entry was written, by its server's clock and this machine's.
+pub(super) fn age(entry: EntryId) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(entry.milliseconds))
+}
+
+/// An error with its sources, in one line.
+fn report(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

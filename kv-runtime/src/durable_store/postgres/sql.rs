@@ -1,0 +1,188 @@
+//! The statements, built from a model's descriptor.
+//!
+//! Every value travels as text: a parameter is an array of texts, one array a
+//! column, and PostgreSQL casts its elements to the column's type. A statement
+//! is therefore the same for any number of rows, and is prepared once.
+
+use std::fmt::Write;
+
+use crate::model::{ColumnDescriptor, ColumnType, ModelDescriptor};
+
+/// Stands for the next parameter; it cannot occur in a name.
+pub(super) const PARAMETER: char = '\u{1}';
+
+/// A name as SQL quotes it, part by part: `app.bookings` is `"app"."bookings"`.
+fn quote(name: &str) -> String {
+    let quoted: Vec<String> =
+        name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
+    quoted.join(".")
+}
+
+/// A text as a value of the column's type.
+fn cast(expression: &str, ty: ColumnType) -> String {
+    match ty {
+        ColumnType::Text => expression.to_owned(),
+        // Arrays are JSON outside of PostgreSQL.
+        ColumnType::Array(_) => format!(
+            "CASE WHEN {expression} IS NULL THEN NULL ELSE \
+             ARRAY(SELECT jsonb_array_elements_text({expression}::jsonb)) END::{ty}"
+        ),
+        _ => format!("{expression}::{ty}"),
+    }
+}
+
+/// A value of the column's type as text.
+fn text_of(expression: &str, ty: ColumnType) -> String {
+    match ty {
+        ColumnType::Array(_) => format!("to_jsonb({expression}::text[])::text"),
+        _ => format!("{expression}::text"),
+    }
+}
+
+/// `unnest(…) AS u(c0, c1, …)` over as many parameters.
+fn unnest(columns: usize, options: &str) -> String {
+    let parameters = vec![PARAMETER.to_string(); columns].join(", ");
+    let names: Vec<String> = (0..columns).map(|at| format!("c{at}")).collect();
+    let ordinality = if options.is_empty() { "" } else { ", ordinal" };
+    format!("unnest({parameters}) {options} AS u({}{ordinality})", names.join(", "))
+}
+
+/// `t."id" = u.c0::uuid AND …` over the id's columns, the first parameters.
+fn same_id(model: &ModelDescriptor) -> String {
+    let conditions = model.id.iter().enumerate().map(|(at, &position)| {
+        let column = &model.columns[position];
+        format!("t.{} = {}", quote(column.column), cast(&format!("u.c{at}"), column.ty))
+    });
+    conditions.collect::<Vec<_>>().join(" AND ")
+}
+
+fn list(columns: &[ColumnDescriptor], item: impl Fn(usize, &ColumnDescriptor) -> String) -> String {
+    let items = columns.iter().enumerate().map(|(at, column)| item(at, column));
+    items.collect::<Vec<_>>().join(", ")
+}
+
+/// Inserts whole rows; one parameter a column.
+pub(super) fn insert(model: &ModelDescriptor) -> String {
+    format!(
+        "INSERT INTO {} ({}) SELECT {} FROM {}",
+        quote(model.table),
+        list(model.columns, |_, column| quote(column.column)),
+        list(model.columns, |at, column| cast(&format!("u.c{at}"), column.ty)),
+        unnest(model.columns.len(), ""),
+    )
+}
+
+/// Inserts whole rows, or replaces those that are there; one parameter a column.
+pub(super) fn upsert(model: &ModelDescriptor) -> String {
+    let id: Vec<String> = model.id.iter().map(|&at| quote(model.columns[at].column)).collect();
+    let others: Vec<String> = (0..model.columns.len())
+        .filter(|at| !model.id.contains(at))
+        .map(|at| quote(model.columns[at].column))
+        .map(|column| format!("{column} = EXCLUDED.{column}"))
+        .collect();
+    let action = match others.as_slice() {
+        [] => "NOTHING".to_owned(),
+        others => format!("UPDATE SET {}", others.join(", ")),
+    };
+    format!("{} ON CONFLICT ({}) DO {action}", insert(model), id.join(", "))
+}
+
+/// Sets some columns by id; a parameter for each of the id's columns, then one for each changed.
+pub(super) fn patch(model: &ModelDescriptor, columns: &[usize]) -> String {
+    let first = model.id.len();
+    let changes = columns.iter().enumerate().map(|(at, &position)| {
+        let column = &model.columns[position];
+        let value = cast(&format!("u.c{}", first + at), column.ty);
+        format!("{} = {value}", quote(column.column))
+    });
+    format!(
+        "UPDATE {} AS t SET {} FROM {} WHERE {}",
+        quote(model.table),
+        changes.collect::<Vec<_>>().join(", "),
+        unnest(first + columns.len(), ""),
+        same_id(model),
+    )
+}
+
+/// Deletes rows by id; a parameter for each of the id's columns.
+pub(super) fn delete(model: &ModelDescriptor) -> String {
+    let table = quote(model.table);
+    if let [position] = model.id {
+        let column = &model.columns[*position];
+        let name = quote(column.column);
+        return format!("DELETE FROM {table} WHERE {name} = ANY({PARAMETER}::{}[])", column.ty);
+    }
+    let ids = unnest(model.id.len(), "");
+    format!("DELETE FROM {table} AS t USING {ids} WHERE {}", same_id(model))
+}
+
+/// Reads rows by id with the offset of their partition: queue, partitions, then the id's columns.
+///
+/// One statement is one snapshot, so the offset is that of the row.
+pub(super) fn fetch(model: &ModelDescriptor) -> String {
+    let at = model.id.len();
+    format!(
+        "SELECT u.ordinal::int, {}, o.position FROM {} JOIN {} AS t ON {} \
+         LEFT JOIN kv_offsets AS o ON o.queue = u.c{at} AND o.partition = u.c{}::int",
+        row_as_texts(model),
+        unnest(at + 2, "WITH ORDINALITY"),
+        quote(model.table),
+        same_id(model),
+        at + 1,
+    )
+}
+
+/// Reads all rows.
+pub(super) fn fetch_all(model: &ModelDescriptor) -> String {
+    let row = row_as_texts(model);
+    format!("SELECT 0::int, {row}, NULL::text FROM {} AS t", quote(model.table))
+}
+
+/// The columns of a row of `t` as one array of texts: however many, it is one column.
+fn row_as_texts(model: &ModelDescriptor) -> String {
+    let texts =
+        list(model.columns, |_, column| text_of(&format!("t.{}", quote(column.column)), column.ty));
+    format!("ARRAY[{texts}]")
+}
+
+/// Makes sure that partitions have an offset row: queues, partitions, layouts.
+pub(super) fn create_offsets() -> String {
+    format!(
+        "INSERT INTO kv_offsets (queue, partition, layout) \
+         SELECT u.c0, u.c1::int, u.c2::int FROM {} ON CONFLICT (queue, partition) DO NOTHING",
+        unnest(3, "")
+    )
+}
+
+/// Raises the epoch of partitions: queues, partitions.
+pub(super) fn take_over() -> String {
+    let mut sql = format!(
+        "UPDATE kv_offsets AS o SET epoch = o.epoch + 1, updated_at = now() FROM {} \
+         WHERE o.queue = u.c0 AND o.partition = u.c1::int",
+        unnest(2, "")
+    );
+    let _ = write!(sql, " RETURNING {OFFSET_COLUMNS}");
+    sql
+}
+
+/// Reads offsets: queues, partitions.
+pub(super) fn offsets() -> String {
+    format!(
+        "SELECT {OFFSET_COLUMNS} FROM {} \
+         JOIN kv_offsets AS o ON o.queue = u.c0 AND o.partition = u.c1::int",
+        unnest(2, "")
+    )
+}
+
+const OFFSET_COLUMNS: &str = "o.queue, o.partition, o.position, o.nonce, o.epoch, o.layout";
+
+/// Moves offsets that are still where this drainer left them: queues, partitions, epochs,
+/// old positions, new positions, nonces.
+pub(super) fn move_offsets() -> String {
+    format!(
+        "UPDATE kv_offsets AS o SET position = u.c4, nonce = u.c5, \
+         updated_at = now() FROM {} WHERE o.queue = u.c0 AND o.partition = u.c1::int \
+         AND o.epoch = u.c2::bigint AND o.position = u.c3",
+        unnest(6, "")
+    )
+}

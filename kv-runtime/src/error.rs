@@ -1,0 +1,195 @@
+//! What a caller of a repository can be told.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::durable_store::DurableStoreError;
+use crate::hot_store::HotStoreError;
+use crate::model::{FieldError, ModelDescriptor};
+
+/// The underlying error, kept for its message and its own sources.
+pub type Source = Box<dyn StdError + Send + Sync + 'static>;
+
+/// Why an operation of a repository failed.
+///
+/// Each variant names the model and the operation, and none carries a value of
+/// the row beside its id.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No row has this id.
+    #[error("{at}: there is no row with id `{id}`")]
+    NotFound {
+        /// The model and the operation.
+        at: Operation,
+        /// The id as in the row's key.
+        id: String,
+    },
+    /// A row with this id is there already.
+    #[error("{at}: a row with id `{id}` is there already")]
+    Duplicate {
+        /// The model and the operation.
+        at: Operation,
+        /// The id as in the row's key.
+        id: String,
+    },
+    /// The row was not in the state the operation needs.
+    #[error("{at}: the row with id `{id}` {reason}")]
+    Conflict {
+        /// The model and the operation.
+        at: Operation,
+        /// The id as in the row's key.
+        id: String,
+        /// What stands in the way, and what to do.
+        reason: &'static str,
+    },
+    /// The partition's queue holds as many undrained entries as it may.
+    #[error(
+        "{at}: the queue is full; the drainer does not keep up or is not running \
+         (`Settings::queue_capacity` is the bound)"
+    )]
+    Full {
+        /// The model and the operation.
+        at: Operation,
+    },
+    /// A server could not be reached, or refused for a reason that is not the row's.
+    #[error("{at}: {server} is unavailable")]
+    Unavailable {
+        /// The model and the operation.
+        at: Operation,
+        /// Which server.
+        server: Server,
+        /// What it or the connection to it said.
+        #[source]
+        source: Source,
+    },
+    /// A server did not answer a read in time.
+    #[error("{at}: {server} did not answer in time")]
+    Timeout {
+        /// The model and the operation.
+        at: Operation,
+        /// Which server.
+        server: Server,
+        /// What the connection said.
+        #[source]
+        source: Source,
+    },
+    /// The connection was lost before the answer to a write came: it may or may not be done.
+    ///
+    /// Read the row to know.
+    #[error("{at}: the outcome is unknown, the answer for the row with id `{id}` was lost")]
+    OutcomeUnknown {
+        /// The model and the operation.
+        at: Operation,
+        /// The id as in the row's key.
+        id: String,
+        /// What the connection said.
+        #[source]
+        source: Source,
+    },
+    /// A value cannot be stored, or a stored one cannot be read.
+    #[error("{at}: a value cannot be written or read")]
+    Encoding {
+        /// The model and the operation.
+        at: Operation,
+        /// The field and what is wrong with its value.
+        #[source]
+        source: FieldError,
+    },
+    /// The settings, the servers' state and the models do not fit together.
+    #[error("{at}: the configuration is wrong")]
+    Configuration {
+        /// The model and the operation.
+        at: Operation,
+        /// What does not fit, and what to do.
+        #[source]
+        source: Source,
+    },
+}
+
+impl Error {
+    /// Whether there is no such row.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
+    /// Whether a row is there already.
+    pub fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Duplicate { .. })
+    }
+
+    /// Whether the same call may succeed a moment later without doing anything twice.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::Unavailable { .. } | Self::Timeout { .. })
+    }
+
+    pub(crate) fn encoding(at: Operation, source: FieldError) -> Self {
+        Self::Encoding { at, source }
+    }
+
+    pub(crate) fn from_hot(at: Operation, id: &str, error: HotStoreError) -> Self {
+        let server = Server::Redis;
+        match error {
+            HotStoreError::Unavailable(source) => Self::Unavailable { at, server, source },
+            HotStoreError::Timeout(source) => Self::Timeout { at, server, source },
+            HotStoreError::OutcomeUnknown(source) => {
+                Self::OutcomeUnknown { at, id: id.to_owned(), source }
+            }
+            HotStoreError::Configuration(source) => Self::Configuration { at, source },
+        }
+    }
+
+    pub(crate) fn from_durable(at: Operation, error: DurableStoreError) -> Self {
+        let server = Server::PostgreSql;
+        match error {
+            DurableStoreError::Unavailable(source) => Self::Unavailable { at, server, source },
+            DurableStoreError::Timeout(source) => Self::Timeout { at, server, source },
+            DurableStoreError::Content(source) | DurableStoreError::Configuration(source) => {
+                Self::Configuration { at, source }
+            }
+            DurableStoreError::Fenced => {
+                Self::Configuration { at, source: Box::new(DurableStoreError::Fenced) }
+            }
+        }
+    }
+}
+
+/// What was being done when an error came up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operation {
+    /// The model's name.
+    pub model: &'static str,
+    /// The repository's method.
+    pub verb: &'static str,
+}
+
+impl Operation {
+    pub(crate) fn new(model: &'static ModelDescriptor, verb: &'static str) -> Self {
+        Self { model: model.name, verb }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.model, self.verb)
+    }
+}
+
+/// One of the two sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Server {
+    /// The hot side.
+    Redis,
+    /// The durable side.
+    PostgreSql,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Redis => "Redis",
+            Self::PostgreSql => "PostgreSQL",
+        })
+    }
+}

@@ -1,0 +1,212 @@
+//! The hot side, as the rest of the runtime sees it: rows, queues and settling.
+//!
+//! [`redis`] keeps them on a server, [`memory`] in this process. Both take the
+//! same requests and enforce the same rules; one contract suite runs over both.
+
+pub(crate) mod memory;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::entry::{self, Change, EntryId, RawEntry};
+use crate::error::Source;
+use crate::key::{Partition, RowKey};
+use crate::row::EncodedRow;
+
+/// A change of one row, to be made together with its entry.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) key: RowKey,
+    pub(crate) change: Change,
+    /// Random; a retry carries the same, and so gets the first answer.
+    pub(crate) operation_id: String,
+    /// What is known of a create's id beside what the hot side knows.
+    pub(crate) probe: Probe,
+}
+
+impl Write {
+    /// What the entry says of itself, beside the columns.
+    pub(crate) fn header(&self) -> String {
+        entry::header(self.key.model, &self.change, &self.key.id, &self.operation_id)
+    }
+}
+
+/// Whether PostgreSQL may have a row that the hot side does not know of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Probe {
+    /// The id is fresh, or the change is no create: nothing to ask.
+    NotNeeded,
+    /// It was not asked.
+    Missing,
+    /// It had none, after this token was left in the row's place.
+    Done(String),
+}
+
+impl Probe {
+    /// As the scripts have it.
+    pub(crate) fn token(&self) -> &str {
+        match self {
+            Self::NotNeeded => "",
+            Self::Missing => "?",
+            Self::Done(token) => token,
+        }
+    }
+}
+
+/// What became of a [`Write`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum WriteOutcome {
+    /// It is done, now or by an earlier try of the same operation.
+    Written(EntryId),
+    /// A create found a row.
+    Exists,
+    /// A patch or a delete found no row here; PostgreSQL may have it.
+    Absent,
+    /// A patch or a delete found a row that was deleted.
+    Deleted,
+    /// The partition's queue is at its bound.
+    Full,
+    /// A create's id has to be probed first, or again.
+    Unprobed,
+}
+
+/// What a read found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReadOutcome {
+    Row(EncodedRow),
+    /// A tombstone: there is no row, whatever PostgreSQL still has.
+    Deleted,
+    /// Nothing here; PostgreSQL may have it.
+    Absent,
+}
+
+/// A row that was read from the durable side, to be put where it was missed.
+#[derive(Debug)]
+pub(crate) struct Fill {
+    pub(crate) key: RowKey,
+    pub(crate) row: EncodedRow,
+    /// The partition's offset in the snapshot that the row was read in.
+    pub(crate) offset: EntryId,
+    pub(crate) ttl: Duration,
+}
+
+/// What became of an [`invalidate`](HotStore::invalidate).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Invalidated {
+    /// The row is gone from the hot side, or was not there.
+    Clean,
+    /// It has an undrained entry and was left alone.
+    Dirty,
+}
+
+/// A partition's part of a batch, after its commit.
+#[derive(Debug)]
+pub(crate) struct Settlement {
+    pub(crate) partition: Partition,
+    /// What was settled before, and what is now.
+    pub(crate) from: EntryId,
+    pub(crate) to: EntryId,
+    /// The number of entries between.
+    pub(crate) entries: usize,
+    /// Entries before this one may be trimmed; never after `to`.
+    pub(crate) retain_from: EntryId,
+    pub(crate) rows: Vec<SettledRow>,
+}
+
+/// A row with its newest committed entry.
+#[derive(Debug)]
+pub(crate) struct SettledRow {
+    pub(crate) key: String,
+    pub(crate) entry: EntryId,
+    pub(crate) ttl: Duration,
+}
+
+/// Which entries to read: from an entry on, itself included.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadRequest {
+    pub(crate) partition: Partition,
+    pub(crate) from: EntryId,
+    pub(crate) count: usize,
+}
+
+/// How far a partition's queue was written and settled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct PartitionState {
+    /// How many entries are not settled.
+    pub(crate) undrained: u64,
+    /// The newest settled entry.
+    pub(crate) settled: EntryId,
+    /// The newest entry.
+    pub(crate) newest: EntryId,
+}
+
+/// Why the hot side could not do it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HotStoreError {
+    #[error("the server is unavailable")]
+    Unavailable(#[source] Source),
+    #[error("the server did not answer in time")]
+    Timeout(#[source] Source),
+    /// Of a write alone: it was sent, and its answer was lost.
+    #[error("the answer was lost")]
+    OutcomeUnknown(#[source] Source),
+    #[error("the server's data do not fit the settings")]
+    Configuration(#[source] Source),
+}
+
+impl HotStoreError {
+    /// The same error for another row of the same call.
+    pub(crate) fn repeat(&self) -> Self {
+        match self {
+            Self::Unavailable(source) => Self::Unavailable(source.to_string().into()),
+            Self::Timeout(source) => Self::Timeout(source.to_string().into()),
+            Self::OutcomeUnknown(source) => Self::OutcomeUnknown(source.to_string().into()),
+            Self::Configuration(source) => Self::Configuration(source.to_string().into()),
+        }
+    }
+}
+
+/// The port of the hot side.
+#[async_trait]
+pub(crate) trait HotStore: std::fmt::Debug + Send + Sync {
+    /// Makes some changes of one partition's rows, each with its entry, in order.
+    ///
+    /// Each change is made with its entry or not at all; one refused does not stop the others.
+    async fn write(
+        &self,
+        partition: Partition,
+        writes: &[Write],
+    ) -> Result<Vec<WriteOutcome>, HotStoreError>;
+
+    /// Reads some rows, in any partitions.
+    async fn read(&self, keys: &[RowKey]) -> Result<Vec<ReadOutcome>, HotStoreError>;
+
+    /// Reads a row again; where nothing is, leaves `token` in its place, for a
+    /// [`fill`](Self::fill) with the same token.
+    async fn reserve(
+        &self,
+        keys: &[RowKey],
+        token: &str,
+    ) -> Result<Vec<ReadOutcome>, HotStoreError>;
+
+    /// Puts rows where their token still is; those without are left out, silently.
+    async fn fill(&self, fills: &[Fill], token: &str) -> Result<(), HotStoreError>;
+
+    /// Removes a clean row.
+    async fn invalidate(&self, key: &RowKey) -> Result<Invalidated, HotStoreError>;
+
+    /// Reads entries, for each request in order.
+    async fn read_entries(
+        &self,
+        requests: &[ReadRequest],
+    ) -> Result<Vec<Vec<RawEntry>>, HotStoreError>;
+
+    /// Lets clean rows expire and removes tombstones, after the commit of their entries.
+    async fn settle(&self, settlements: &[Settlement]) -> Result<(), HotStoreError>;
+
+    /// How far each partition was written and settled.
+    async fn states(&self, partitions: &[Partition]) -> Result<Vec<PartitionState>, HotStoreError>;
+}

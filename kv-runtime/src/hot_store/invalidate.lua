@@ -1,0 +1,11 @@
+-- Removes a clean row.
+--
+-- KEYS: a row.
+-- Answers 1, or 0 where the row has an undrained entry and was left alone.
+
+if redis.call('TTL', KEYS[1]) == -1 then
+  -- Dirty rows, and they alone, have no time to live.
+  return 0
+end
+redis.call('DEL', KEYS[1])
+return 1

@@ -1,0 +1,296 @@
+//! The hot side in this process: the embedded default, and the mock.
+//!
+//! It follows the scripts of the Redis side rule by rule, so that what passes
+//! here passes there.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::{
+    Fill, HotStore, HotStoreError, Invalidated, PartitionState, Probe, ReadOutcome, ReadRequest,
+    SettledRow, Settlement, Write, WriteOutcome,
+};
+use crate::entry::{self, Change, EntryId, RawEntry};
+use crate::key::{Partition, RowKey};
+use crate::row::EncodedRow;
+
+/// Rows, queues and their state in this process.
+#[derive(Debug)]
+pub(crate) struct MemoryHotStore {
+    partition_capacity: u64,
+    data: Mutex<Data>,
+}
+
+#[derive(Debug, Default)]
+struct Data {
+    slots: HashMap<String, Slot>,
+    queues: HashMap<Partition, Queue>,
+}
+
+/// What lies under a row's key.
+#[derive(Debug)]
+struct Slot {
+    content: Content,
+    /// `None` pins it.
+    expires_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Row(Stored),
+    Tombstone(Stored),
+    Token(String),
+}
+
+/// A row, or the id of the operation that deleted it, with its newest entry.
+#[derive(Debug)]
+struct Stored {
+    row: EncodedRow,
+    entry: EntryId,
+    operation_id: String,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    entries: BTreeMap<EntryId, RawEntry>,
+    state: PartitionState,
+}
+
+impl Slot {
+    fn pinned(content: Content) -> Self {
+        Self { content, expires_at: None }
+    }
+
+    fn expiring(content: Content, after: Duration) -> Self {
+        Self { content, expires_at: Some(Instant::now() + after) }
+    }
+}
+
+impl Data {
+    /// What lies under a key, if it has not expired.
+    fn slot(&mut self, key: &str) -> Option<&mut Slot> {
+        let has_expired = |slot: &Slot| slot.expires_at.is_some_and(|at| at <= Instant::now());
+        if self.slots.get(key).is_some_and(has_expired) {
+            self.slots.remove(key);
+        }
+        self.slots.get_mut(key)
+    }
+
+    fn read(&mut self, key: &str) -> ReadOutcome {
+        match self.slot(key).map(|slot| &slot.content) {
+            Some(Content::Row(stored)) => ReadOutcome::Row(stored.row.clone()),
+            Some(Content::Tombstone(_)) => ReadOutcome::Deleted,
+            Some(Content::Token(_)) | None => ReadOutcome::Absent,
+        }
+    }
+
+    /// One change with its entry: the rules of `write.lua`.
+    fn write(&mut self, partition: Partition, write: &Write, capacity: u64) -> WriteOutcome {
+        let is_whole_row = matches!(write.change, Change::Create(_) | Change::Upsert(_));
+        let is_create = matches!(write.change, Change::Create(_));
+        let base = match self.slot(&write.key.key).map(|slot| &slot.content) {
+            Some(Content::Row(stored)) => {
+                if stored.operation_id == write.operation_id {
+                    return WriteOutcome::Written(stored.entry);
+                }
+                if is_create {
+                    return WriteOutcome::Exists;
+                }
+                Some(stored.row.clone())
+            }
+            Some(Content::Tombstone(stored)) => {
+                if stored.operation_id == write.operation_id {
+                    return WriteOutcome::Written(stored.entry);
+                }
+                if !is_whole_row {
+                    return WriteOutcome::Deleted;
+                }
+                None
+            }
+            Some(Content::Token(_)) | None if !is_whole_row => return WriteOutcome::Absent,
+            Some(Content::Token(left)) if is_create && write.probe == Probe::Done(left.clone()) => {
+                None
+            }
+            Some(Content::Token(_)) | None if is_create && write.probe != Probe::NotNeeded => {
+                return WriteOutcome::Unprobed;
+            }
+            Some(Content::Token(_)) | None => None,
+        };
+        let queue = self.queues.entry(partition).or_default();
+        if queue.state.undrained >= capacity {
+            return WriteOutcome::Full;
+        }
+        let entry = queue.append(write);
+        let row = match (&write.change, base) {
+            (Change::Create(row) | Change::Upsert(row), _) => row.clone(),
+            (Change::Patch(patch), Some(base)) => patch.apply_to(&base),
+            (Change::Patch(_) | Change::Delete, _) => EncodedRow::default(),
+        };
+        let stored = Stored { row, entry, operation_id: write.operation_id.clone() };
+        let content = match write.change {
+            Change::Delete => Content::Tombstone(stored),
+            _ => Content::Row(stored),
+        };
+        self.slots.insert(write.key.key.clone(), Slot::pinned(content));
+        WriteOutcome::Written(entry)
+    }
+
+    fn fill(&mut self, fill: &Fill, token: &str) {
+        match self.slot(&fill.key.key).map(|slot| &slot.content) {
+            Some(Content::Token(left)) if left == token => {}
+            _ => return,
+        }
+        let stored =
+            Stored { row: fill.row.clone(), entry: fill.offset, operation_id: String::new() };
+        self.slots.insert(fill.key.key.clone(), Slot::expiring(Content::Row(stored), fill.ttl));
+    }
+
+    /// One row after the commit of its entry: the rules of `settle.lua`.
+    fn settle_row(&mut self, row: &SettledRow) {
+        let Some(slot) = self.slot(&row.key) else { return };
+        let (newest, is_tombstone) = match &slot.content {
+            Content::Row(stored) => (stored.entry, false),
+            Content::Tombstone(stored) => (stored.entry, true),
+            Content::Token(_) => return,
+        };
+        if newest > row.entry {
+            return;
+        }
+        if is_tombstone || newest < row.entry {
+            self.slots.remove(&row.key);
+        } else {
+            slot.expires_at = Some(Instant::now() + row.ttl);
+        }
+    }
+}
+
+impl Queue {
+    /// Appends the entry of a write, in the form that a stream has it.
+    fn append(&mut self, write: &Write) -> EntryId {
+        let id = self.next_id();
+        let (values, nulls) = write.change.fields(write.key.model);
+        let header = (entry::HEADER, write.header());
+        let nulls = (!nulls.is_empty()).then(|| (entry::NULLS, nulls.join(",")));
+        let values = values.into_iter().map(|(name, value)| (name, value.to_owned()));
+        let fields = std::iter::once(header).chain(nulls).chain(values);
+        let fields = fields.map(|(name, value)| (name.as_bytes().to_vec(), value.into_bytes()));
+        self.entries.insert(id, RawEntry { id, fields: fields.collect() });
+        self.state.newest = id;
+        self.state.undrained += 1;
+        id
+    }
+
+    fn next_id(&self) -> EntryId {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let milliseconds = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        if milliseconds > self.state.newest.milliseconds {
+            return EntryId { milliseconds, sequence: 0 };
+        }
+        EntryId { sequence: self.state.newest.sequence + 1, ..self.state.newest }
+    }
+}
+
+impl MemoryHotStore {
+    pub(crate) fn new(partition_capacity: u64) -> Self {
+        Self { partition_capacity, data: Mutex::default() }
+    }
+
+    /// Never held across an await; nothing that is done under it leaves the data half-changed,
+    /// so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, Data> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long a reader may take from its miss to its fill.
+const TOKEN_TTL: Duration = Duration::from_secs(10);
+
+#[async_trait]
+impl HotStore for MemoryHotStore {
+    async fn write(
+        &self,
+        partition: Partition,
+        writes: &[Write],
+    ) -> Result<Vec<WriteOutcome>, HotStoreError> {
+        let mut data = self.lock();
+        let outcomes =
+            writes.iter().map(|write| data.write(partition, write, self.partition_capacity));
+        Ok(outcomes.collect())
+    }
+
+    async fn read(&self, keys: &[RowKey]) -> Result<Vec<ReadOutcome>, HotStoreError> {
+        let mut data = self.lock();
+        Ok(keys.iter().map(|key| data.read(&key.key)).collect())
+    }
+
+    async fn reserve(
+        &self,
+        keys: &[RowKey],
+        token: &str,
+    ) -> Result<Vec<ReadOutcome>, HotStoreError> {
+        let mut data = self.lock();
+        let outcomes = keys.iter().map(|key| {
+            let outcome = data.read(&key.key);
+            if outcome == ReadOutcome::Absent {
+                let slot = Slot::expiring(Content::Token(token.to_owned()), TOKEN_TTL);
+                data.slots.insert(key.key.clone(), slot);
+            }
+            outcome
+        });
+        Ok(outcomes.collect())
+    }
+
+    async fn fill(&self, fills: &[Fill], token: &str) -> Result<(), HotStoreError> {
+        let mut data = self.lock();
+        fills.iter().for_each(|fill| data.fill(fill, token));
+        Ok(())
+    }
+
+    async fn invalidate(&self, key: &RowKey) -> Result<Invalidated, HotStoreError> {
+        let mut data = self.lock();
+        let is_dirty = data.slot(&key.key).is_some_and(|slot| slot.expires_at.is_none());
+        if is_dirty {
+            return Ok(Invalidated::Dirty);
+        }
+        data.slots.remove(&key.key);
+        Ok(Invalidated::Clean)
+    }
+
+    async fn read_entries(
+        &self,
+        requests: &[ReadRequest],
+    ) -> Result<Vec<Vec<RawEntry>>, HotStoreError> {
+        let data = self.lock();
+        let read = |request: &ReadRequest| {
+            let Some(queue) = data.queues.get(&request.partition) else { return Vec::new() };
+            let entries = queue.entries.range(request.from..);
+            entries.take(request.count).map(|(_, entry)| entry.clone()).collect()
+        };
+        Ok(requests.iter().map(read).collect())
+    }
+
+    async fn settle(&self, settlements: &[Settlement]) -> Result<(), HotStoreError> {
+        let mut data = self.lock();
+        for settlement in settlements {
+            settlement.rows.iter().for_each(|row| data.settle_row(row));
+            let queue = data.queues.entry(settlement.partition).or_default();
+            if settlement.from == queue.state.settled {
+                let entries = settlement.entries as u64;
+                queue.state.undrained = queue.state.undrained.saturating_sub(entries);
+                queue.state.settled = settlement.to;
+                queue.entries = queue.entries.split_off(&settlement.retain_from);
+            }
+        }
+        Ok(())
+    }
+
+    async fn states(&self, partitions: &[Partition]) -> Result<Vec<PartitionState>, HotStoreError> {
+        let data = self.lock();
+        let state = |partition| data.queues.get(partition).map(|queue| queue.state);
+        Ok(partitions.iter().map(|partition| state(partition).unwrap_or_default()).collect())
+    }
+}

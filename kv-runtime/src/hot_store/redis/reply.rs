@@ -1,0 +1,134 @@
+//! What the server's answers mean.
+
+use redis::{RedisError, Value};
+
+use crate::entry::{EntryId, RawEntry};
+use crate::hot_store::{PartitionState, ReadOutcome, WriteOutcome};
+use crate::model::ModelDescriptor;
+
+/// An answer that is not of the form the scripts and commands give.
+fn unexpected(what: &'static str) -> RedisError {
+    (
+        redis::ErrorKind::UnexpectedReturnType,
+        "the server's answer is not understood",
+        what.to_owned(),
+    )
+        .into()
+}
+
+fn items(answer: Value, what: &'static str) -> Result<Vec<Value>, RedisError> {
+    match answer.extract_error()? {
+        Value::Array(items) => Ok(items),
+        Value::Nil => Ok(Vec::new()),
+        _ => Err(unexpected(what)),
+    }
+}
+
+fn bytes(value: Value, what: &'static str) -> Result<Vec<u8>, RedisError> {
+    match value {
+        Value::BulkString(bytes) => Ok(bytes),
+        Value::SimpleString(text) => Ok(text.into_bytes()),
+        _ => Err(unexpected(what)),
+    }
+}
+
+fn text<'a>(value: &'a Value, what: &'static str) -> Result<&'a str, RedisError> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).map_err(|_| unexpected(what)),
+        Value::SimpleString(text) => Ok(text),
+        _ => Err(unexpected(what)),
+    }
+}
+
+fn entry_id(value: &Value) -> Result<EntryId, RedisError> {
+    text(value, "an entry's id")?.parse().map_err(|_| unexpected("an entry's id"))
+}
+
+/// `write.lua`: for each change the id of its entry, or the number of a refusal.
+pub(super) fn write_outcomes(answer: Option<Value>) -> Result<Vec<WriteOutcome>, RedisError> {
+    const WHAT: &str = "a write's outcome";
+    let outcome = |answer: &Value| match answer {
+        Value::Int(1) => Ok(WriteOutcome::Exists),
+        Value::Int(2) => Ok(WriteOutcome::Absent),
+        Value::Int(3) => Ok(WriteOutcome::Deleted),
+        Value::Int(4) => Ok(WriteOutcome::Full),
+        Value::Int(5) => Ok(WriteOutcome::Unprobed),
+        entry => entry_id(entry).map(WriteOutcome::Written),
+    };
+    items(answer.unwrap_or(Value::Nil), WHAT)?.iter().map(outcome).collect()
+}
+
+/// `HGETALL`: a row, a tombstone, a reader's token, or nothing.
+pub(super) fn row(
+    model: &'static ModelDescriptor,
+    answer: Value,
+) -> Result<ReadOutcome, RedisError> {
+    const WHAT: &str = "a row";
+    let fields = items(answer, WHAT)?;
+    let mut values = vec![None; model.columns.len()];
+    let mut expected = 0;
+    let mut is_there = false;
+    for pair in fields.chunks(2) {
+        let [name, value] = pair else { return Err(unexpected(WHAT)) };
+        match text(name, WHAT)? {
+            "@" => {
+                let meta = text(value, WHAT)?;
+                if meta.ends_with(" deleted") {
+                    return Ok(ReadOutcome::Deleted);
+                }
+                is_there = !meta.starts_with("reading ");
+            }
+            name => {
+                // A column of a newer release of the model is passed over.
+                if let Some(position) = model.position_of(name, expected) {
+                    values[position] = Some(text(value, WHAT)?);
+                    expected = position + 1;
+                }
+            }
+        }
+    }
+    if !is_there {
+        return Ok(ReadOutcome::Absent);
+    }
+    Ok(ReadOutcome::Row(values.into_iter().collect()))
+}
+
+/// `XRANGE`: entries with their fields.
+pub(super) fn entries(answer: Value) -> Result<Vec<RawEntry>, RedisError> {
+    const WHAT: &str = "an entry";
+    items(answer, WHAT)?
+        .into_iter()
+        .map(|entry| {
+            let mut entry = items(entry, WHAT)?.into_iter();
+            let (Some(id), Some(fields), None) = (entry.next(), entry.next(), entry.next()) else {
+                return Err(unexpected(WHAT));
+            };
+            let mut values = items(fields, WHAT)?.into_iter();
+            let mut fields = Vec::with_capacity(values.len() / 2);
+            while let (Some(name), Some(value)) = (values.next(), values.next()) {
+                fields.push((bytes(name, WHAT)?, bytes(value, WHAT)?));
+            }
+            Ok(RawEntry { id: entry_id(&id)?, fields })
+        })
+        .collect()
+}
+
+/// `HMGET` of a partition's `undrained` and `position`, and its stream's last entry.
+pub(super) fn state(counters: Value, last: Value) -> Result<PartitionState, RedisError> {
+    const WHAT: &str = "a partition's state";
+    let values = items(counters, WHAT)?;
+    let [undrained, position] = values.as_slice() else { return Err(unexpected(WHAT)) };
+    let newest = items(last, WHAT)?.into_iter().next();
+    let newest = newest.map(|entry| items(entry, WHAT)).transpose()?.unwrap_or_default();
+    Ok(PartitionState {
+        undrained: match undrained {
+            Value::Nil => 0,
+            count => text(count, WHAT)?.parse::<i64>().map_err(|_| unexpected(WHAT))?.max(0) as u64,
+        },
+        settled: match position {
+            Value::Nil => EntryId::ZERO,
+            position => entry_id(position)?,
+        },
+        newest: newest.first().map(entry_id).transpose()?.unwrap_or_default(),
+    })
+}

@@ -1,0 +1,45 @@
+//! The scripts, each known to the server by its hash.
+
+use std::sync::LazyLock;
+
+use redis::Cmd;
+
+/// A script of this crate.
+#[derive(Debug)]
+pub(super) struct Script {
+    source: &'static str,
+    hash: LazyLock<String>,
+}
+
+macro_rules! script {
+    ($name:ident, $file:literal) => {
+        pub(super) static $name: Script = Script {
+            source: include_str!(concat!("../", $file)),
+            hash: LazyLock::new(|| {
+                redis::Script::new(include_str!(concat!("../", $file))).get_hash().to_owned()
+            }),
+        };
+    };
+}
+
+script!(WRITE, "write.lua");
+script!(SETTLE, "settle.lua");
+script!(RESERVE, "reserve.lua");
+script!(FILL, "fill.lua");
+script!(INVALIDATE, "invalidate.lua");
+
+impl Script {
+    /// The beginning of a call; the keys come next, then the arguments.
+    pub(super) fn call(&self, keys: usize) -> Cmd {
+        let mut call = Cmd::new();
+        call.arg("EVALSHA").arg(self.hash.as_str()).arg(keys);
+        call
+    }
+
+    /// The command that makes the script known.
+    pub(super) fn load(&self) -> Cmd {
+        let mut load = Cmd::new();
+        load.arg("SCRIPT").arg("LOAD").arg(self.source);
+        load
+    }
+}

@@ -1,0 +1,49 @@
+-- Settles some rows of one partition after the commit of their entries.
+--
+-- KEYS: the partition's state, its stream, then the rows.
+-- ARGV: the position settled before, the committed position (empty: rows of the batch are
+--   still to come), the number of entries between, the entry to trim before, then for each
+--   row its newest committed entry and its time to live in milliseconds.
+--
+-- A row is clean when its newest entry is the committed one. Then it may expire, and a
+-- tombstone may go. A row whose newest entry is older than that was filled from a snapshot
+-- before the commit: it is stale and goes. One with a newer entry is dirty and stays.
+
+local call = redis.call
+
+local function is_older(a, b)
+  local a_time, a_sequence = string.match(a, '^(%d+)-(%d+)$')
+  local b_time, b_sequence = string.match(b, '^(%d+)-(%d+)$')
+  a_time, b_time = tonumber(a_time), tonumber(b_time)
+  if a_time ~= b_time then
+    return a_time < b_time
+  end
+  return tonumber(a_sequence) < tonumber(b_sequence)
+end
+
+local at = 5
+for i = 3, #KEYS do
+  local key, entry = KEYS[i], ARGV[at]
+  local meta = redis.pcall('HGET', key, '@')
+  if meta and not meta.err then
+    local newest = string.match(meta, '^(%d+%-%d+)')
+    if newest == entry then
+      if string.find(meta, ' deleted', 1, true) then
+        call('DEL', key)
+      else
+        call('PEXPIRE', key, ARGV[at + 1])
+      end
+    elseif newest and is_older(newest, entry) then
+      call('DEL', key)
+    end
+  end
+  at = at + 2
+end
+
+-- A drainer that was paused after its commit may come late: another has settled this then.
+if ARGV[2] ~= '' and (call('HGET', KEYS[1], 'position') or '0-0') == ARGV[1] then
+  call('HINCRBY', KEYS[1], 'undrained', '-' .. ARGV[3])
+  call('HSET', KEYS[1], 'position', ARGV[2], 'trimmed', ARGV[4])
+  call('XTRIM', KEYS[2], 'MINID', ARGV[4])
+end
+return 1

@@ -1,0 +1,202 @@
+//! The entry point: a pair of stores, and what is made from it.
+
+use std::sync::Arc;
+
+use crate::drain::DrainerBuilder;
+use crate::durable_store::memory::MemoryDurableStore;
+use crate::durable_store::{DurableStore, DurableStoreError};
+use crate::error::{Error, Operation, Source};
+use crate::hot_store::memory::MemoryHotStore;
+use crate::hot_store::{HotStore, HotStoreError};
+use crate::key::KeySpace;
+use crate::model::KvModel;
+use crate::repository::Repository;
+use crate::row;
+use crate::settings::{Settings, SettingsError};
+
+/// A hot and a durable side, and what they agree on.
+#[derive(Debug)]
+pub(crate) struct Stores {
+    pub(crate) hot: Arc<dyn HotStore>,
+    pub(crate) durable: Arc<dyn DurableStore>,
+    pub(crate) keys: KeySpace,
+    pub(crate) settings: Settings,
+}
+
+/// A pair of stores: Redis and PostgreSQL, or both in memory.
+///
+/// Cheap to clone; clones share their connections.
+///
+/// ```
+/// # use kv_runtime::{Kv, KvModel};
+/// #[derive(Debug, Clone, PartialEq, KvModel)]
+/// #[kv(table = "bookings")]
+/// struct Booking {
+///     #[kv(id, fresh)]
+///     id: i64,
+///     status: String,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let kv = Kv::memory();
+/// let drainer = kv.drainer().model::<Booking>().spawn();
+/// let bookings = kv.repository::<Booking>();
+///
+/// bookings.create(&Booking { id: 7, status: "new".into() }).await?;
+/// bookings.update(&7, Booking::patch().status("done".into())).await?;
+/// assert_eq!(bookings.get_by_id(&7).await?.status, "done");
+///
+/// drainer.shutdown().await?;
+/// assert_eq!(kv.durable_rows::<Booking>().await?.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Kv {
+    stores: Arc<Stores>,
+}
+
+/// Why a pair of stores could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// A setting is out of its range.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Redis did not take the connection.
+    #[error("Redis at {url} does not take connections; is it running, and is `redis.url` right?")]
+    Redis {
+        /// The address, without its password.
+        url: String,
+        /// What it or the connection said.
+        #[source]
+        source: Source,
+    },
+    /// PostgreSQL did not take the connection.
+    #[error(
+        "PostgreSQL at {url} does not take connections; is it running, and is `postgres.url` right?"
+    )]
+    PostgreSql {
+        /// The address, without its password.
+        url: String,
+        /// What it or the connection said.
+        #[source]
+        source: Source,
+    },
+    /// The runtime's own tables could not be created.
+    #[error("the runtime's own tables cannot be created")]
+    Migration(#[source] Source),
+}
+
+impl Kv {
+    /// Both sides in this process, with the default settings: for a first try, for tests, and
+    /// for a service that is to run without servers. Nothing outlives the process.
+    pub fn memory() -> Self {
+        Self::in_memory(Settings::in_memory())
+    }
+
+    /// Both sides in this process, with settings of one's own.
+    ///
+    /// # Errors
+    /// [`ConnectError::Settings`].
+    pub fn memory_with(settings: Settings) -> Result<Self, ConnectError> {
+        settings.check()?;
+        Ok(Self::in_memory(settings))
+    }
+
+    fn in_memory(settings: Settings) -> Self {
+        let hot = Arc::new(MemoryHotStore::new(settings.partition_capacity()));
+        let durable = Arc::new(MemoryDurableStore::default());
+        Self::new(hot, durable, settings)
+    }
+
+    fn new(hot: Arc<dyn HotStore>, durable: Arc<dyn DurableStore>, settings: Settings) -> Self {
+        let keys = KeySpace::new(settings.tenant.as_deref(), settings.partitions);
+        Self { stores: Arc::new(Stores { hot, durable, keys, settings }) }
+    }
+
+    /// Redis and PostgreSQL. Connects to both, so that a wrong address or password shows now.
+    ///
+    /// # Errors
+    /// [`ConnectError`], naming the server or the setting.
+    #[cfg(all(feature = "redis", feature = "postgres"))]
+    pub async fn connect(settings: Settings) -> Result<Self, ConnectError> {
+        use crate::durable_store::postgres::PostgresDurableStore;
+        use crate::hot_store::redis::RedisHotStore;
+
+        settings.check()?;
+        let keys = KeySpace::new(settings.tenant.as_deref(), settings.partitions);
+        let (hot, durable) = tokio::join!(
+            RedisHotStore::connect(&settings, keys),
+            PostgresDurableStore::connect(&settings),
+        );
+        let hot = hot.map_err(|error| ConnectError::Redis {
+            url: settings.redis.url.to_string(),
+            source: hot_source(error),
+        })?;
+        let durable = durable.map_err(|error| ConnectError::PostgreSql {
+            url: settings.postgres.url.to_string(),
+            source: durable_source(error),
+        })?;
+        Ok(Self::new(Arc::new(hot), Arc::new(durable), settings))
+    }
+
+    /// Creates the runtime's own tables in PostgreSQL, where they are missing.
+    ///
+    /// The same migrations can be run with the Diesel CLI, from the folder `migrations`.
+    ///
+    /// # Errors
+    /// [`ConnectError::Migration`].
+    pub async fn migrate(&self) -> Result<(), ConnectError> {
+        self.stores
+            .durable
+            .migrate()
+            .await
+            .map_err(|error| ConnectError::Migration(durable_source(error)))
+    }
+
+    /// The repository of a model.
+    pub fn repository<M: KvModel>(&self) -> Repository<M> {
+        Repository::new(Arc::clone(&self.stores))
+    }
+
+    /// A drainer, to be told its models and spawned.
+    pub fn drainer(&self) -> DrainerBuilder {
+        DrainerBuilder::new(Arc::clone(&self.stores))
+    }
+
+    /// All rows of a model on the durable side, in no order: what was drained, and nothing else.
+    ///
+    /// For checks and small tables; it reads everything at once.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Timeout`] or [`Error::Encoding`].
+    pub async fn durable_rows<M: KvModel>(&self) -> Result<Vec<M>, Error> {
+        let at = Operation::new(M::DESCRIPTOR, "durable_rows");
+        let rows = self.stores.durable.fetch_all(M::DESCRIPTOR).await;
+        let rows = rows.map_err(|error| Error::from_durable(at, error))?;
+        let decoded = rows.iter().map(row::decode);
+        decoded.collect::<Result<_, _>>().map_err(|error| Error::encoding(at, error))
+    }
+}
+
+#[cfg(feature = "redis")]
+fn hot_source(error: HotStoreError) -> Source {
+    match error {
+        HotStoreError::Unavailable(source)
+        | HotStoreError::Timeout(source)
+        | HotStoreError::OutcomeUnknown(source)
+        | HotStoreError::Configuration(source) => source,
+    }
+}
+
+fn durable_source(error: DurableStoreError) -> Source {
+    match error {
+        DurableStoreError::Unavailable(source)
+        | DurableStoreError::Timeout(source)
+        | DurableStoreError::Content(source)
+        | DurableStoreError::Configuration(source) => source,
+        DurableStoreError::Fenced => Box::new(DurableStoreError::Fenced),
+    }
+}

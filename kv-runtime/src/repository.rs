@@ -1,0 +1,197 @@
+//! The typed face of a model's rows: thin shims over [`Rows`].
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::entry::{Change, EntryId};
+use crate::error::{Error, Operation};
+use crate::key::Partition;
+use crate::kv::Stores;
+use crate::model::{KvModel, KvPatch};
+use crate::row::{self, EncodedPatch, RowDecoder};
+use crate::rows::Rows;
+
+/// The rows of a model; made by [`Kv::repository`](crate::Kv::repository).
+///
+/// Every write changes the row and appends its entry in one round trip, together or not at all.
+/// Every read sees every acknowledged write, drained or not. Cheap to clone.
+pub struct Repository<M> {
+    rows: Rows,
+    model: PhantomData<fn() -> M>,
+}
+
+impl<M> Clone for Repository<M> {
+    fn clone(&self) -> Self {
+        Self { rows: self.rows.clone(), model: PhantomData }
+    }
+}
+
+impl<M: KvModel> fmt::Debug for Repository<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Repository").field("model", &M::DESCRIPTOR.name).finish_non_exhaustive()
+    }
+}
+
+/// What a write answers: where its entry stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a receipt tells where the write's entry stands; bind it to `_` if that is of no use"]
+#[non_exhaustive]
+pub struct Receipt {
+    /// The partition of the queue.
+    pub partition: Partition,
+    /// The entry.
+    pub entry: EntryId,
+    /// The row's version after it: [`EntryId::version`].
+    pub version: i64,
+}
+
+impl<M: KvModel> Repository<M> {
+    pub(crate) fn new(stores: Arc<Stores>) -> Self {
+        Self { rows: Rows::new(stores, M::DESCRIPTOR), model: PhantomData }
+    }
+
+    fn at(verb: &'static str) -> Operation {
+        Operation::new(M::DESCRIPTOR, verb)
+    }
+
+    /// Writes a row that is not there yet.
+    ///
+    /// One round trip to Redis if the id is fresh (see [`KvModel`](macro@crate::KvModel));
+    /// an id of another kind that Redis does not know is looked up in PostgreSQL first.
+    ///
+    /// # Errors
+    /// [`Error::Duplicate`] if there is a row with this id, and those of a connection.
+    pub async fn create(&self, model: &M) -> Result<Receipt, Error> {
+        let at = Self::at("create");
+        let row = row::encode(model).map_err(|error| Error::encoding(at, error))?;
+        self.rows.write_row(at, Change::Create(row)).await
+    }
+
+    /// Writes rows that are not there yet, in one round trip for each partition.
+    ///
+    /// Each row is written or refused by itself; the answers are in the order of the rows.
+    pub async fn create_many(&self, models: &[M]) -> Vec<Result<Receipt, Error>> {
+        let at = Self::at("create_many");
+        let encoded = models.iter().map(|model| {
+            row::encode(model).map(Change::Create).map_err(|error| Error::encoding(at, error))
+        });
+        self.rows.write_many(at, encoded.collect()).await
+    }
+
+    /// Writes a whole row, whether it is there or not. One round trip to Redis.
+    ///
+    /// # Errors
+    /// Those of a connection.
+    pub async fn upsert(&self, model: &M) -> Result<Receipt, Error> {
+        let at = Self::at("upsert");
+        let row = row::encode(model).map_err(|error| Error::encoding(at, error))?;
+        self.rows.write_row(at, Change::Upsert(row)).await
+    }
+
+    /// Changes some fields of a row; the others are left alone, whoever changes them meanwhile.
+    ///
+    /// One round trip if the row is in Redis; else it is brought in first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], and those of a connection.
+    pub async fn update(&self, id: &M::Id, patch: M::Patch) -> Result<Receipt, Error> {
+        let at = Self::at("update");
+        let mut encoded = EncodedPatch::default();
+        patch.encode(&mut encoded).map_err(|error| Error::encoding(at, error))?;
+        self.rows.write_by_id(at, self.encode_id(at, id)?, Change::Patch(encoded)).await
+    }
+
+    /// Deletes a row.
+    ///
+    /// One round trip if the row is in Redis; else it is brought in first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], and those of a connection.
+    pub async fn delete(&self, id: &M::Id) -> Result<Receipt, Error> {
+        let at = Self::at("delete");
+        self.rows.write_by_id(at, self.encode_id(at, id)?, Change::Delete).await
+    }
+
+    /// Reads a row.
+    ///
+    /// One round trip if the row is in Redis; else it is brought in first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], and those of a connection.
+    pub async fn get_by_id(&self, id: &M::Id) -> Result<M, Error> {
+        let at = Self::at("get_by_id");
+        let key = self.encode_id(at, id)?;
+        let not_found = Error::NotFound { at, id: key.id.clone() };
+        self.read(at, vec![key]).await?.pop().flatten().ok_or(not_found)
+    }
+
+    /// Reads a row that may not be there.
+    ///
+    /// # Errors
+    /// Those of a connection.
+    pub async fn find_by_id(&self, id: &M::Id) -> Result<Option<M>, Error> {
+        let at = Self::at("find_by_id");
+        let key = self.encode_id(at, id)?;
+        Ok(self.read(at, vec![key]).await?.pop().flatten())
+    }
+
+    /// Reads some rows in one round trip, in the order of the ids; `None` for those not there.
+    ///
+    /// # Errors
+    /// Those of a connection.
+    pub async fn get_many(&self, ids: &[M::Id]) -> Result<Vec<Option<M>>, Error> {
+        let at = Self::at("get_many");
+        let keys = ids.iter().map(|id| self.encode_id(at, id)).collect::<Result<_, _>>()?;
+        self.read(at, keys).await
+    }
+
+    /// Whether there is a row with this id.
+    ///
+    /// # Errors
+    /// Those of a connection.
+    pub async fn exists(&self, id: &M::Id) -> Result<bool, Error> {
+        let at = Self::at("exists");
+        let rows = self.rows.read(at, vec![self.encode_id(at, id)?]).await?;
+        Ok(rows.iter().any(Option::is_some))
+    }
+
+    /// Forgets a row in Redis, so that the next read gets what PostgreSQL has: for rows that
+    /// were changed there by hand.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if the row has an undrained entry, and those of a connection.
+    pub async fn invalidate(&self, id: &M::Id) -> Result<(), Error> {
+        let at = Self::at("invalidate");
+        self.rows.invalidate(at, self.encode_id(at, id)?).await
+    }
+
+    /// The Redis key of a row.
+    ///
+    /// # Errors
+    /// [`Error::Encoding`] if a value of the id cannot be stored.
+    pub fn key(&self, id: &M::Id) -> Result<String, Error> {
+        self.encode_id(Self::at("key"), id).map(|key| key.key)
+    }
+
+    /// The id within a Redis key, if it is the key of a row of this model.
+    pub fn parse_key(&self, key: &str) -> Option<M::Id> {
+        let key = self.rows.parse_key(key)?;
+        M::decode_id(&mut RowDecoder::new(&key.id_values)).ok()
+    }
+
+    fn encode_id(&self, at: Operation, id: &M::Id) -> Result<crate::key::RowKey, Error> {
+        let id = row::encode_id::<M>(id).map_err(|error| Error::encoding(at, error))?;
+        Ok(self.rows.key(id))
+    }
+
+    async fn read(
+        &self,
+        at: Operation,
+        keys: Vec<crate::key::RowKey>,
+    ) -> Result<Vec<Option<M>>, Error> {
+        let rows = self.rows.read(at, keys).await?;
+        let decoded = rows.into_iter().map(|row| row.as_ref().map(row::decode).transpose());
+        decoded.collect::<Result<_, _>>().map_err(|error| Error::encoding(at, error))
+    }
+}

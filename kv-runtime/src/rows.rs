@@ -1,0 +1,314 @@
+//! What a repository does, without the model's type: writes, reads, and
+//! bringing in what the hot side does not have.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use crate::entry::Change;
+use crate::error::{Error, Operation};
+use crate::hot_store::{Fill, HotStoreError, Invalidated, Probe, ReadOutcome, Write, WriteOutcome};
+use crate::key::{Partition, RowKey};
+use crate::kv::Stores;
+use crate::model::ModelDescriptor;
+use crate::repository::Receipt;
+use crate::row::EncodedRow;
+
+/// How often a write brings its row in, before it says that others keep removing it.
+const LOADS_MAX: usize = 5;
+
+/// The rows of one model, untyped.
+#[derive(Debug, Clone)]
+pub(crate) struct Rows {
+    stores: Arc<Stores>,
+    model: &'static ModelDescriptor,
+}
+
+/// What is known of a row after it was looked for on both sides.
+#[derive(Debug)]
+enum Loaded {
+    Row(EncodedRow),
+    /// A tombstone is in its place.
+    Deleted,
+    /// Neither side has it; this token is in its place.
+    Missing(String),
+}
+
+impl Rows {
+    pub(crate) fn new(stores: Arc<Stores>, model: &'static ModelDescriptor) -> Self {
+        Self { stores, model }
+    }
+
+    pub(crate) fn key(&self, id: EncodedRow) -> RowKey {
+        self.stores.keys.row(self.model, id)
+    }
+
+    pub(crate) fn parse_key(&self, key: &str) -> Option<RowKey> {
+        self.stores.keys.parse_row(self.model, key)
+    }
+
+    /// Writes a whole row.
+    pub(crate) async fn write_row(&self, at: Operation, change: Change) -> Result<Receipt, Error> {
+        let key = self.key_of(&change);
+        self.write_by_id(at, key, change).await
+    }
+
+    /// Makes one change, and brings the row in first where it has to be.
+    pub(crate) async fn write_by_id(
+        &self,
+        at: Operation,
+        key: RowKey,
+        change: Change,
+    ) -> Result<Receipt, Error> {
+        let partition = key.partition();
+        let mut write = [self.new_write(key, change)];
+        for _ in 0..LOADS_MAX {
+            let outcome = self.stores.hot.write(partition, &write).await;
+            let [write] = &mut write;
+            let outcome = self.first_outcome(at, &write.key, outcome)?;
+            if let Some(result) = answer(at, &write.key, partition, &outcome) {
+                return result;
+            }
+            self.prepare(at, write).await?;
+        }
+        let [Write { key, .. }] = write;
+        Err(keeps_changing(at, key.id))
+    }
+
+    /// Makes changes of whole rows, in one call for each partition.
+    pub(crate) async fn write_many(
+        &self,
+        at: Operation,
+        changes: Vec<Result<Change, Error>>,
+    ) -> Vec<Result<Receipt, Error>> {
+        let mut results: Vec<Option<Result<Receipt, Error>>> = Vec::with_capacity(changes.len());
+        let mut by_partition: BTreeMap<u16, Vec<(usize, Write)>> = BTreeMap::new();
+        for (index, change) in changes.into_iter().enumerate() {
+            let change = match change {
+                Ok(change) => change,
+                Err(error) => {
+                    results.push(Some(Err(error)));
+                    continue;
+                }
+            };
+            results.push(None);
+            let key = self.key_of(&change);
+            let writes = by_partition.entry(key.partition).or_default();
+            writes.push((index, self.new_write(key, change)));
+        }
+        let calls = by_partition.into_values().map(|writes| self.write_partition(at, writes));
+        for (index, result) in join_all(calls).await.into_iter().flatten() {
+            results[index] = Some(result);
+        }
+        results.into_iter().flatten().collect()
+    }
+
+    /// Makes changes of one partition in one call; those that need it are tried again alone.
+    async fn write_partition(
+        &self,
+        at: Operation,
+        writes: Vec<(usize, Write)>,
+    ) -> Vec<(usize, Result<Receipt, Error>)> {
+        let (indexes, mut writes): (Vec<usize>, Vec<Write>) = writes.into_iter().unzip();
+        let Some(first) = writes.first() else { return Vec::new() };
+        let partition = first.key.partition();
+        if !self.model.id_is_fresh
+            && let Err(error) = self.probe_all(at, &mut writes).await
+        {
+            // Told for the first row, and the others are left to the single path, which
+            // meets the same error or has better luck.
+            tracing::debug!(%error, "the ids could not be probed together");
+        }
+        let outcomes = match self.stores.hot.write(partition, &writes).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => return self.fail_all(at, &indexes, &writes, error),
+        };
+        let mut results = Vec::with_capacity(writes.len());
+        for ((index, write), outcome) in indexes.into_iter().zip(writes).zip(outcomes) {
+            let result = match answer(at, &write.key, partition, &outcome) {
+                Some(result) => result,
+                None => self.write_by_id(at, write.key, write.change).await,
+            };
+            results.push((index, result));
+        }
+        results
+    }
+
+    /// One error for all rows of a call: its source is kept by the first, and told to the others.
+    fn fail_all(
+        &self,
+        at: Operation,
+        indexes: &[usize],
+        writes: &[Write],
+        error: HotStoreError,
+    ) -> Vec<(usize, Result<Receipt, Error>)> {
+        let copies: Vec<HotStoreError> = writes.iter().skip(1).map(|_| error.repeat()).collect();
+        let errors = std::iter::once(error).chain(copies);
+        let rows = indexes.iter().zip(writes).zip(errors);
+        rows.map(|((&index, write), error)| (index, Err(Error::from_hot(at, &write.key.id, error))))
+            .collect()
+    }
+
+    fn key_of(&self, change: &Change) -> RowKey {
+        match change {
+            Change::Create(row) | Change::Upsert(row) => self.key(self.model.id_of(row)),
+            // Callers with an id of their own pass it along.
+            Change::Patch(_) | Change::Delete => self.key(EncodedRow::default()),
+        }
+    }
+
+    fn new_write(&self, key: RowKey, change: Change) -> Write {
+        let probe = match change {
+            Change::Create(_) if !self.model.id_is_fresh => Probe::Missing,
+            _ => Probe::NotNeeded,
+        };
+        Write { key, change, operation_id: random_id(), probe }
+    }
+
+    fn first_outcome(
+        &self,
+        at: Operation,
+        key: &RowKey,
+        outcomes: Result<Vec<WriteOutcome>, HotStoreError>,
+    ) -> Result<WriteOutcome, Error> {
+        let outcomes = outcomes.map_err(|error| Error::from_hot(at, &key.id, error))?;
+        outcomes.into_iter().next().ok_or_else(|| Error::Configuration {
+            at,
+            source: "the write script gave no answer".into(),
+        })
+    }
+
+    /// Looks for the row of a write on both sides, so that the write can be tried again.
+    async fn prepare(&self, at: Operation, write: &mut Write) -> Result<(), Error> {
+        let loaded = self.load(at, vec![write.key.clone()]).await?;
+        match (&write.change, loaded.into_iter().next()) {
+            (Change::Create(_), Some(Loaded::Missing(token))) => write.probe = Probe::Done(token),
+            (Change::Patch(_) | Change::Delete, Some(Loaded::Missing(_) | Loaded::Deleted)) => {
+                return Err(Error::NotFound { at, id: write.key.id.clone() });
+            }
+            // The row is in now, or a tombstone is: the script knows what to say.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn probe_all(&self, at: Operation, writes: &mut [Write]) -> Result<(), Error> {
+        let keys = writes.iter().map(|write| write.key.clone()).collect();
+        let loaded = self.load(at, keys).await?;
+        for (write, loaded) in writes.iter_mut().zip(loaded) {
+            if let Loaded::Missing(token) = loaded {
+                write.probe = Probe::Done(token);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads rows, and brings in those that the hot side does not have.
+    pub(crate) async fn read(
+        &self,
+        at: Operation,
+        keys: Vec<RowKey>,
+    ) -> Result<Vec<Option<EncodedRow>>, Error> {
+        let outcomes = self.stores.hot.read(&keys).await;
+        let outcomes = outcomes.map_err(|error| Error::from_hot(at, "", error))?;
+        let mut rows: Vec<Option<EncodedRow>> = Vec::with_capacity(keys.len());
+        let mut missed = Vec::new();
+        for (key, outcome) in keys.into_iter().zip(outcomes) {
+            match outcome {
+                ReadOutcome::Row(row) => rows.push(Some(row)),
+                ReadOutcome::Deleted => rows.push(None),
+                ReadOutcome::Absent => {
+                    missed.push((rows.len(), key));
+                    rows.push(None);
+                }
+            }
+        }
+        if !missed.is_empty() {
+            let (places, keys): (Vec<usize>, Vec<RowKey>) = missed.into_iter().unzip();
+            for (place, loaded) in places.into_iter().zip(self.load(at, keys).await?) {
+                if let Loaded::Row(row) = loaded {
+                    rows[place] = Some(row);
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Looks for rows that the hot side did not have: leaves a token in their place, asks the
+    /// durable side, and puts what it has where the token still is.
+    async fn load(&self, at: Operation, keys: Vec<RowKey>) -> Result<Vec<Loaded>, Error> {
+        let token = random_id();
+        let outcomes = self.stores.hot.reserve(&keys, &token).await;
+        let outcomes = outcomes.map_err(|error| Error::from_hot(at, "", error))?;
+        let mut loaded: Vec<Loaded> = Vec::with_capacity(keys.len());
+        let mut missed = Vec::new();
+        for (key, outcome) in keys.into_iter().zip(outcomes) {
+            loaded.push(match outcome {
+                ReadOutcome::Row(row) => Loaded::Row(row),
+                ReadOutcome::Deleted => Loaded::Deleted,
+                ReadOutcome::Absent => {
+                    missed.push((loaded.len(), key));
+                    Loaded::Missing(token.clone())
+                }
+            });
+        }
+        let (places, keys): (Vec<usize>, Vec<RowKey>) = missed.into_iter().unzip();
+        if keys.is_empty() {
+            return Ok(loaded);
+        }
+        let fetched = self.stores.durable.fetch(self.model, &keys).await;
+        let fetched = fetched.map_err(|error| Error::from_durable(at, error))?;
+        let ttl = self.model.ttl.unwrap_or(self.stores.settings.row_ttl);
+        let mut fills = Vec::new();
+        for ((place, key), fetched) in places.into_iter().zip(keys).zip(fetched) {
+            let Some(fetched) = fetched else { continue };
+            loaded[place] = Loaded::Row(fetched.row.clone());
+            fills.push(Fill { key, row: fetched.row, offset: fetched.offset, ttl });
+        }
+        let filled = self.stores.hot.fill(&fills, &token).await;
+        filled.map_err(|error| Error::from_hot(at, "", error))?;
+        Ok(loaded)
+    }
+
+    pub(crate) async fn invalidate(&self, at: Operation, key: RowKey) -> Result<(), Error> {
+        let invalidated = self.stores.hot.invalidate(&key).await;
+        match invalidated.map_err(|error| Error::from_hot(at, &key.id, error))? {
+            Invalidated::Clean => Ok(()),
+            Invalidated::Dirty => Err(Error::Conflict {
+                at,
+                id: key.id,
+                reason: "has an entry that is not drained yet; try again when it is",
+            }),
+        }
+    }
+}
+
+/// What a write's outcome means to its caller; `None` where the row has to be looked for first.
+fn answer(
+    at: Operation,
+    key: &RowKey,
+    partition: Partition,
+    outcome: &WriteOutcome,
+) -> Option<Result<Receipt, Error>> {
+    let id = || key.id.clone();
+    match *outcome {
+        WriteOutcome::Written(entry) => {
+            Some(Ok(Receipt { partition, entry, version: entry.version() }))
+        }
+        WriteOutcome::Exists => Some(Err(Error::Duplicate { at, id: id() })),
+        WriteOutcome::Deleted => Some(Err(Error::NotFound { at, id: id() })),
+        WriteOutcome::Full => Some(Err(Error::Full { at })),
+        WriteOutcome::Absent | WriteOutcome::Unprobed => None,
+    }
+}
+
+fn keeps_changing(at: Operation, id: String) -> Error {
+    let reason = "was removed from Redis again and again while it was brought in; try again";
+    Error::Conflict { at, id, reason }
+}
+
+/// The id of an operation, or a token: random enough never to come twice.
+fn random_id() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}

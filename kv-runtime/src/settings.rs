@@ -1,0 +1,347 @@
+//! Everything that can be chosen, from a struct or from the environment.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::key::MAX_PARTITIONS;
+
+/// How the runtime connects and behaves.
+///
+/// ```
+/// # use kv_runtime::Settings;
+/// let mut settings = Settings::new("redis://localhost:6379", "postgres://localhost/app");
+/// settings.partitions = 16;
+/// settings.drain.interval = std::time::Duration::from_millis(50);
+/// settings.check()?;
+/// # Ok::<(), kv_runtime::SettingsError>(())
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The hot side's server.
+    pub redis: RedisSettings,
+    /// The durable side's server.
+    pub postgres: PostgresSettings,
+    /// How many partitions each queue has: a fixed share of the keys each. From 1 to 1,024.
+    ///
+    /// Data written with one number cannot be used with another. Default 64.
+    pub partitions: u16,
+    /// What stands before every key, so that several users of one Redis do not meet.
+    pub tenant: Option<String>,
+    /// How long a clean row stays in Redis, unless its model says otherwise. Default 1 hour.
+    pub row_ttl: Duration,
+    /// How many undrained entries a queue may hold in all its partitions together; more
+    /// are refused with [`Error::Full`](crate::Error::Full). Default 4,000,000.
+    pub queue_capacity: u64,
+    /// The drainer's choices.
+    pub drain: DrainSettings,
+}
+
+/// The connections to Redis.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RedisSettings {
+    /// `redis://[user:password@]host[:port][/database]`
+    pub url: ServerUrl,
+    /// How many multiplexed connections. Each serves any number of callers. Default 2.
+    pub connections: usize,
+    /// How long a connection may take to come up. Default 2 s.
+    pub connect_timeout: Duration,
+    /// How long an answer may take. Default 2 s.
+    pub command_timeout: Duration,
+}
+
+/// The pool of connections to PostgreSQL.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PostgresSettings {
+    /// `postgres://[user[:password]@]host[:port]/database`
+    pub url: ServerUrl,
+    /// The most connections that are open at a time. Default 10.
+    pub max_connections: u32,
+    /// How long a caller waits for a connection. Default 5 s.
+    pub checkout_timeout: Duration,
+    /// How long a statement may take. Default 30 s.
+    pub statement_timeout: Duration,
+}
+
+/// How the drainer works.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct DrainSettings {
+    /// How long it waits for more entries when a batch was not full. Default 100 ms.
+    pub interval: Duration,
+    /// The most entries of a batch, which is one transaction. Default 5,000.
+    pub batch_entries: usize,
+    /// How many batches are on their way at once; each worker has its own share of the
+    /// partitions and its own connection. Default 4.
+    pub workers: usize,
+    /// How long drained entries are kept on the queue. Default 10 s.
+    pub retention: Duration,
+    /// The first wait after a failure; it doubles up to `backoff_max`. Default 100 ms.
+    pub backoff_min: Duration,
+    /// The longest wait between two tries. Default 30 s.
+    pub backoff_max: Duration,
+    /// How long a shutdown may take to drain what is queued. Default 30 s.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for DrainSettings {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_millis(100),
+            batch_entries: 5_000,
+            workers: 4,
+            retention: Duration::from_secs(10),
+            backoff_min: Duration::from_millis(100),
+            backoff_max: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A server's address, which may hold a password: it is shown without.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerUrl(String);
+
+impl ServerUrl {
+    /// The whole address, with its password.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: Into<String>> From<T> for ServerUrl {
+    fn from(url: T) -> Self {
+        Self(url.into())
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str("***") };
+        // Parameters can carry a password too.
+        let rest = rest.split('?').next().unwrap_or_default();
+        match rest.rsplit_once('@') {
+            Some((_, host)) => write!(f, "{scheme}://***@{host}"),
+            None => write!(f, "{scheme}://{rest}"),
+        }
+    }
+}
+
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// A setting that is missing or cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("setting `{setting}` {problem}")]
+pub struct SettingsError {
+    /// The setting's name: a path within [`Settings`], or an environment variable.
+    pub setting: &'static str,
+    /// What is wrong with it, and what it should be.
+    pub problem: String,
+}
+
+impl SettingsError {
+    fn new(setting: &'static str, problem: impl Into<String>) -> Self {
+        Self { setting, problem: problem.into() }
+    }
+}
+
+impl Settings {
+    /// The defaults, with these servers.
+    pub fn new(redis_url: impl Into<ServerUrl>, postgres_url: impl Into<ServerUrl>) -> Self {
+        Self {
+            redis: RedisSettings {
+                url: redis_url.into(),
+                connections: 2,
+                connect_timeout: Duration::from_secs(2),
+                command_timeout: Duration::from_secs(2),
+            },
+            postgres: PostgresSettings {
+                url: postgres_url.into(),
+                max_connections: 10,
+                checkout_timeout: Duration::from_secs(5),
+                statement_timeout: Duration::from_secs(30),
+            },
+            ..Self::in_memory()
+        }
+    }
+
+    /// The defaults for the in-memory pair, which connects to nothing.
+    pub fn in_memory() -> Self {
+        Self {
+            redis: RedisSettings {
+                url: "".into(),
+                connections: 1,
+                connect_timeout: Duration::ZERO,
+                command_timeout: Duration::ZERO,
+            },
+            postgres: PostgresSettings {
+                url: "".into(),
+                max_connections: 1,
+                checkout_timeout: Duration::ZERO,
+                statement_timeout: Duration::ZERO,
+            },
+            partitions: 64,
+            tenant: None,
+            row_ttl: Duration::from_secs(3_600),
+            queue_capacity: 4_000_000,
+            drain: DrainSettings::default(),
+        }
+    }
+
+    /// Reads `REDIS_URL` and `DATABASE_URL`, which are required, and where they are set
+    /// `KV_PARTITIONS`, `KV_TENANT`, `KV_ROW_TTL_S`, `KV_QUEUE_CAPACITY`,
+    /// `REDIS_CONNECTIONS`, `DATABASE_MAX_CONNECTIONS`, `KV_DRAIN_INTERVAL_MS`,
+    /// `KV_DRAIN_BATCH_ENTRIES` and `KV_DRAIN_WORKERS`.
+    ///
+    /// # Errors
+    /// The first variable that is missing or malformed, by name.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        Self::from_lookup(|name| match std::env::var(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(std::env::VarError::NotUnicode(_)) => Err(SettingsError::new(name, "is not UTF-8")),
+        })
+    }
+
+    fn from_lookup(
+        lookup: impl Fn(&'static str) -> Result<Option<String>, SettingsError>,
+    ) -> Result<Self, SettingsError> {
+        let required = |name, example| {
+            lookup(name)?.filter(|value| !value.is_empty()).ok_or_else(|| {
+                SettingsError::new(name, format!("is not set; it should be like `{example}`"))
+            })
+        };
+        let mut settings = Self::new(
+            required("REDIS_URL", "redis://localhost:6379")?,
+            required("DATABASE_URL", "postgres://user@localhost/database")?,
+        );
+        settings.tenant = lookup("KV_TENANT")?.filter(|tenant| !tenant.is_empty());
+        set(&mut settings.partitions, "KV_PARTITIONS", &lookup)?;
+        set(&mut settings.queue_capacity, "KV_QUEUE_CAPACITY", &lookup)?;
+        set(&mut settings.redis.connections, "REDIS_CONNECTIONS", &lookup)?;
+        set(&mut settings.postgres.max_connections, "DATABASE_MAX_CONNECTIONS", &lookup)?;
+        set(&mut settings.drain.batch_entries, "KV_DRAIN_BATCH_ENTRIES", &lookup)?;
+        set(&mut settings.drain.workers, "KV_DRAIN_WORKERS", &lookup)?;
+        let mut seconds = settings.row_ttl.as_secs();
+        set(&mut seconds, "KV_ROW_TTL_S", &lookup)?;
+        settings.row_ttl = Duration::from_secs(seconds);
+        let mut milliseconds = 100_u64;
+        set(&mut milliseconds, "KV_DRAIN_INTERVAL_MS", &lookup)?;
+        settings.drain.interval = Duration::from_millis(milliseconds);
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Whether every value is in its range.
+    ///
+    /// # Errors
+    /// The first that is not, by name.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        let rules = [
+            (
+                (1..=MAX_PARTITIONS).contains(&self.partitions),
+                "partitions",
+                "must be from 1 to 1024",
+            ),
+            (
+                self.tenant.as_deref() != Some(""),
+                "tenant",
+                "must not be empty; `None` is no tenant",
+            ),
+            (!self.row_ttl.is_zero(), "row_ttl", "must be longer than zero"),
+            (self.queue_capacity > 0, "queue_capacity", "must be greater than zero"),
+            (self.redis.connections > 0, "redis.connections", "must be greater than zero"),
+            (
+                self.postgres.max_connections > 0,
+                "postgres.max_connections",
+                "must be greater than zero",
+            ),
+            (self.drain.batch_entries > 0, "drain.batch_entries", "must be greater than zero"),
+            (self.drain.workers > 0, "drain.workers", "must be greater than zero"),
+            (!self.drain.interval.is_zero(), "drain.interval", "must be longer than zero"),
+            (!self.drain.backoff_min.is_zero(), "drain.backoff_min", "must be longer than zero"),
+            (
+                self.drain.backoff_max >= self.drain.backoff_min,
+                "drain.backoff_max",
+                "must not be shorter than `drain.backoff_min`",
+            ),
+        ];
+        for (holds, setting, problem) in rules {
+            if !holds {
+                return Err(SettingsError::new(setting, problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// The bound of one partition's undrained entries.
+    pub(crate) fn partition_capacity(&self) -> u64 {
+        self.queue_capacity.div_ceil(u64::from(self.partitions))
+    }
+}
+
+fn set<T: FromStr>(
+    target: &mut T,
+    name: &'static str,
+    lookup: impl Fn(&'static str) -> Result<Option<String>, SettingsError>,
+) -> Result<(), SettingsError> {
+    let Some(text) = lookup(name)? else { return Ok(()) };
+    *target = text.trim().parse().map_err(|_| {
+        SettingsError::new(name, format!("is `{text}`, which is not a number in range"))
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(variables: &[(&'static str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::from_lookup(|name| {
+            Ok(variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        })
+    }
+
+    const SERVERS: [(&str, &str); 2] =
+        [("REDIS_URL", "redis://localhost"), ("DATABASE_URL", "postgres://u:secret@localhost/app")];
+
+    #[test]
+    fn the_environment_names_what_is_missing_or_malformed() {
+        assert_eq!(from(&[]).expect_err("nothing is set").setting, "REDIS_URL");
+        assert_eq!(from(&SERVERS[..1]).expect_err("no database").setting, "DATABASE_URL");
+        let [redis, database] = SERVERS;
+        for (name, value, setting) in [
+            ("KV_PARTITIONS", "many", "KV_PARTITIONS"),
+            ("KV_PARTITIONS", "0", "partitions"),
+            ("KV_PARTITIONS", "2000", "partitions"),
+            ("KV_DRAIN_WORKERS", "0", "drain.workers"),
+            ("KV_DRAIN_INTERVAL_MS", "0", "drain.interval"),
+            ("KV_ROW_TTL_S", "-1", "KV_ROW_TTL_S"),
+        ] {
+            let error = from(&[redis, database, (name, value)]).expect_err(name);
+            assert_eq!(error.setting, setting);
+        }
+        let settings = from(&[redis, database, ("KV_PARTITIONS", "8")]).expect("valid settings");
+        assert_eq!(settings.partitions, 8);
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for url in [
+            "postgres://u:secret@host/db",
+            "redis://:secret@host",
+            "postgres://host/db?password=secret",
+            "secret",
+        ] {
+            let url = ServerUrl::from(url);
+            assert!(!format!("{url} {url:?}").contains("secret"), "{url}");
+        }
+    }
+}

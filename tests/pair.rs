@@ -1,0 +1,127 @@
+//! A pair of stores with tables of its own, for one test.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use kv_runtime::testing::servers;
+use kv_runtime::{DrainStatus, Drainer, DrainerBuilder, Kv, Settings};
+
+use crate::models;
+
+/// A pair of stores that no other test sees.
+#[derive(Debug)]
+pub struct Pair {
+    /// The stores.
+    pub kv: Kv,
+    /// The database of the real pair.
+    pub database_url: Option<String>,
+    /// What the stores were opened with.
+    pub settings: Settings,
+}
+
+/// Which state the rows of a test are brought to before they are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// As they were written: in Redis alone.
+    Write,
+    /// In both.
+    Drain,
+    /// In PostgreSQL alone.
+    Eviction,
+}
+
+impl After {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Write, Self::Drain, Self::Eviction];
+}
+
+impl Pair {
+    /// Both sides in this process.
+    pub async fn memory() -> Self {
+        let settings = quick(Settings::in_memory());
+        let kv = Kv::memory_with(settings.clone()).expect("valid settings");
+        Self { kv, database_url: None, settings }
+    }
+
+    /// Real servers, with a database and a tenant of the test's own.
+    pub async fn servers() -> Self {
+        static TENANTS: AtomicU64 = AtomicU64::new(0);
+        let database_url = servers().create_database();
+        let mut settings = quick(Settings::new(servers().redis_url(), database_url.as_str()));
+        let number = TENANTS.fetch_add(1, Ordering::Relaxed);
+        settings.tenant = Some(format!("t{}-{number}", std::process::id()));
+        Self::connect(settings).await
+    }
+
+    /// Real servers, with these settings; makes the tables.
+    pub async fn connect(settings: Settings) -> Self {
+        let url = settings.postgres.url.expose().to_owned();
+        let kv = Kv::connect(settings.clone()).await.expect("the servers are up");
+        kv.migrate().await.expect("an empty database");
+        let pair = Self { kv, database_url: Some(url), settings };
+        pair.sql(models::TABLES).await;
+        pair
+    }
+
+    /// Runs SQL on the real pair's database; the in-memory pair has no tables to make.
+    pub async fn sql(&self, sql: &str) {
+        if let Some(url) = &self.database_url {
+            let mut connection = AsyncPgConnection::establish(url).await.expect("the server is up");
+            connection.batch_execute(sql).await.expect("valid SQL");
+        }
+    }
+
+    /// A drainer of all models of the tests.
+    pub fn drainer(&self) -> DrainerBuilder {
+        self.kv
+            .drainer()
+            .model::<models::Booking>()
+            .model::<models::Seat>()
+            .model::<models::Counter>()
+            .model::<models::Everything>()
+            .model::<models::Wide>()
+    }
+
+    /// Spawns that drainer.
+    pub fn spawn_drainer(&self) -> Drainer {
+        self.drainer().spawn()
+    }
+
+    /// Drains everything that was written.
+    pub async fn drain(&self) -> DrainStatus {
+        self.spawn_drainer().shutdown().await.expect("everything can be drained")
+    }
+}
+
+/// Settings that do not keep a test waiting.
+fn quick(mut settings: Settings) -> Settings {
+    settings.drain.interval = Duration::from_millis(5);
+    settings.drain.backoff_max = Duration::from_millis(500);
+    settings.partitions = 8;
+    settings
+}
+
+/// Makes a test of each function, over each pair: `contract!(create, delete);`.
+#[macro_export]
+macro_rules! contract {
+    ($($test:ident),* $(,)?) => {
+        mod memory {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test($crate::pair::Pair::memory().await).await;
+                }
+            )*
+        }
+
+        mod servers {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::$test($crate::pair::Pair::servers().await).await;
+                }
+            )*
+        }
+    };
+}

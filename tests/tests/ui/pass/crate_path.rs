@@ -1,0 +1,35 @@
+//! The expansion finds the runtime where `crate` says.
+
+#![deny(warnings)]
+
+mod vendor {
+    pub use kv_runtime as storage;
+}
+
+/// Hides the crate, so that the default path would be noticed.
+#[allow(unused)]
+mod hidden {
+    mod kv_runtime {}
+
+    use crate::vendor::storage::{KvModel, KvValue};
+
+    #[derive(KvModel)]
+    #[kv(crate = crate::vendor::storage)]
+    struct Booking {
+        #[kv(id)]
+        id: i64,
+        status: Status,
+    }
+
+    #[derive(Debug, Clone, KvValue)]
+    #[kv(crate = "crate::vendor::storage")]
+    enum Status {
+        Active,
+    }
+
+    #[derive(Debug, Clone, KvValue)]
+    #[kv(crate = crate::vendor::storage)]
+    struct Reference(String);
+}
+
+fn main() {}
