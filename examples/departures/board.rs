@@ -50,14 +50,14 @@ impl Board {
 
     /// Shows it all, with the drain as it is now.
     pub(crate) fn update(&mut self, drain: &Result<DrainStatus, DrainError>) {
-        let started = self.progress.started(self.replay.events.len());
+        let started = self.progress.started.load(Ordering::Relaxed);
         let written = self.progress.written.load(Ordering::Relaxed);
         let clock = started.checked_sub(1).map(|newest| self.replay.events[newest].at);
         match &self.bar {
             Some(bar) => {
                 let clock = clock.map(|at| at.format("%a %e %b %Y  %H:%M").to_string());
                 let clock = clock.unwrap_or_else(|| "making room".to_owned());
-                bar.set_prefix(format!("\n  NEW YORK DEPARTURES{clock:>36}"));
+                bar.set_prefix(format!("\n  NEW YORK DEPARTURES{clock:>41}"));
                 let departures = self.latest_departures(started);
                 bar.set_message(format!("\n{departures}\n  {}", self.figures(written, drain)));
                 bar.set_position(written);

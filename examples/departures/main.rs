@@ -15,6 +15,8 @@ mod totals;
 mod watch;
 mod writers;
 
+use std::fs::File;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -41,13 +43,28 @@ async fn main() -> ExitCode {
         Ok(summary) if summary.agree => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("departures: {error:#}");
+            eprintln!("departures: {}", in_one_line(&error));
             ExitCode::FAILURE
         }
     }
 }
 
+/// An error with its causes, without those that the text before already ends with.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 async fn run(args: Args) -> Result<Summary> {
+    // Now, because it would be a pity to find out after the run.
+    let json = args.json.as_deref().map(create_file).transpose()?;
     let replay = Arc::new(Replay::read(&args.input)?);
     let expected = Totals::from_csv(&args.input)?;
     let pair = Pair::open(&args).await?;
@@ -105,10 +122,14 @@ async fn run(args: Args) -> Result<Summary> {
         differences,
     };
     println!("{summary}");
-    if let Some(path) = &args.json {
-        summary.write_json(path)?;
+    if let Some(file) = json {
+        summary.write_json(file).context("the summary cannot be written as JSON")?;
     }
     Ok(summary)
+}
+
+fn create_file(path: &Path) -> Result<File> {
+    File::create(path).with_context(|| format!("--json: cannot write {}", path.display()))
 }
 
 /// Sees to it that the table is empty: what stands there is deleted only when that was asked for.

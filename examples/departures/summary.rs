@@ -1,10 +1,11 @@
 //! What the run comes to, for a person and as JSON.
 
 use std::fmt;
-use std::fs;
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use indicatif::HumanCount;
 use serde::Serialize;
 
@@ -48,12 +49,9 @@ pub(crate) struct Summary {
 
 impl Summary {
     /// Writes the summary as one JSON object.
-    pub(crate) fn write_json(&self, path: &Path) -> Result<()> {
-        let mut json =
-            serde_json::to_string_pretty(self).context("the summary cannot be written as JSON")?;
-        json.push('\n');
-        fs::write(path, json)
-            .with_context(|| format!("cannot write the summary to {}", path.display()))
+    pub(crate) fn write_json(&self, mut file: File) -> Result<()> {
+        serde_json::to_writer_pretty(&mut file, self)?;
+        Ok(writeln!(file)?)
     }
 
     /// What was done, one line a figure.
@@ -104,7 +102,8 @@ struct Line {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\n{} flights of {}, on {}\n", count(self.flights), self.input, self.pair)?;
+        let input = Path::new(&self.input).file_name().unwrap_or_default().display();
+        writeln!(f, "\n{} flights of {input}, kept in {}\n", count(self.flights), self.pair)?;
         for Line { name, figure, unit, more } in self.lines() {
             writeln!(f, "  {name:<7} {figure:>9} {unit:<8}   {more}")?;
         }

@@ -85,7 +85,7 @@ fn stalled(status: &Result<DrainStatus, DrainError>) -> Error {
     match status {
         Ok(status) => anyhow!(
             "nothing moved for {seconds} s, and {} entries wait in Redis to be drained ({}); \
-             set that right and run again with --reset",
+             set that right and run again",
             HumanCount(status.undrained),
             status.last_error.as_deref().unwrap_or("the drainer names no cause"),
         ),

@@ -25,8 +25,8 @@ const PAUSE_WHEN_FULL: Duration = Duration::from_millis(2);
 /// How far the replay is, for the board to look at.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    /// How many events the lanes have asked for, in the end one too many each.
-    started: AtomicUsize,
+    /// How many events are begun: the replay's clock stands at the last of them.
+    pub(crate) started: AtomicUsize,
     /// How many writes were acknowledged.
     pub(crate) written: AtomicU64,
     /// How often a write had to wait because its queue was full.
@@ -37,11 +37,6 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// How many of some events are begun: the replay's clock stands at the last of them.
-    pub(crate) fn started(&self, of: usize) -> usize {
-        self.started.load(Ordering::Relaxed).min(of)
-    }
-
     /// How long it has been writing.
     pub(crate) fn write_time(&self) -> Duration {
         let so_far = || self.first.get().map_or(Duration::ZERO, Instant::elapsed);
@@ -65,6 +60,8 @@ struct Lanes {
     progress: Arc<Progress>,
     rate: u32,
     start: Instant,
+    /// The position of the event that the next lane takes.
+    next: AtomicUsize,
     /// How many events of each flight are written.
     done: Vec<AtomicU8>,
 }
@@ -78,8 +75,8 @@ pub(crate) async fn write_all(
 ) -> Result<Histogram<u64>> {
     let start = *progress.first.get_or_init(Instant::now);
     let done = replay.flights.iter().map(|_| AtomicU8::new(0)).collect();
-    let rate = pace.rate;
-    let lanes = Arc::new(Lanes { flights, replay, progress, rate, start, done });
+    let (rate, next) = (pace.rate, AtomicUsize::new(0));
+    let lanes = Arc::new(Lanes { flights, replay, progress, rate, start, next, done });
     // Dropped with this future, and the lanes with it, when the replay is interrupted.
     let mut tasks = JoinSet::new();
     for _ in 0..pace.in_flight {
@@ -98,13 +95,14 @@ impl Lanes {
     async fn run(self: Arc<Self>) -> Result<Histogram<u64>> {
         let mut latencies = new_histogram()?;
         loop {
-            let position = self.progress.started.fetch_add(1, Ordering::Relaxed);
+            let position = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(&event) = self.replay.events.get(position) else { return Ok(latencies) };
             self.wait_until_due(position).await;
             let done = &self.done[event.flight];
             while done.load(Ordering::Acquire) < event.step() {
                 tokio::time::sleep(PAUSE_FOR_EARLIER).await;
             }
+            self.progress.started.fetch_max(position + 1, Ordering::Relaxed);
             let start = Instant::now();
             self.write(event).await?;
             latencies.record(u64::try_from(start.elapsed().as_nanos())?)?;

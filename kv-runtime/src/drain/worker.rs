@@ -1,7 +1,7 @@
 //! The loop of a drainer's worker: read, apply, settle, wait.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
@@ -11,7 +11,7 @@ use super::progress::Progress;
 use crate::durable_store::{DurableStore, DurableStoreError, Offset};
 use crate::entry::{EntryId, RawEntry};
 use crate::failpoint;
-use crate::hot_store::{HotStore, HotStoreError, ReadRequest};
+use crate::hot_store::{HotStore, HotStoreError, ReadRequest, Settlement};
 use crate::key::Partition;
 
 /// What the drainer's handle asks of its workers.
@@ -56,15 +56,34 @@ enum Backlog {
     Empty,
 }
 
+/// Where the worker stands between two steps.
+#[derive(Debug)]
+struct Standing {
+    /// As PostgreSQL has committed them.
+    offsets: Vec<Offset>,
+    /// The next batch, if it was prepared while the last one was committed.
+    next: Option<Prepared>,
+    /// What the last commit has left to settle.
+    unsettled: Vec<Settlement>,
+}
+
+/// A batch that was read and planned.
+#[derive(Debug)]
+struct Prepared {
+    read: Vec<Vec<RawEntry>>,
+    plan: Plan,
+    backlog: Backlog,
+}
+
 impl Worker {
     /// Works until it is asked to stop, or another drainer takes over.
     pub(super) async fn run(mut self) {
         let mut backoff = Backoff::new(&self.context.settings.drain);
         // The epoch is raised once; after a failure the offsets are read again.
         let mut epochs: Option<Vec<i64>> = None;
-        let mut offsets: Option<Vec<Offset>> = None;
+        let mut standing: Option<Standing> = None;
         while !self.must_stop() {
-            let step = self.step(&mut epochs, &mut offsets).await;
+            let step = self.step(&mut epochs, &mut standing).await;
             let wait = match step {
                 Ok(Backlog::More) => {
                     self.succeed(&mut backoff);
@@ -80,7 +99,7 @@ impl Worker {
                     return;
                 }
                 Err(error) => {
-                    offsets = None;
+                    standing = None;
                     let wait = backoff.failed();
                     let error = report(&error);
                     tracing::warn!(error, ?wait, "draining failed and is tried again");
@@ -89,6 +108,12 @@ impl Worker {
                 }
             };
             self.wait(wait).await;
+        }
+        if let Some(Standing { offsets, unsettled, .. }) = standing
+            && let Err(error) = self.settle(&offsets, &unsettled).await
+        {
+            // It is settled when a drainer takes over.
+            tracing::warn!(error = report(&error), "the last batch is not settled yet");
         }
     }
 
@@ -106,32 +131,63 @@ impl Worker {
         let _ = tokio::time::timeout(wait, self.requests.changed()).await;
     }
 
+    /// Commits one batch. Meanwhile the next one is read and planned, and the last one settled:
+    /// only commits have to come one after the other.
     async fn step(
         &self,
         epochs: &mut Option<Vec<i64>>,
-        offsets: &mut Option<Vec<Offset>>,
+        standing: &mut Option<Standing>,
     ) -> Result<Backlog, StepError> {
-        let current = match offsets {
-            Some(current) => current,
-            None => offsets.insert(self.load_offsets(epochs).await?),
+        let Standing { offsets, next, unsettled } = match standing {
+            Some(standing) => standing,
+            None => {
+                let offsets = self.load_offsets(epochs).await?;
+                standing.insert(Standing { offsets, next: None, unsettled: Vec::new() })
+            }
         };
-        let started = Instant::now();
-        let (read, backlog) = self.read(current).await?;
-        let read_in = started.elapsed();
+        let prepared = match next.take() {
+            Some(prepared) => prepared,
+            None => self.prepare(offsets).await?,
+        };
+        if prepared.plan.entries == 0 {
+            self.settle(offsets, unsettled).await?;
+            unsettled.clear();
+            return match prepared.plan.blocked {
+                Some(blocked) => Err(blocked.into()),
+                None => Ok(prepared.backlog),
+            };
+        }
+        let after = moved(offsets, &prepared.plan);
+        let prepare_next = async {
+            match prepared.backlog {
+                Backlog::More => self.prepare(&after).await.map(Some),
+                Backlog::Empty => Ok(None),
+            }
+        };
+        let (committed, settled, prepared_next) = tokio::join!(
+            self.commit(offsets, &prepared),
+            self.settle(offsets, unsettled),
+            prepare_next,
+        );
+        let replanned = committed?;
+        settled?;
+        let plan = replanned.as_ref().unwrap_or(&prepared.plan);
+        *offsets = moved(offsets, plan);
+        // What was prepared begins where the first plan ended.
+        *next = if *offsets == after { prepared_next? } else { None };
+        *unsettled = replanned.unwrap_or(prepared.plan).settlements;
+        if next.is_none() {
+            self.settle(offsets, unsettled).await?;
+            unsettled.clear();
+        }
+        Ok(prepared.backlog)
+    }
+
+    async fn prepare(&self, offsets: &[Offset]) -> Result<Prepared, StepError> {
+        let (read, backlog) = self.read(offsets).await?;
         failpoint::reach("after_read");
-        let planned = plan(&self.context, current, &read, Order::Grouped)?;
-        let blocked = planned.blocked.clone();
-        if planned.entries > 0 {
-            let entries = planned.entries;
-            let planned_in = started.elapsed() - read_in;
-            let committed_in = self.commit(current, &read, planned).await?;
-            let settled_in = started.elapsed() - read_in - planned_in - committed_in;
-            tracing::debug!(entries, ?read_in, ?planned_in, ?committed_in, ?settled_in, "drained");
-        }
-        match blocked {
-            Some(blocked) => Err(blocked.into()),
-            None => Ok(backlog),
-        }
+        let plan = plan(&self.context, offsets, &read, Order::Grouped)?;
+        Ok(Prepared { read, plan, backlog })
     }
 
     /// Takes the partitions over, or finds out how far they were committed; and settles what
@@ -218,38 +274,57 @@ impl Worker {
         Ok((read, Backlog::More))
     }
 
-    /// Commits a plan, and then settles it; answers how long the commit took.
+    /// Commits a batch; answers another plan where that was what could be committed.
+    #[tracing::instrument(level = "debug", name = "kv.drain.commit", skip_all,
+        fields(entries = prepared.plan.entries))]
     async fn commit(
         &self,
-        offsets: &mut [Offset],
-        read: &[Vec<RawEntry>],
-        mut planned: Plan,
-    ) -> Result<Duration, StepError> {
-        let started = Instant::now();
-        match self.durable.apply(&planned.batch).await {
+        offsets: &[Offset],
+        prepared: &Prepared,
+    ) -> Result<Option<Plan>, StepError> {
+        let replanned = match self.durable.apply(&prepared.plan.batch).await {
             // Values that were swapped or handed on fail in any grouped order.
             Err(DurableStoreError::Content(error)) => {
                 tracing::debug!(%error, "a grouped batch was refused, trying it in queue order");
-                planned = plan(&self.context, offsets, read, Order::Queue)?;
-                self.durable.apply(&planned.batch).await?;
+                let replanned = plan(&self.context, offsets, &prepared.read, Order::Queue)?;
+                self.durable.apply(&replanned.batch).await?;
+                Some(replanned)
             }
-            other => other?,
-        }
-        let committed_in = started.elapsed();
+            Err(error) => return Err(error.into()),
+            Ok(()) => None,
+        };
         failpoint::reach("after_commit");
-        let lag = planned.oldest.map(age).unwrap_or_default();
-        self.progress.committed(&planned, lag);
-        for step in planned.batch.moves {
-            let moved = offsets.iter_mut().find(|offset| offset.partition == step.to.partition);
-            if let Some(offset) = moved {
-                *offset = step.to;
-            }
+        let plan = replanned.as_ref().unwrap_or(&prepared.plan);
+        self.progress.committed(plan, plan.oldest.map(age).unwrap_or_default());
+        Ok(replanned)
+    }
+
+    async fn settle(
+        &self,
+        offsets: &[Offset],
+        settlements: &[Settlement],
+    ) -> Result<(), StepError> {
+        if settlements.is_empty() {
+            return Ok(());
         }
-        self.hot.settle(&planned.settlements).await?;
+        self.hot.settle(settlements).await?;
         failpoint::reach("after_settle");
         self.progress.settled(offsets);
-        Ok(committed_in)
+        Ok(())
     }
+}
+
+/// The offsets after a plan's commit.
+fn moved(offsets: &[Offset], plan: &Plan) -> Vec<Offset> {
+    let mut moved = offsets.to_vec();
+    let mut steps = plan.batch.moves.iter().peekable();
+    for offset in &mut moved {
+        // Moves are in the order of the offsets.
+        if let Some(step) = steps.next_if(|step| step.to.partition == offset.partition) {
+            *offset = step.to.clone();
+        }
+    }
+    moved
 }
 
 /// How long ago an entry was written, by its server's clock and this machine's.

@@ -1,5 +1,6 @@
 //! The durable side on a PostgreSQL server, by Diesel.
 
+mod array;
 mod sql;
 mod statement;
 
@@ -17,14 +18,13 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncC
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
 
-use self::statement::{
-    FetchStatement, FetchedRow, OffsetRow, OffsetStatement, Statement, columns_of,
-};
+use self::array::{ColumnArray, Element};
+use self::statement::{FetchStatement, FetchedRow, OffsetRow, OffsetStatement, Statement};
 use super::{Batch, DurableStore, DurableStoreError, Fetched, Offset, OffsetMove, Operation};
 use crate::entry::EntryId;
 use crate::failpoint;
 use crate::key::{Partition, RowKey};
-use crate::model::ModelDescriptor;
+use crate::model::{FieldError, ModelDescriptor};
 use crate::row::EncodedRow;
 use crate::settings::Settings;
 
@@ -139,34 +139,65 @@ impl PostgresDurableStore {
 }
 
 /// Queues and partition numbers as the first two parameters.
-fn partition_columns(partitions: &[Partition]) -> Vec<statement::TextArray> {
-    vec![
-        partitions.iter().map(|partition| partition.queue).collect(),
-        partitions.iter().map(|partition| partition.number.to_string()).collect(),
-    ]
+fn partition_columns(partitions: &[Partition]) -> Vec<ColumnArray> {
+    let queues = partitions.iter().map(|partition| partition.queue);
+    let numbers = partitions.iter().map(|partition| partition.number.to_string());
+    vec![ColumnArray::of_texts(queues), ColumnArray::of_texts(numbers)]
 }
 
 fn move_statement(moves: &[OffsetMove]) -> Statement {
     let partitions: Vec<Partition> = moves.iter().map(|step| step.to.partition).collect();
     let mut parameters = partition_columns(&partitions);
-    parameters.push(moves.iter().map(|step| step.to.epoch.to_string()).collect());
-    parameters.push(moves.iter().map(|step| step.from.to_string()).collect());
-    parameters.push(moves.iter().map(|step| step.to.position.to_string()).collect());
-    parameters.push(moves.iter().map(|step| step.to.nonce.as_str()).collect());
+    let mut add = |text: fn(&OffsetMove) -> String| {
+        parameters.push(ColumnArray::of_texts(moves.iter().map(text)));
+    };
+    add(|step| step.to.epoch.to_string());
+    add(|step| step.from.to_string());
+    add(|step| step.to.position.to_string());
+    add(|step| step.to.nonce.clone());
     Statement { sql: sql::move_offsets(), parameters }
 }
 
-/// The statement of an operation.
-fn statement_of(model: &ModelDescriptor, operation: &Operation) -> Statement {
-    let (sql, width) = match operation {
-        Operation::Insert(_) => (sql::insert(model), model.columns.len()),
-        Operation::Upsert(_) => (sql::upsert(model), model.columns.len()),
-        Operation::Patch { columns, .. } => {
-            (sql::patch(model, columns), model.id.len() + columns.len())
+/// Turns rows into columns: an array for each of the model's columns at these positions.
+fn columns_of<'a, R>(
+    model: &'static ModelDescriptor,
+    positions: impl Iterator<Item = usize>,
+    rows: impl Iterator<Item = R>,
+) -> Result<Vec<ColumnArray>, DurableStoreError>
+where
+    R: Iterator<Item = Option<&'a str>>,
+{
+    let columns: Vec<_> = positions.map(|position| &model.columns[position]).collect();
+    let mut arrays: Vec<ColumnArray> =
+        columns.iter().map(|column| ColumnArray::new(Element::of(column.ty))).collect();
+    for row in rows {
+        for ((array, value), column) in arrays.iter_mut().zip(row).zip(&columns) {
+            array.push(value).map_err(|source| {
+                DurableStoreError::Content(Box::new(FieldError { field: column.field, source }))
+            })?;
         }
-        Operation::Delete(_) => (sql::delete(model), model.id.len()),
+    }
+    Ok(arrays)
+}
+
+/// The statement of an operation.
+fn statement_of(
+    model: &'static ModelDescriptor,
+    operation: &Operation,
+) -> Result<Statement, DurableStoreError> {
+    let all = 0..model.columns.len();
+    let id = model.id.iter().copied();
+    let rows = operation.rows().iter().map(EncodedRow::iter);
+    let (sql, parameters) = match operation {
+        Operation::Insert(_) => (sql::insert(model), columns_of(model, all, rows)?),
+        Operation::Upsert(_) => (sql::upsert(model), columns_of(model, all, rows)?),
+        Operation::Patch { columns, .. } => {
+            let positions = id.chain(columns.iter().copied());
+            (sql::patch(model, columns), columns_of(model, positions, rows)?)
+        }
+        Operation::Delete(_) => (sql::delete(model), columns_of(model, id, rows)?),
     };
-    Statement { sql, parameters: columns_of(operation.rows().iter().map(EncodedRow::iter), width) }
+    Ok(Statement { sql, parameters })
 }
 
 /// Runs a batch's statements in a transaction that is open.
@@ -181,7 +212,7 @@ async fn run_batch(
     }
     failpoint::reach("after_move_offsets");
     for step in &batch.statements {
-        let statement = statement_of(step.model, &step.operation);
+        let statement = statement_of(step.model, &step.operation)?;
         let changed = statement.execute(connection).await.map_err(classify)?;
         // An insert fails by itself, and a delete of no row has nothing left to do.
         if matches!(step.operation, Operation::Patch { .. })
@@ -202,7 +233,8 @@ async fn run_batch(
 impl DurableStore for PostgresDurableStore {
     async fn take_over(&self, partitions: &[Partition]) -> Result<Vec<Offset>, DurableStoreError> {
         let mut parameters = partition_columns(partitions);
-        parameters.push(partitions.iter().map(|_| self.partitions.to_string()).collect());
+        let layout = self.partitions.to_string();
+        parameters.push(ColumnArray::of_texts(partitions.iter().map(|_| layout.as_str())));
         let create = Statement { sql: sql::create_offsets(), parameters };
         {
             let mut connection = self.connection().await?;
@@ -232,7 +264,7 @@ impl DurableStore for PostgresDurableStore {
         keys: &[RowKey],
     ) -> Result<Vec<Option<Fetched>>, DurableStoreError> {
         let ids = keys.iter().map(|key| key.id_values.iter());
-        let mut parameters = columns_of(ids, model.id.len());
+        let mut parameters = columns_of(model, model.id.iter().copied(), ids)?;
         parameters
             .extend(partition_columns(&keys.iter().map(RowKey::partition).collect::<Vec<_>>()));
         let statement = FetchStatement(Statement { sql: sql::fetch(model), parameters });

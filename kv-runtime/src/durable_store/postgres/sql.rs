@@ -1,8 +1,7 @@
 //! The statements, built from a model's descriptor.
 //!
-//! Every value travels as text: a parameter is an array of texts, one array a
-//! column, and PostgreSQL casts its elements to the column's type. A statement
-//! is therefore the same for any number of rows, and is prepared once.
+//! A parameter is an array, one for each column. A statement is therefore the same for any
+//! number of rows, and is prepared once.
 
 use std::fmt::Write;
 
@@ -18,16 +17,27 @@ fn quote(name: &str) -> String {
     quoted.join(".")
 }
 
-/// A text as a value of the column's type.
+/// An element of a column's parameter as a value of the column's type.
 fn cast(expression: &str, ty: ColumnType) -> String {
     match ty {
-        ColumnType::Text => expression.to_owned(),
         // Arrays are JSON outside of PostgreSQL.
         ColumnType::Array(_) => format!(
             "CASE WHEN {expression} IS NULL THEN NULL ELSE \
              ARRAY(SELECT jsonb_array_elements_text({expression}::jsonb)) END::{ty}"
         ),
-        _ => format!("{expression}::{ty}"),
+        // These elements are texts.
+        ColumnType::Numeric | ColumnType::Jsonb | ColumnType::Named(_) => {
+            format!("{expression}::{ty}")
+        }
+        _ => expression.to_owned(),
+    }
+}
+
+/// A column's parameter as an array of the column's type.
+fn cast_array(ty: ColumnType) -> String {
+    match ty {
+        ColumnType::Numeric | ColumnType::Named(_) => format!("{PARAMETER}::{ty}[]"),
+        _ => PARAMETER.to_string(),
     }
 }
 
@@ -110,7 +120,8 @@ pub(super) fn delete(model: &ModelDescriptor) -> String {
     if let [position] = model.id {
         let column = &model.columns[*position];
         let name = quote(column.column);
-        return format!("DELETE FROM {table} WHERE {name} = ANY({PARAMETER}::{}[])", column.ty);
+        let ids = cast_array(column.ty);
+        return format!("DELETE FROM {table} WHERE {name} = ANY({ids})");
     }
     let ids = unnest(model.id.len(), "");
     format!("DELETE FROM {table} AS t USING {ids} WHERE {}", same_id(model))

@@ -1,0 +1,277 @@
+//! A column of a batch as an array in PostgreSQL's binary form, written once, straight from the
+//! rows' texts.
+//!
+//! The common types are sent in their own binary form, because for them PostgreSQL's reading of
+//! a text costs more than the rest of an insert. All others travel as text and are cast by the
+//! statement, which gives any type of the user's the same way.
+
+use std::io::Write;
+
+use diesel::pg::Pg;
+use diesel::pg::sql_types::{Timestamptz, Uuid};
+use diesel::query_builder::AstPass;
+use diesel::result::QueryResult;
+use diesel::serialize::{IsNull, Output, ToSql};
+use diesel::sql_types::{
+    Array, BigInt, Binary, Bool, Date, Double, Float, Integer, Nullable, SmallInt, SqlType, Text,
+    Time, Timestamp,
+};
+
+use crate::model::ColumnType;
+use crate::value::{KvValue, ValueError};
+
+/// How the elements of an array are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Element {
+    Bool,
+    SmallInt,
+    Integer,
+    BigInt,
+    Real,
+    Double,
+    Text,
+    Bytea,
+    Uuid,
+    Date,
+    Time,
+    Timestamp,
+    Timestamptz,
+}
+
+impl Element {
+    /// How values of a column are sent; what has no form of its own here goes as text.
+    pub(super) fn of(ty: ColumnType) -> Self {
+        match ty {
+            ColumnType::Bool => Self::Bool,
+            ColumnType::SmallInt => Self::SmallInt,
+            ColumnType::Integer => Self::Integer,
+            ColumnType::BigInt => Self::BigInt,
+            ColumnType::Real => Self::Real,
+            ColumnType::Double => Self::Double,
+            ColumnType::Bytea => Self::Bytea,
+            ColumnType::Uuid => Self::Uuid,
+            ColumnType::Date => Self::Date,
+            ColumnType::Time => Self::Time,
+            ColumnType::Timestamp => Self::Timestamp,
+            ColumnType::Timestamptz => Self::Timestamptz,
+            ColumnType::Text
+            | ColumnType::Numeric
+            | ColumnType::Jsonb
+            | ColumnType::Array(_)
+            | ColumnType::Named(_) => Self::Text,
+        }
+    }
+
+    /// The type's OID, which PostgreSQL fixes (`pg_type.dat` of its sources).
+    fn oid(self) -> i32 {
+        match self {
+            Self::Bool => 16,
+            Self::Bytea => 17,
+            Self::BigInt => 20,
+            Self::SmallInt => 21,
+            Self::Integer => 23,
+            Self::Text => 25,
+            Self::Real => 700,
+            Self::Double => 701,
+            Self::Date => 1082,
+            Self::Time => 1083,
+            Self::Timestamp => 1114,
+            Self::Timestamptz => 1184,
+            Self::Uuid => 2950,
+        }
+    }
+
+    /// Appends a value's length and binary form.
+    fn write(self, text: &str, out: &mut Vec<u8>) -> Result<(), ValueError> {
+        fn sized(out: &mut Vec<u8>, bytes: &[u8]) {
+            // A value of more than 2 GiB never gets here: Redis takes 512 MB.
+            let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
+            out.extend_from_slice(&length.to_be_bytes());
+            out.extend_from_slice(bytes);
+        }
+        let value = Some(text);
+        match self {
+            Self::Text => sized(out, text.as_bytes()),
+            Self::Bool => sized(out, &[u8::from(bool::decode(value)?)]),
+            Self::SmallInt => sized(out, &i16::decode(value)?.to_be_bytes()),
+            Self::Integer => sized(out, &i32::decode(value)?.to_be_bytes()),
+            Self::BigInt => sized(out, &i64::decode(value)?.to_be_bytes()),
+            Self::Real => sized(out, &f32::decode(value)?.to_be_bytes()),
+            Self::Double => sized(out, &f64::decode(value)?.to_be_bytes()),
+            Self::Bytea => sized(out, &Vec::<u8>::decode(value)?),
+            Self::Uuid => sized(out, &uuid_bytes(text).ok_or(INVALID_UUID)?),
+            Self::Date => sized(out, &days(text).ok_or(INVALID_TIME)?.to_be_bytes()),
+            Self::Time => sized(out, &microseconds(text).ok_or(INVALID_TIME)?.to_be_bytes()),
+            Self::Timestamp | Self::Timestamptz => {
+                sized(out, &timestamp(text).ok_or(INVALID_TIME)?.to_be_bytes());
+            }
+        }
+        Ok(())
+    }
+}
+
+const INVALID_UUID: ValueError = ValueError::Invalid { expected: "UUID" };
+const INVALID_TIME: ValueError = ValueError::Invalid { expected: "date or time" };
+
+/// The bytes of a hyphenated UUID.
+fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
+    let mut digits = text.bytes().filter(|byte| *byte != b'-').map(|digit| {
+        char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    });
+    let mut bytes = [0; 16];
+    for byte in &mut bytes {
+        *byte = digits.next()?? << 4 | digits.next()??;
+    }
+    digits.next().is_none().then_some(bytes)
+}
+
+fn number(text: &str) -> Option<i64> {
+    // `parse` alone would take a sign.
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// Days from 2000-01-01 to a date in ISO 8601.
+///
+/// By Howard Hinnant's `days_from_civil`, for years from 1 on
+/// (<https://howardhinnant.github.io/date_algorithms.html>): years begin in March, so that the
+/// leap day is the last of a year.
+fn days(text: &str) -> Option<i32> {
+    let (year, month, day) =
+        (number(text.get(..4)?)?, number(text.get(5..7)?)?, number(text.get(8..)?)?);
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, year_of_era) = (year / 400, year % 400);
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    // 730,425 days lie between 0000-03-01 and 2000-01-01.
+    i32::try_from(era * 146_097 + day_of_era - 730_425).ok()
+}
+
+/// Microseconds of a time of day, `23:59:59.123456`.
+fn microseconds(text: &str) -> Option<i64> {
+    let (hours, minutes) = (number(text.get(..2)?)?, number(text.get(3..5)?)?);
+    let (seconds, fraction) = (number(text.get(6..8)?)?, number(text.get(9..15)?)?);
+    let is_whole = text.len() == 15;
+    is_whole.then_some(((hours * 60 + minutes) * 60 + seconds) * 1_000_000 + fraction)
+}
+
+/// Microseconds from 2000-01-01 to a timestamp in ISO 8601, in UTC where it has a zone.
+fn timestamp(text: &str) -> Option<i64> {
+    let (date, time) = text.strip_suffix('Z').unwrap_or(text).split_once('T')?;
+    Some(i64::from(days(date)?) * 86_400_000_000 + microseconds(time)?)
+}
+
+/// The values of one column.
+#[derive(Debug)]
+pub(super) struct ColumnArray {
+    element: Element,
+    length: i32,
+    has_null: bool,
+    /// Each value with its length in front.
+    values: Vec<u8>,
+}
+
+impl ColumnArray {
+    pub(super) fn new(element: Element) -> Self {
+        Self { element, length: 0, has_null: false, values: Vec::new() }
+    }
+
+    /// An array of texts.
+    pub(super) fn of_texts<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> Self {
+        let mut array = Self::new(Element::Text);
+        for text in texts {
+            // Texts are sent as they are.
+            let _ = array.push(Some(text.as_ref()));
+        }
+        array
+    }
+
+    /// Appends a value.
+    pub(super) fn push(&mut self, value: Option<&str>) -> Result<(), ValueError> {
+        self.length += 1;
+        match value {
+            Some(text) => self.element.write(text, &mut self.values),
+            None => {
+                self.has_null = true;
+                self.values.extend_from_slice(&(-1_i32).to_be_bytes());
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts the array into a statement, as the next parameter.
+    pub(super) fn bind<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        type Of<T> = Array<Nullable<T>>;
+        match self.element {
+            Element::Bool => out.push_bind_param::<Of<Bool>, _>(self),
+            Element::SmallInt => out.push_bind_param::<Of<SmallInt>, _>(self),
+            Element::Integer => out.push_bind_param::<Of<Integer>, _>(self),
+            Element::BigInt => out.push_bind_param::<Of<BigInt>, _>(self),
+            Element::Real => out.push_bind_param::<Of<Float>, _>(self),
+            Element::Double => out.push_bind_param::<Of<Double>, _>(self),
+            Element::Text => out.push_bind_param::<Of<Text>, _>(self),
+            Element::Bytea => out.push_bind_param::<Of<Binary>, _>(self),
+            Element::Uuid => out.push_bind_param::<Of<Uuid>, _>(self),
+            Element::Date => out.push_bind_param::<Of<Date>, _>(self),
+            Element::Time => out.push_bind_param::<Of<Time>, _>(self),
+            Element::Timestamp => out.push_bind_param::<Of<Timestamp>, _>(self),
+            Element::Timestamptz => out.push_bind_param::<Of<Timestamptz>, _>(self),
+        }
+    }
+}
+
+impl<T: SqlType + 'static> ToSql<Array<Nullable<T>>, Pg> for ColumnArray {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> diesel::serialize::Result {
+        let dimensions = i32::from(self.length > 0);
+        for number in [dimensions, i32::from(self.has_null), self.element.oid()] {
+            out.write_all(&number.to_be_bytes())?;
+        }
+        if self.length > 0 {
+            // The length, and the index of the first element.
+            out.write_all(&self.length.to_be_bytes())?;
+            out.write_all(&1_i32.to_be_bytes())?;
+            out.write_all(&self.values)?;
+        }
+        Ok(IsNull::No)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_count_from_the_year_2000() {
+        for (date, expected) in [
+            ("2000-01-01", 0),
+            ("1999-12-31", -1),
+            ("2000-02-29", 59),
+            ("2000-03-01", 60),
+            ("1970-01-01", -10_957),
+            ("0001-01-01", -730_119),
+            ("9999-12-31", 2_921_939),
+        ] {
+            assert_eq!(days(date), Some(expected), "{date}");
+        }
+        assert_eq!(days("2000-1-1"), None);
+    }
+
+    #[test]
+    fn times_count_in_microseconds() {
+        assert_eq!(microseconds("23:59:59.000001"), Some(86_399_000_001));
+        assert_eq!(timestamp("2000-01-02T00:00:01.500000Z"), Some(86_401_500_000));
+        assert_eq!(timestamp("2000-01-02T00:00:01.500000"), Some(86_401_500_000));
+        for malformed in ["", "2000-01-02", "2000-01-02T00:00:01Z", "2000-01-02T+1:00:01.500000"] {
+            assert_eq!(timestamp(malformed), None, "{malformed}");
+        }
+    }
+
+    #[test]
+    fn uuids_have_sixteen_bytes() {
+        let bytes = uuid_bytes("00010203-0405-0607-0809-0a0b0c0d0e0f").expect("a UUID");
+        assert_eq!(bytes, std::array::from_fn(|index| index as u8));
+        for malformed in ["", "00010203-0405-0607-0809-0a0b0c0d0e", "g0010203-0405-0607-0809-0a0b0c0d0e0f"] {
+            assert_eq!(uuid_bytes(malformed), None, "{malformed}");
+        }
+    }
+}
