@@ -83,6 +83,35 @@ pub struct Counter {
     pub r#type: String,
 }
 
+/// A model whose rows number their changes.
+#[derive(Debug, Clone, PartialEq, KvModel)]
+#[kv(table = "accounts")]
+pub struct Account {
+    /// Told to be new, though an account that was deleted may be opened again.
+    #[kv(id, fresh)]
+    pub id: i64,
+    /// Raised by every change, also from a deletion to the next creation.
+    pub revision: i64,
+    /// A column that can be NULL.
+    pub note: Option<String>,
+    /// A column that some changes leave alone.
+    pub active: bool,
+}
+
+/// A model with an id of two texts, which may hold anything.
+#[derive(Debug, Clone, PartialEq, KvModel)]
+#[kv(table = "places")]
+pub struct Place {
+    /// One part of the id.
+    #[kv(id)]
+    pub region: String,
+    /// The other part.
+    #[kv(id)]
+    pub name: String,
+    /// Any text.
+    pub note: Option<String>,
+}
+
 /// A PostgreSQL enum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, KvValue)]
 #[kv(pg_type = "mood")]
@@ -160,6 +189,19 @@ macro_rules! wide {
             #[kv(id, fresh)]
             pub id: i64,
             $(pub $field: Option<i32>,)*
+        }
+
+        impl Wide {
+            /// A row with these values in the columns behind the id; those missing are NULL.
+            pub fn from_columns(id: i64, values: impl IntoIterator<Item = Option<i32>>) -> Self {
+                let mut values = values.into_iter();
+                Self { id, $($field: values.next().flatten(),)* }
+            }
+
+            /// A patch of all columns behind the id, to what they are here.
+            pub fn to_patch(&self) -> <Self as KvModel>::Patch {
+                Self::patch()$(.$field(self.$field))*
+            }
         }
     };
 }

@@ -21,6 +21,20 @@ CREATE TABLE counters (
     type text NOT NULL
 );
 
+CREATE TABLE accounts (
+    id bigint PRIMARY KEY,
+    revision bigint NOT NULL,
+    note text,
+    active boolean NOT NULL
+);
+
+CREATE TABLE places (
+    region text NOT NULL,
+    name text NOT NULL,
+    note text,
+    PRIMARY KEY (region, name)
+);
+
 CREATE TYPE mood AS ENUM ('happy', 'so-so');
 
 CREATE TABLE everything (

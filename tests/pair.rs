@@ -64,6 +64,22 @@ impl Pair {
         pair
     }
 
+    /// The same servers, database and tenant with other settings; in memory, an empty pair.
+    pub async fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.settings;
+        change(&mut settings);
+        let kv = match &self.database_url {
+            None => Kv::memory_with(settings.clone()).expect("valid settings"),
+            Some(_) => Kv::connect(settings.clone()).await.expect("the servers are up"),
+        };
+        Self { kv, database_url: self.database_url, settings }
+    }
+
+    /// Whether there are servers to look at.
+    pub fn has_servers(&self) -> bool {
+        self.database_url.is_some()
+    }
+
     /// Runs SQL on the real pair's database; the in-memory pair has no tables to make.
     pub async fn sql(&self, sql: &str) {
         if let Some(url) = &self.database_url {
@@ -79,6 +95,8 @@ impl Pair {
             .model::<models::Booking>()
             .model::<models::Seat>()
             .model::<models::Counter>()
+            .model::<models::Account>()
+            .model::<models::Place>()
             .model::<models::Everything>()
             .model::<models::Wide>()
     }
@@ -103,25 +121,31 @@ fn quick(mut settings: Settings) -> Settings {
 }
 
 /// Makes a test of each function, over each pair: `contract!(create, delete);`.
+///
+/// `contract!(in parallel: reads, writes);` gives the tasks of a test threads to run on.
 #[macro_export]
 macro_rules! contract {
-    ($($test:ident),* $(,)?) => {
+    (in parallel: $($test:ident),* $(,)?) => {
+        $crate::contract!(@ #[tokio::test(flavor = "multi_thread", worker_threads = 2)] $($test)*);
+    };
+    (@ #[$attribute:meta] $($test:ident)*) => {
         mod memory {
-            $(
-                #[tokio::test]
-                async fn $test() {
-                    super::$test($crate::pair::Pair::memory().await).await;
-                }
-            )*
+            $crate::contract!(@ memory #[$attribute] $($test)*);
         }
 
         mod servers {
-            $(
-                #[tokio::test]
-                async fn $test() {
-                    super::$test($crate::pair::Pair::servers().await).await;
-                }
-            )*
+            $crate::contract!(@ servers #[$attribute] $($test)*);
         }
+    };
+    (@ $pair:ident #[$attribute:meta] $($test:ident)*) => {
+        $(
+            #[$attribute]
+            async fn $test() {
+                super::$test($crate::pair::Pair::$pair().await).await;
+            }
+        )*
+    };
+    ($($test:ident),* $(,)?) => {
+        $crate::contract!(@ #[tokio::test] $($test)*);
     };
 }

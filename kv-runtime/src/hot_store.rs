@@ -7,6 +7,7 @@ pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,7 +18,7 @@ use crate::key::{Partition, RowKey};
 use crate::row::EncodedRow;
 
 /// A change of one row, to be made together with its entry.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Write {
     pub(crate) key: RowKey,
     pub(crate) change: Change,
@@ -172,14 +173,10 @@ impl HotStoreError {
 /// The port of the hot side.
 #[async_trait]
 pub(crate) trait HotStore: std::fmt::Debug + Send + Sync {
-    /// Makes some changes of one partition's rows, each with its entry, in order.
+    /// Makes changes of rows in any partitions, in order for each row.
     ///
-    /// Each change is made with its entry or not at all; one refused does not stop the others.
-    async fn write(
-        &self,
-        partition: Partition,
-        writes: &[Write],
-    ) -> Result<Vec<WriteOutcome>, HotStoreError>;
+    /// Each change is made together with its entry or not at all, whatever becomes of the others.
+    async fn write(&self, writes: &[Arc<Write>]) -> Vec<Result<WriteOutcome, HotStoreError>>;
 
     /// Reads some rows, in any partitions.
     async fn read(&self, keys: &[RowKey]) -> Result<Vec<ReadOutcome>, HotStoreError>;

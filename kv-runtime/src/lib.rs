@@ -43,3 +43,8 @@ pub use settings::{
     DrainSettings, PostgresSettings, RedisSettings, ServerUrl, Settings, SettingsError,
 };
 pub use value::{IsNull, KvElement, KvValue, ValueError};
+
+/// Runs the examples of the README as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,15 +1,12 @@
 //! What a repository does, without the model's type: writes, reads, and
 //! bringing in what the hot side does not have.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use futures_util::future::join_all;
 
 use crate::entry::Change;
 use crate::error::{Error, Operation};
 use crate::hot_store::{Fill, HotStoreError, Invalidated, Probe, ReadOutcome, Write, WriteOutcome};
-use crate::key::{Partition, RowKey};
+use crate::key::RowKey;
 use crate::kv::Stores;
 use crate::model::ModelDescriptor;
 use crate::repository::Receipt;
@@ -61,93 +58,55 @@ impl Rows {
         key: RowKey,
         change: Change,
     ) -> Result<Receipt, Error> {
-        let partition = key.partition();
-        let mut write = [self.new_write(key, change)];
+        let mut write = Arc::new(self.new_write(key, change));
         for _ in 0..LOADS_MAX {
-            let outcome = self.stores.hot.write(partition, &write).await;
-            let [write] = &mut write;
-            let outcome = self.first_outcome(at, &write.key, outcome)?;
-            if let Some(result) = answer(at, &write.key, partition, &outcome) {
-                return result;
+            let outcome = self.stores.hot.write(std::slice::from_ref(&write)).await.pop();
+            if let Some(answer) = outcome.and_then(|outcome| answer(at, &write.key, outcome)) {
+                return answer;
             }
-            self.prepare(at, write).await?;
+            write = self.prepare(at, write).await?;
         }
-        let [Write { key, .. }] = write;
-        Err(keeps_changing(at, key.id))
+        Err(Error::Conflict {
+            at,
+            id: write.key.id.clone(),
+            reason: "was removed from Redis again and again while it was brought in; try again",
+        })
     }
 
-    /// Makes changes of whole rows, in one call for each partition.
+    /// Makes changes of whole rows, in as few calls as the hot side takes.
     pub(crate) async fn write_many(
         &self,
         at: Operation,
         changes: Vec<Result<Change, Error>>,
     ) -> Vec<Result<Receipt, Error>> {
         let mut results: Vec<Option<Result<Receipt, Error>>> = Vec::with_capacity(changes.len());
-        let mut by_partition: BTreeMap<u16, Vec<(usize, Write)>> = BTreeMap::new();
-        for (index, change) in changes.into_iter().enumerate() {
-            let change = match change {
-                Ok(change) => change,
-                Err(error) => {
-                    results.push(Some(Err(error)));
-                    continue;
+        let mut places = Vec::with_capacity(changes.len());
+        let mut writes = Vec::with_capacity(changes.len());
+        for (place, change) in changes.into_iter().enumerate() {
+            results.push(match change {
+                Ok(change) => {
+                    places.push(place);
+                    writes.push(self.new_write(self.key_of(&change), change));
+                    None
                 }
-            };
-            results.push(None);
-            let key = self.key_of(&change);
-            let writes = by_partition.entry(key.partition).or_default();
-            writes.push((index, self.new_write(key, change)));
+                Err(error) => Some(Err(error)),
+            });
         }
-        let calls = by_partition.into_values().map(|writes| self.write_partition(at, writes));
-        for (index, result) in join_all(calls).await.into_iter().flatten() {
-            results[index] = Some(result);
-        }
-        results.into_iter().flatten().collect()
-    }
-
-    /// Makes changes of one partition in one call; those that need it are tried again alone.
-    async fn write_partition(
-        &self,
-        at: Operation,
-        writes: Vec<(usize, Write)>,
-    ) -> Vec<(usize, Result<Receipt, Error>)> {
-        let (indexes, mut writes): (Vec<usize>, Vec<Write>) = writes.into_iter().unzip();
-        let Some(first) = writes.first() else { return Vec::new() };
-        let partition = first.key.partition();
         if !self.model.id_is_fresh
             && let Err(error) = self.probe_all(at, &mut writes).await
         {
-            // Told for the first row, and the others are left to the single path, which
-            // meets the same error or has better luck.
+            // Each row then asks by itself, and tells its caller what it met.
             tracing::debug!(%error, "the ids could not be probed together");
         }
-        let outcomes = match self.stores.hot.write(partition, &writes).await {
-            Ok(outcomes) => outcomes,
-            Err(error) => return self.fail_all(at, &indexes, &writes, error),
-        };
-        let mut results = Vec::with_capacity(writes.len());
-        for ((index, write), outcome) in indexes.into_iter().zip(writes).zip(outcomes) {
-            let result = match answer(at, &write.key, partition, &outcome) {
-                Some(result) => result,
-                None => self.write_by_id(at, write.key, write.change).await,
+        let writes: Vec<Arc<Write>> = writes.into_iter().map(Arc::new).collect();
+        let outcomes = self.stores.hot.write(&writes).await;
+        for ((place, write), outcome) in places.into_iter().zip(writes).zip(outcomes) {
+            results[place] = match answer(at, &write.key, outcome) {
+                Some(answer) => Some(answer),
+                None => Some(self.write_by_id(at, write.key.clone(), write.change.clone()).await),
             };
-            results.push((index, result));
         }
-        results
-    }
-
-    /// One error for all rows of a call: its source is kept by the first, and told to the others.
-    fn fail_all(
-        &self,
-        at: Operation,
-        indexes: &[usize],
-        writes: &[Write],
-        error: HotStoreError,
-    ) -> Vec<(usize, Result<Receipt, Error>)> {
-        let copies: Vec<HotStoreError> = writes.iter().skip(1).map(|_| error.repeat()).collect();
-        let errors = std::iter::once(error).chain(copies);
-        let rows = indexes.iter().zip(writes).zip(errors);
-        rows.map(|((&index, write), error)| (index, Err(Error::from_hot(at, &write.key.id, error))))
-            .collect()
+        results.into_iter().flatten().collect()
     }
 
     fn key_of(&self, change: &Change) -> RowKey {
@@ -166,31 +125,19 @@ impl Rows {
         Write { key, change, operation_id: random_id(), probe }
     }
 
-    fn first_outcome(
-        &self,
-        at: Operation,
-        key: &RowKey,
-        outcomes: Result<Vec<WriteOutcome>, HotStoreError>,
-    ) -> Result<WriteOutcome, Error> {
-        let outcomes = outcomes.map_err(|error| Error::from_hot(at, &key.id, error))?;
-        outcomes.into_iter().next().ok_or_else(|| Error::Configuration {
-            at,
-            source: "the write script gave no answer".into(),
-        })
-    }
-
     /// Looks for the row of a write on both sides, so that the write can be tried again.
-    async fn prepare(&self, at: Operation, write: &mut Write) -> Result<(), Error> {
+    async fn prepare(&self, at: Operation, write: Arc<Write>) -> Result<Arc<Write>, Error> {
         let loaded = self.load(at, vec![write.key.clone()]).await?;
         match (&write.change, loaded.into_iter().next()) {
-            (Change::Create(_), Some(Loaded::Missing(token))) => write.probe = Probe::Done(token),
-            (Change::Patch(_) | Change::Delete, Some(Loaded::Missing(_) | Loaded::Deleted)) => {
-                return Err(Error::NotFound { at, id: write.key.id.clone() });
+            (Change::Create(_), Some(Loaded::Missing(token))) => {
+                Ok(Arc::new(Write { probe: Probe::Done(token), ..Write::clone(&write) }))
             }
-            // The row is in now, or a tombstone is: the script knows what to say.
-            _ => {}
+            (Change::Patch(_) | Change::Delete, Some(Loaded::Missing(_) | Loaded::Deleted)) => {
+                Err(Error::NotFound { at, id: write.key.id.clone() })
+            }
+            // The row is in now, or a tombstone is: the hot side knows what to say.
+            _ => Ok(write),
         }
-        Ok(())
     }
 
     async fn probe_all(&self, at: Operation, writes: &mut [Write]) -> Result<(), Error> {
@@ -288,24 +235,19 @@ impl Rows {
 fn answer(
     at: Operation,
     key: &RowKey,
-    partition: Partition,
-    outcome: &WriteOutcome,
+    outcome: Result<WriteOutcome, HotStoreError>,
 ) -> Option<Result<Receipt, Error>> {
     let id = || key.id.clone();
-    match *outcome {
-        WriteOutcome::Written(entry) => {
-            Some(Ok(Receipt { partition, entry, version: entry.version() }))
+    Some(match outcome {
+        Ok(WriteOutcome::Written(entry)) => {
+            Ok(Receipt { partition: key.partition(), entry, version: entry.version() })
         }
-        WriteOutcome::Exists => Some(Err(Error::Duplicate { at, id: id() })),
-        WriteOutcome::Deleted => Some(Err(Error::NotFound { at, id: id() })),
-        WriteOutcome::Full => Some(Err(Error::Full { at })),
-        WriteOutcome::Absent | WriteOutcome::Unprobed => None,
-    }
-}
-
-fn keeps_changing(at: Operation, id: String) -> Error {
-    let reason = "was removed from Redis again and again while it was brought in; try again";
-    Error::Conflict { at, id, reason }
+        Ok(WriteOutcome::Exists) => Err(Error::Duplicate { at, id: id() }),
+        Ok(WriteOutcome::Deleted) => Err(Error::NotFound { at, id: id() }),
+        Ok(WriteOutcome::Full) => Err(Error::Full { at }),
+        Ok(WriteOutcome::Absent | WriteOutcome::Unprobed) => return None,
+        Err(error) => Err(Error::from_hot(at, &key.id, error)),
+    })
 }
 
 /// The id of an operation, or a token: random enough never to come twice.

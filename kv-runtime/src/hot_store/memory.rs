@@ -4,7 +4,7 @@
 //! here passes there.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -89,7 +89,7 @@ impl Data {
     }
 
     /// One change with its entry: the rules of `write.lua`.
-    fn write(&mut self, partition: Partition, write: &Write, capacity: u64) -> WriteOutcome {
+    fn write(&mut self, write: &Write, capacity: u64) -> WriteOutcome {
         let is_whole_row = matches!(write.change, Change::Create(_) | Change::Upsert(_));
         let is_create = matches!(write.change, Change::Create(_));
         let base = match self.slot(&write.key.key).map(|slot| &slot.content) {
@@ -120,7 +120,7 @@ impl Data {
             }
             Some(Content::Token(_)) | None => None,
         };
-        let queue = self.queues.entry(partition).or_default();
+        let queue = self.queues.entry(write.key.partition()).or_default();
         if queue.state.undrained >= capacity {
             return WriteOutcome::Full;
         }
@@ -211,15 +211,9 @@ const TOKEN_TTL: Duration = Duration::from_secs(10);
 
 #[async_trait]
 impl HotStore for MemoryHotStore {
-    async fn write(
-        &self,
-        partition: Partition,
-        writes: &[Write],
-    ) -> Result<Vec<WriteOutcome>, HotStoreError> {
+    async fn write(&self, writes: &[Arc<Write>]) -> Vec<Result<WriteOutcome, HotStoreError>> {
         let mut data = self.lock();
-        let outcomes =
-            writes.iter().map(|write| data.write(partition, write, self.partition_capacity));
-        Ok(outcomes.collect())
+        writes.iter().map(|write| Ok(data.write(write, self.partition_capacity))).collect()
     }
 
     async fn read(&self, keys: &[RowKey]) -> Result<Vec<ReadOutcome>, HotStoreError> {

@@ -1,18 +1,22 @@
 //! The hot side on a Redis server.
 
+mod lane;
 mod reply;
 mod script;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Cmd, Pipeline, RedisError, ServerErrorKind, Value};
+use redis::{Cmd, Pipeline, RedisError, Value};
 
-use self::script::{FILL, INVALIDATE, RESERVE, SETTLE, Script, WRITE};
+use self::lane::{Lane, SendWrites, WRITES_MAX, WriteResult};
+use self::script::{FILL, INVALIDATE, RESERVE, SETTLE, WRITE};
 use super::{
     Fill, HotStore, HotStoreError, Invalidated, PartitionState, ReadOutcome, ReadRequest,
-    Settlement, Write, WriteOutcome,
+    Settlement, Write,
 };
 use crate::entry::RawEntry;
 use crate::key::{KeySpace, Partition, RowKey};
@@ -29,9 +33,9 @@ const WRITE_RETRIES: [Duration; 3] =
 /// Rows, queues and their state on a Redis server.
 #[derive(Debug)]
 pub(crate) struct RedisHotStore {
-    connections: Vec<ConnectionManager>,
+    lanes: Vec<Lane>,
     keys: KeySpace,
-    partition_capacity: u64,
+    writer: Writer,
 }
 
 impl RedisHotStore {
@@ -49,75 +53,98 @@ impl RedisHotStore {
             .set_max_delay(Duration::from_secs(1))
             .set_number_of_retries(2)
             .set_pipeline_buffer_size(1_024);
-        let mut connections = Vec::with_capacity(settings.redis.connections);
+        let writer = Writer {
+            keys: Arc::new(keys.clone()),
+            partition_capacity: settings.partition_capacity(),
+        };
+        let mut lanes = Vec::with_capacity(settings.redis.connections);
         for _ in 0..settings.redis.connections {
             let connection = ConnectionManager::new_with_config(client.clone(), config.clone());
-            connections.push(connection.await.map_err(classify)?);
+            lanes.push(Lane::new(connection.await.map_err(classify)?, writer.clone()));
         }
-        Ok(Self { connections, keys, partition_capacity: settings.partition_capacity() })
+        Ok(Self { lanes, keys, writer })
     }
 
-    /// One connection a partition, so that a retry cannot overtake the first try.
-    fn connection(&self, partition: u16) -> ConnectionManager {
-        self.connections[usize::from(partition) % self.connections.len()].clone()
+    /// One lane a partition.
+    fn lane(&self, partition: u16) -> &Lane {
+        &self.lanes[usize::from(partition) % self.lanes.len()]
     }
 
-    /// Calls a script for each of some commands, in one round trip.
+    /// Asks for what became of a write whose answer was lost, and makes it if nothing did.
     ///
-    /// A server that does not know the script has not run it: it is loaded and called again.
+    /// It goes over the lane of the first try, so that it cannot overtake that.
+    async fn retry(
+        &self,
+        lane: &Lane,
+        write: &Arc<Write>,
+        started: Instant,
+        first: WriteResult,
+    ) -> WriteResult {
+        let mut result = first;
+        for wait in WRITE_RETRIES {
+            let Err(HotStoreError::OutcomeUnknown(error)) = &result else { break };
+            tracing::debug!(%error, "the answer to a write was lost, asking for it");
+            tokio::time::sleep(wait).await;
+            let elapsed = started.elapsed().max(Duration::from_millis(1));
+            let results = self.writer.call(lane, std::slice::from_ref(write), elapsed).await;
+            result = match results.into_iter().next() {
+                // Unavailable now says nothing about the first try.
+                Some(Err(HotStoreError::Unavailable(error))) => {
+                    Err(HotStoreError::OutcomeUnknown(error))
+                }
+                Some(other) => other,
+                None => break,
+            };
+        }
+        result
+    }
+}
+
+/// Calls the write script.
+#[derive(Debug, Clone)]
+struct Writer {
+    keys: Arc<KeySpace>,
+    partition_capacity: u64,
+}
+
+impl SendWrites for Writer {
+    async fn send(&self, lane: &Lane, writes: &[Arc<Write>]) -> Vec<WriteResult> {
+        self.call(lane, writes, Duration::ZERO).await
+    }
+}
+
+impl Writer {
+    /// `elapsed` is the time since the first try, zero if this is it.
     async fn call(
         &self,
-        mut connection: ConnectionManager,
-        script: &'static Script,
-        calls: Vec<Cmd>,
-    ) -> Result<Vec<Value>, RedisError> {
-        let mut pipeline = Pipeline::with_capacity(calls.len());
-        for call in calls {
-            pipeline.add_command(call);
-        }
-        let mut answers = send(&mut connection, &pipeline).await?;
-        let unknown: Vec<usize> =
-            (0..answers.len()).filter(|&at| is_unknown_script(&answers[at])).collect();
-        if !unknown.is_empty() {
-            let mut again = Pipeline::with_capacity(unknown.len() + 1);
-            again.add_command(script.load());
-            let commands: Vec<&Cmd> = pipeline.cmd_iter().collect();
-            for &at in &unknown {
-                again.add_command(commands[at].clone());
-            }
-            let loaded = send(&mut connection, &again).await?;
-            for (at, answer) in unknown.into_iter().zip(loaded.into_iter().skip(1)) {
-                answers[at] = answer;
-            }
-        }
-        answers.into_iter().map(Value::extract_error).collect()
-    }
-
-    async fn write_once(
-        &self,
-        partition: Partition,
-        writes: &[Write],
+        lane: &Lane,
+        writes: &[Arc<Write>],
         elapsed: Duration,
-    ) -> Result<Vec<WriteOutcome>, HotStoreError> {
-        let call = self.write_call(partition, writes, elapsed);
-        let answers = self
-            .call(self.connection(partition.number), &WRITE, vec![call])
-            .await
-            .map_err(classify_write)?;
-        reply::write_outcomes(answers.into_iter().next()).map_err(classify)
+    ) -> Vec<WriteResult> {
+        let call = self.command(writes, elapsed);
+        let answers = lane.call(&WRITE, vec![call]).await;
+        let outcomes =
+            answers.and_then(|answers| reply::write_outcomes(answers.into_iter().next()));
+        match outcomes {
+            Ok(outcomes) => {
+                outcomes.into_iter().map(|outcome| outcome.map_err(classify_write)).collect()
+            }
+            Err(error) => {
+                let error = classify_write(error);
+                writes.iter().map(|_| Err(error.repeat())).collect()
+            }
+        }
     }
 
-    fn write_call(&self, partition: Partition, writes: &[Write], elapsed: Duration) -> Cmd {
-        // A first try says 0, and any later one more than that.
-        let elapsed_ms = elapsed.as_millis().max(u128::from(!elapsed.is_zero()));
-        let mut call = WRITE.call(2 + writes.len());
-        call.arg(self.keys.state(partition)).arg(self.keys.stream(partition));
+    fn command(&self, writes: &[Arc<Write>], elapsed: Duration) -> Cmd {
+        let mut call = WRITE.call(writes.len() * 3);
         for write in writes {
-            call.arg(&write.key.key);
+            let partition = write.key.partition();
+            call.arg(self.keys.state(partition))
+                .arg(self.keys.stream(partition))
+                .arg(&write.key.key);
         }
-        call.arg(self.keys.partitions())
-            .arg(self.partition_capacity)
-            .arg(u64::try_from(elapsed_ms).unwrap_or(u64::MAX));
+        call.arg(self.keys.partitions()).arg(self.partition_capacity).arg(milliseconds(elapsed));
         for write in writes {
             let (values, nulls) = write.change.fields(write.key.model);
             call.arg(write.change.name())
@@ -135,7 +162,9 @@ impl RedisHotStore {
         }
         call
     }
+}
 
+impl RedisHotStore {
     fn settle_calls(&self, settlement: &Settlement) -> Vec<Cmd> {
         let mut calls = Vec::new();
         let mut rows = settlement.rows.chunks(SETTLED_ROWS_MAX).peekable();
@@ -166,32 +195,33 @@ impl RedisHotStore {
 
 #[async_trait]
 impl HotStore for RedisHotStore {
-    async fn write(
-        &self,
-        partition: Partition,
-        writes: &[Write],
-    ) -> Result<Vec<WriteOutcome>, HotStoreError> {
+    async fn write(&self, writes: &[Arc<Write>]) -> Vec<WriteResult> {
+        let Some(first) = writes.first() else { return Vec::new() };
         let started = Instant::now();
-        let mut outcome = self.write_once(partition, writes, Duration::ZERO).await;
-        for wait in WRITE_RETRIES {
-            let Err(HotStoreError::OutcomeUnknown(error)) = &outcome else { break };
-            tracing::debug!(%partition, %error, "the answer to a write was lost, asking for it");
-            tokio::time::sleep(wait).await;
-            outcome = match self.write_once(partition, writes, started.elapsed()).await {
-                // Unavailable now says nothing about the first try.
-                Err(HotStoreError::Unavailable(error)) => Err(HotStoreError::OutcomeUnknown(error)),
-                other => other,
-            };
-        }
-        outcome
+        let lane = self.lane(first.key.partition);
+        let results = match writes {
+            [write] => vec![lane.write(write, &self.writer).await],
+            // They are together already. All calls go over one lane, so that a row that comes
+            // twice is written in order.
+            writes => {
+                let calls = writes.chunks(WRITES_MAX).map(|chunk| self.writer.send(lane, chunk));
+                join_all(calls).await.into_iter().flatten().collect()
+            }
+        };
+        let retried = writes.iter().zip(results).map(async |(write, result)| match result {
+            Err(HotStoreError::OutcomeUnknown(_)) => self.retry(lane, write, started, result).await,
+            result => result,
+        });
+        join_all(retried).await
     }
 
     async fn read(&self, keys: &[RowKey]) -> Result<Vec<ReadOutcome>, HotStoreError> {
         let Some(first) = keys.first() else { return Ok(Vec::new()) };
-        let mut connection = self.connection(first.partition);
+        let lane = self.lane(first.partition);
         if keys.len() == 1 {
             let mut command = Cmd::new();
             command.arg("HGETALL").arg(&first.key);
+            let mut connection = lane.connection();
             let answer = connection.send_packed_command(&command).await.map_err(classify)?;
             return Ok(vec![reply::row(first.model, answer).map_err(classify)?]);
         }
@@ -199,7 +229,7 @@ impl HotStore for RedisHotStore {
         for key in keys {
             pipeline.cmd("HGETALL").arg(&key.key);
         }
-        let answers = send(&mut connection, &pipeline).await.map_err(classify)?;
+        let answers = lane.send(&pipeline).await.map_err(classify)?;
         let rows = keys.iter().zip(answers).map(|(key, answer)| reply::row(key.model, answer));
         rows.collect::<Result<_, _>>().map_err(classify)
     }
@@ -215,10 +245,8 @@ impl HotStore for RedisHotStore {
             call.arg(&key.key).arg(token).arg(milliseconds(TOKEN_TTL));
             call
         });
-        let answers = self
-            .call(self.connection(first.partition), &RESERVE, calls.collect())
-            .await
-            .map_err(classify)?;
+        let lane = self.lane(first.partition);
+        let answers = lane.call(&RESERVE, calls.collect()).await.map_err(classify)?;
         let rows = keys.iter().zip(answers).map(|(key, answer)| reply::row(key.model, answer));
         rows.collect::<Result<_, _>>().map_err(classify)
     }
@@ -239,18 +267,16 @@ impl HotStore for RedisHotStore {
             }
             call
         });
-        let connection = self.connection(first.key.partition);
-        self.call(connection, &FILL, calls.collect()).await.map_err(classify)?;
+        let lane = self.lane(first.key.partition);
+        lane.call(&FILL, calls.collect()).await.map_err(classify)?;
         Ok(())
     }
 
     async fn invalidate(&self, key: &RowKey) -> Result<Invalidated, HotStoreError> {
         let mut call = INVALIDATE.call(1);
         call.arg(&key.key);
-        let answers = self
-            .call(self.connection(key.partition), &INVALIDATE, vec![call])
-            .await
-            .map_err(classify)?;
+        let lane = self.lane(key.partition);
+        let answers = lane.call(&INVALIDATE, vec![call]).await.map_err(classify)?;
         match answers.first() {
             Some(Value::Int(1)) => Ok(Invalidated::Clean),
             _ => Ok(Invalidated::Dirty),
@@ -272,8 +298,8 @@ impl HotStore for RedisHotStore {
                 .arg("COUNT")
                 .arg(request.count);
         }
-        let mut connection = self.connection(first.partition.number);
-        let answers = send(&mut connection, &pipeline).await.map_err(classify)?;
+        let lane = self.lane(first.partition.number);
+        let answers = lane.send(&pipeline).await.map_err(classify)?;
         answers.into_iter().map(|answer| reply::entries(answer).map_err(classify)).collect()
     }
 
@@ -281,8 +307,8 @@ impl HotStore for RedisHotStore {
         let Some(first) = settlements.first() else { return Ok(()) };
         let calls: Vec<Cmd> =
             settlements.iter().flat_map(|settlement| self.settle_calls(settlement)).collect();
-        let connection = self.connection(first.partition.number);
-        self.call(connection, &SETTLE, calls).await.map_err(classify)?;
+        let lane = self.lane(first.partition.number);
+        lane.call(&SETTLE, calls).await.map_err(classify)?;
         Ok(())
     }
 
@@ -294,8 +320,8 @@ impl HotStore for RedisHotStore {
             let stream = self.keys.stream(partition);
             pipeline.cmd("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
         }
-        let mut connection = self.connection(first.number);
-        let mut answers = send(&mut connection, &pipeline).await.map_err(classify)?.into_iter();
+        let lane = self.lane(first.number);
+        let mut answers = lane.send(&pipeline).await.map_err(classify)?.into_iter();
         let mut states = Vec::with_capacity(partitions.len());
         while let (Some(counters), Some(last)) = (answers.next(), answers.next()) {
             states.push(reply::state(counters, last).map_err(classify)?);
@@ -304,19 +330,8 @@ impl HotStore for RedisHotStore {
     }
 }
 
-async fn send(
-    connection: &mut ConnectionManager,
-    pipeline: &Pipeline,
-) -> Result<Vec<Value>, RedisError> {
-    connection.send_packed_commands(pipeline, 0, pipeline.len()).await
-}
-
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn is_unknown_script(answer: &Value) -> bool {
-    matches!(answer, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
 }
 
 /// What a failed command means where doing it twice does no harm.

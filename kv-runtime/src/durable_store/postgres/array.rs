@@ -115,9 +115,10 @@ const INVALID_TIME: ValueError = ValueError::Invalid { expected: "date or time" 
 
 /// The bytes of a hyphenated UUID.
 fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
-    let mut digits = text.bytes().filter(|byte| *byte != b'-').map(|digit| {
-        char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
-    });
+    let mut digits = text
+        .bytes()
+        .filter(|byte| *byte != b'-')
+        .map(|digit| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok()));
     let mut bytes = [0; 16];
     for byte in &mut bytes {
         *byte = digits.next()?? << 4 | digits.next()??;
@@ -270,7 +271,9 @@ mod tests {
     fn uuids_have_sixteen_bytes() {
         let bytes = uuid_bytes("00010203-0405-0607-0809-0a0b0c0d0e0f").expect("a UUID");
         assert_eq!(bytes, std::array::from_fn(|index| index as u8));
-        for malformed in ["", "00010203-0405-0607-0809-0a0b0c0d0e", "g0010203-0405-0607-0809-0a0b0c0d0e0f"] {
+        for malformed in
+            ["", "00010203-0405-0607-0809-0a0b0c0d0e", "g0010203-0405-0607-0809-0a0b0c0d0e0f"]
+        {
             assert_eq!(uuid_bytes(malformed), None, "{malformed}");
         }
     }

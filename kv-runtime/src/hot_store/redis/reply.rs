@@ -44,18 +44,21 @@ fn entry_id(value: &Value) -> Result<EntryId, RedisError> {
     text(value, "an entry's id")?.parse().map_err(|_| unexpected("an entry's id"))
 }
 
-/// `write.lua`: for each change the id of its entry, or the number of a refusal.
-pub(super) fn write_outcomes(answer: Option<Value>) -> Result<Vec<WriteOutcome>, RedisError> {
+/// `write.lua`: for each change the id of its entry, the number of a refusal, or an error.
+pub(super) fn write_outcomes(
+    answer: Option<Value>,
+) -> Result<Vec<Result<WriteOutcome, RedisError>>, RedisError> {
     const WHAT: &str = "a write's outcome";
-    let outcome = |answer: &Value| match answer {
+    let outcome = |answer: Value| match answer.extract_error()? {
         Value::Int(1) => Ok(WriteOutcome::Exists),
         Value::Int(2) => Ok(WriteOutcome::Absent),
         Value::Int(3) => Ok(WriteOutcome::Deleted),
         Value::Int(4) => Ok(WriteOutcome::Full),
         Value::Int(5) => Ok(WriteOutcome::Unprobed),
-        entry => entry_id(entry).map(WriteOutcome::Written),
+        entry => entry_id(&entry).map(WriteOutcome::Written),
     };
-    items(answer.unwrap_or(Value::Nil), WHAT)?.iter().map(outcome).collect()
+    let Some(Value::Array(answers)) = answer else { return Err(unexpected(WHAT)) };
+    Ok(answers.into_iter().map(outcome).collect())
 }
 
 /// `HGETALL`: a row, a tombstone, a reader's token, or nothing.
