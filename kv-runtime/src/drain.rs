@@ -84,6 +84,7 @@ impl DrainerBuilder {
         let tasks = (0..workers).map(|number| {
             let share = partitions.iter().skip(number).step_by(workers).copied();
             let worker = Worker {
+                number,
                 context: Arc::clone(&context),
                 hot: Arc::clone(&stores.hot),
                 durable: Arc::clone(&stores.durable),
@@ -127,7 +128,7 @@ pub struct DrainStatus {
     pub lag: Duration,
     /// The greatest age of an entry at its commit.
     pub lag_max: Duration,
-    /// What stopped the last try, if it has not succeeded since.
+    /// What stands in the way of some worker now, if anything does.
     pub last_error: Option<String>,
 }
 

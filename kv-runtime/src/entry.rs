@@ -1,17 +1,21 @@
 //! Entries of a queue: their ids, and the form in which a stream holds them.
 //!
-//! The first field of an entry is its header, named `@`:
+//! An entry has two fields:
 //!
 //! ```text
-//! create booking 42 6f1c09d2e1a7b354 9e2f…
+//! change  create booking 42 6f1c09d2e1a7b354 9e2f77aa01c3d5b8
+//! values  {"id":"42","status":"new","driver_id":null}
 //! ```
 //!
-//! operation, key prefix of the model, escaped id, operation id, fingerprint of the columns.
-//! A patch that sets columns to NULL names them in a second field, `@null`, separated by commas.
-//! Then come a name and a value for each column that is not NULL.
+//! The header says operation, key prefix of the model, escaped id, operation id and fingerprint
+//! of the columns. The values are the changed columns by name, each as text or NULL; of a whole
+//! row those that are NULL are left out. One field for all of them, because what an entry costs
+//! to append and to read goes by the number of its fields.
 //!
 //! An entry carries results, not operations on an earlier state, so that applying it once more
 //! changes nothing. Its id, which only ever grows within a partition, is the row's version.
+
+mod values;
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,10 +24,10 @@ use crate::key;
 use crate::model::ModelDescriptor;
 use crate::row::{EncodedPatch, EncodedRow};
 
-/// The name of the header.
-pub(crate) const HEADER: &str = "@";
-/// The name of the field with the columns that a patch sets to NULL.
-pub(crate) const NULLS: &str = "@null";
+/// The name of the field with the header.
+pub(crate) const CHANGE: &str = "change";
+/// The name of the field with the values.
+pub(crate) const VALUES: &str = "values";
 
 /// The id of an entry: the server's time in milliseconds, and a sequence within it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,6 +96,18 @@ impl Change {
         }
     }
 
+    /// The values as an entry has them.
+    pub(crate) fn encode_values(&self, model: &'static ModelDescriptor) -> String {
+        match self {
+            Self::Create(row) | Self::Upsert(row) => {
+                let values = row.iter().enumerate().filter(|(_, value)| value.is_some());
+                values::encode(model, values, row.byte_len())
+            }
+            Self::Patch(patch) => values::encode(model, patch.iter(), patch.values().byte_len()),
+            Self::Delete => String::new(),
+        }
+    }
+
     /// The columns with a value, and those set to NULL by name. NULLs of a whole row are absent.
     pub(crate) fn fields(
         &self,
@@ -124,15 +140,16 @@ impl Change {
 pub(crate) struct RawEntry {
     /// Its id.
     pub(crate) id: EntryId,
-    /// Its fields' names and values in order.
-    pub(crate) fields: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Its header, empty where it has none.
+    pub(crate) header: Vec<u8>,
+    /// Its values, empty where it has none.
+    pub(crate) values: Vec<u8>,
 }
 
 impl RawEntry {
     /// Its operation id, which tells it from any other entry that ever had its id.
     pub(crate) fn nonce(&self) -> Option<&str> {
-        let (_, header) = self.fields.first()?;
-        std::str::from_utf8(header).ok()?.split(' ').nth(3)
+        std::str::from_utf8(&self.header).ok()?.split(' ').nth(3)
     }
 }
 
@@ -191,98 +208,28 @@ impl Entry {
         raw: &RawEntry,
         models: &[&'static ModelDescriptor],
     ) -> Result<Self, EntryError> {
-        let mut fields = raw.fields.iter().map(|(name, value)| {
-            let name = std::str::from_utf8(name).map_err(|_| EntryError::Malformed("name"))?;
-            let value = std::str::from_utf8(value).map_err(|_| EntryError::Malformed("value"))?;
-            Ok((name, value))
-        });
-        let Some((HEADER, header)) = fields.next().transpose()? else {
-            return Err(EntryError::Malformed(HEADER));
-        };
+        const MALFORMED: EntryError = EntryError::Malformed(CHANGE);
+        let header = std::str::from_utf8(&raw.header).map_err(|_| MALFORMED)?;
         let mut words = header.split(' ');
-        let mut word = || words.next().ok_or(EntryError::Malformed(HEADER));
+        let mut word = || words.next().ok_or(MALFORMED);
         let (operation, key_prefix, row_id, nonce) = (word()?, word()?, word()?, word()?);
         let model = models
             .iter()
             .position(|model| model.key_prefix == key_prefix)
             .ok_or_else(|| EntryError::UnknownModel(key_prefix.to_owned()))?;
-        let mut columns = fields.collect::<Result<Vec<_>, _>>()?;
-        let nulls = match columns.first() {
-            Some((NULLS, _)) => Some(columns.remove(0).1),
-            _ => None,
+        let values = || values::decode(models[model], &raw.values);
+        let change = match operation {
+            "create" => Change::Create(values()?.into_row()),
+            "upsert" => Change::Upsert(values()?.into_row()),
+            "patch" => Change::Patch(values()?.into_patch()),
+            "delete" => Change::Delete,
+            _ => return Err(MALFORMED),
         };
-        Ok(Self {
-            id: raw.id,
-            model,
-            row_id: row_id.to_owned(),
-            nonce: nonce.to_owned(),
-            change: decode_change(models[model], operation, columns, nulls)?,
-        })
+        Ok(Self { id: raw.id, model, row_id: row_id.to_owned(), nonce: nonce.to_owned(), change })
     }
 
     /// The values of the row's id, one a field of it.
     pub(crate) fn id_values(&self) -> Result<EncodedRow, EntryError> {
-        key::parse_id(&self.row_id).ok_or(EntryError::Malformed(HEADER))
+        key::parse_id(&self.row_id).ok_or(EntryError::Malformed(CHANGE))
     }
-}
-
-fn decode_change(
-    model: &'static ModelDescriptor,
-    operation: &str,
-    columns: Vec<(&str, &str)>,
-    nulls: Option<&str>,
-) -> Result<Change, EntryError> {
-    match operation {
-        "create" => Ok(Change::Create(whole_row(model, columns)?)),
-        "upsert" => Ok(Change::Upsert(whole_row(model, columns)?)),
-        "patch" => Ok(Change::Patch(patch(model, columns, nulls)?)),
-        "delete" => Ok(Change::Delete),
-        _ => Err(EntryError::Malformed(HEADER)),
-    }
-}
-
-fn unknown_column(model: &'static ModelDescriptor, column: &str) -> EntryError {
-    EntryError::UnknownColumn { model: model.key_prefix, column: column.to_owned() }
-}
-
-fn whole_row(
-    model: &'static ModelDescriptor,
-    columns: Vec<(&str, &str)>,
-) -> Result<EncodedRow, EntryError> {
-    place(model, columns.into_iter())
-        .map(|values| values.into_iter().collect())
-        .map_err(|column| unknown_column(model, column))
-}
-
-/// Puts named values at their columns' positions; the error is a name that no column has.
-fn place<'a>(
-    model: &'static ModelDescriptor,
-    named: impl Iterator<Item = (&'a str, &'a str)>,
-) -> Result<Vec<Option<&'a str>>, &'a str> {
-    let mut values = vec![None; model.columns.len()];
-    let mut expected = 0;
-    for (name, value) in named {
-        let position = model.position_of(name, expected).ok_or(name)?;
-        values[position] = Some(value);
-        expected = position + 1;
-    }
-    Ok(values)
-}
-
-fn patch(
-    model: &'static ModelDescriptor,
-    columns: Vec<(&str, &str)>,
-    nulls: Option<&str>,
-) -> Result<EncodedPatch, EntryError> {
-    let nulls = nulls.into_iter().flat_map(|names| names.split(',')).map(|name| (name, None));
-    let values = columns.into_iter().map(|(name, value)| (name, Some(value)));
-    let mut changes = values
-        .chain(nulls)
-        .map(|(name, value)| {
-            let position = model.position_of(name, 0).ok_or_else(|| unknown_column(model, name))?;
-            Ok((position, value))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    changes.sort_by_key(|(position, _)| *position);
-    Ok(EncodedPatch::from_changes(changes))
 }

@@ -1,6 +1,6 @@
 //! What the workers of a drainer have done, for its handle to look at and wait for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ pub(super) struct Progress {
 struct State {
     counts: Counts,
     settled: HashMap<Partition, EntryId>,
-    last_error: Option<String>,
+    /// By the worker's number.
+    errors: BTreeMap<usize, String>,
     ended: Option<&'static str>,
 }
 
@@ -74,12 +75,12 @@ impl Progress {
         self.changed();
     }
 
-    pub(super) fn succeeded(&self) {
-        self.lock().last_error = None;
+    pub(super) fn succeeded(&self, worker: usize) {
+        self.lock().errors.remove(&worker);
     }
 
-    pub(super) fn failed(&self, error: String) {
-        self.lock().last_error = Some(error);
+    pub(super) fn failed(&self, worker: usize, error: String) {
+        self.lock().errors.insert(worker, error);
         self.changed();
     }
 
@@ -94,7 +95,7 @@ impl Progress {
     }
 
     pub(super) fn last_error(&self) -> Option<String> {
-        self.lock().last_error.clone()
+        self.lock().errors.values().next().cloned()
     }
 
     pub(super) fn ended(&self) -> Option<&'static str> {

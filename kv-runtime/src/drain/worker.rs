@@ -26,6 +26,7 @@ pub(super) struct Request {
 /// Drains its share of the partitions.
 #[derive(Debug)]
 pub(super) struct Worker {
+    pub(super) number: usize,
     pub(super) context: Arc<Context>,
     pub(super) hot: Arc<dyn HotStore>,
     pub(super) durable: Arc<dyn DurableStore>,
@@ -103,7 +104,7 @@ impl Worker {
                     let wait = backoff.failed();
                     let error = report(&error);
                     tracing::warn!(error, ?wait, "draining failed and is tried again");
-                    self.progress.failed(error);
+                    self.progress.failed(self.number, error);
                     wait
                 }
             };
@@ -119,7 +120,7 @@ impl Worker {
 
     fn succeed(&self, backoff: &mut Backoff) {
         backoff.succeeded();
-        self.progress.succeeded();
+        self.progress.succeeded(self.number);
     }
 
     fn must_stop(&self) -> bool {

@@ -5,6 +5,7 @@ mod sql;
 mod statement;
 
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use diesel::ConnectionError;
@@ -36,6 +37,7 @@ const MIGRATION_LOCK: i64 = 0x6b76_5f6d_6967;
 /// Tables and offsets on a PostgreSQL server.
 pub(crate) struct PostgresDurableStore {
     pool: Pool<AsyncPgConnection>,
+    last_failure: LastFailure,
     partitions: u16,
 }
 
@@ -48,12 +50,13 @@ impl fmt::Debug for PostgresDurableStore {
 impl PostgresDurableStore {
     /// Connects once, which proves that the address and the password are right.
     pub(crate) async fn connect(settings: &Settings) -> Result<Self, DurableStoreError> {
-        let store = Self::connect_lazily(settings)?;
-        store.connection().await?;
+        let store = Self::new(settings);
+        // Not one of the pool's, which would only say that none came up in time.
+        store.dedicated_connection().await?;
         Ok(store)
     }
 
-    fn connect_lazily(settings: &Settings) -> Result<Self, DurableStoreError> {
+    fn new(settings: &Settings) -> Self {
         // The text forms of values must not depend on how the server is set up.
         let session = format!(
             "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET bytea_output = 'hex'; \
@@ -74,27 +77,35 @@ impl PostgresDurableStore {
         });
         let url = settings.postgres.url.expose();
         let manager = AsyncDieselConnectionManager::new_with_config(url, config);
+        let last_failure = LastFailure::default();
         let pool = Pool::builder()
             .max_size(settings.postgres.max_connections)
             .connection_timeout(settings.postgres.checkout_timeout)
-            // A server that refuses is told of at once, not after the checkout time-out.
-            .retry_connection(false)
+            .error_sink(Box::new(last_failure.clone()))
             .build_unchecked(manager);
-        Ok(Self { pool, partitions: settings.partitions })
+        Self { pool, last_failure, partitions: settings.partitions }
+    }
+
+    async fn dedicated_connection(&self) -> Result<AsyncPgConnection, DurableStoreError> {
+        self.pool.dedicated_connection().await.map_err(pool_error)
     }
 
     pub(crate) async fn connection(
         &self,
     ) -> Result<PooledConnection<'_, AsyncPgConnection>, DurableStoreError> {
-        self.pool.get().await.map_err(|error| match error {
-            bb8::RunError::User(PoolError::ConnectionError(error)) => {
-                DurableStoreError::Unavailable(Box::new(error))
-            }
-            bb8::RunError::User(PoolError::QueryError(error)) => classify(error),
-            bb8::RunError::TimedOut => DurableStoreError::Timeout(
-                "no connection became free in time; `postgres.max_connections` is the bound".into(),
-            ),
-        })
+        let connection = self.pool.get().await.map_err(|error| match error {
+            bb8::RunError::User(error) => pool_error(error),
+            bb8::RunError::TimedOut => match self.last_failure.get() {
+                Some(failure) => DurableStoreError::Unavailable(failure.into()),
+                None => DurableStoreError::Timeout(
+                    "all connections were in use for too long; `postgres.max_connections` is \
+                     the bound"
+                        .into(),
+                ),
+            },
+        })?;
+        self.last_failure.forget();
+        Ok(connection)
     }
 
     /// Runs a statement on offsets, and answers them in the order of the partitions.
@@ -296,11 +307,7 @@ impl DurableStore for PostgresDurableStore {
 
     async fn migrate(&self) -> Result<(), DurableStoreError> {
         // A connection of its own, because the harness wants to own one.
-        let mut connection = self
-            .pool
-            .dedicated_connection()
-            .await
-            .map_err(|error| DurableStoreError::Unavailable(Box::new(error)))?;
+        let mut connection = self.dedicated_connection().await?;
         // Two processes that start together must not both create the tables.
         let lock = format!("SELECT pg_advisory_lock({MIGRATION_LOCK})");
         connection.batch_execute(&lock).await.map_err(classify)?;
@@ -328,10 +335,45 @@ impl From<DieselError> for Rollback {
     }
 }
 
-/// Whether the rows are to blame, or the server and the way to it.
+/// Why the pool could not open a connection, the last time it tried: it tells only this.
+#[derive(Debug, Clone, Default)]
+struct LastFailure(Arc<Mutex<Option<String>>>);
+
+impl LastFailure {
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self) -> Option<String> {
+        self.lock().clone()
+    }
+
+    fn forget(&self) {
+        *self.lock() = None;
+    }
+}
+
+impl bb8::ErrorSink<PoolError> for LastFailure {
+    fn sink(&self, error: PoolError) {
+        *self.lock() = Some(error.to_string());
+    }
+
+    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<PoolError>> {
+        Box::new(self.clone())
+    }
+}
+
+fn pool_error(error: PoolError) -> DurableStoreError {
+    match error {
+        PoolError::ConnectionError(error) => DurableStoreError::Unavailable(Box::new(error)),
+        PoolError::QueryError(error) => classify(error),
+    }
+}
+
+/// Whether the rows are to blame, the schema, or the server and the way to it.
 fn classify(error: DieselError) -> DurableStoreError {
     use DatabaseErrorKind as Kind;
-    let DieselError::DatabaseError(kind, _) = &error else {
+    let DieselError::DatabaseError(kind, details) = &error else {
         return DurableStoreError::Unavailable(Box::new(error));
     };
     match kind {
@@ -341,6 +383,11 @@ fn classify(error: DieselError) -> DurableStoreError {
         | Kind::CheckViolation
         | Kind::ExclusionViolation
         | Kind::RestrictViolation => DurableStoreError::Content(Box::new(error)),
+        // Only what PostgreSQL does not understand has a position in the statement: a table, a
+        // column or a type that is not there. Diesel hides the code that would say so.
+        Kind::Unknown if details.statement_position().is_some() => {
+            DurableStoreError::Configuration(Box::new(error))
+        }
         _ => DurableStoreError::Unavailable(Box::new(error)),
     }
 }

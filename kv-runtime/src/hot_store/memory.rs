@@ -14,7 +14,7 @@ use super::{
     Fill, HotStore, HotStoreError, Invalidated, PartitionState, Probe, ReadOutcome, ReadRequest,
     SettledRow, Settlement, Write, WriteOutcome,
 };
-use crate::entry::{self, Change, EntryId, RawEntry};
+use crate::entry::{Change, EntryId, RawEntry};
 use crate::key::{Partition, RowKey};
 use crate::row::EncodedRow;
 
@@ -172,13 +172,9 @@ impl Queue {
     /// Appends the entry of a write, in the form that a stream has it.
     fn append(&mut self, write: &Write) -> EntryId {
         let id = self.next_id();
-        let (values, nulls) = write.change.fields(write.key.model);
-        let header = (entry::HEADER, write.header());
-        let nulls = (!nulls.is_empty()).then(|| (entry::NULLS, nulls.join(",")));
-        let values = values.into_iter().map(|(name, value)| (name, value.to_owned()));
-        let fields = std::iter::once(header).chain(nulls).chain(values);
-        let fields = fields.map(|(name, value)| (name.as_bytes().to_vec(), value.into_bytes()));
-        self.entries.insert(id, RawEntry { id, fields: fields.collect() });
+        let header = write.header().into_bytes();
+        let values = write.change.encode_values(write.key.model).into_bytes();
+        self.entries.insert(id, RawEntry { id, header, values });
         self.state.newest = id;
         self.state.undrained += 1;
         id

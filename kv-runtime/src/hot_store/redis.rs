@@ -1,5 +1,6 @@
 //! The hot side on a Redis server.
 
+mod connection;
 mod lane;
 mod reply;
 mod script;
@@ -12,6 +13,7 @@ use futures_util::future::join_all;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Cmd, Pipeline, RedisError, Value};
 
+use self::connection::Connection;
 use self::lane::{Lane, SendWrites, WRITES_MAX, WriteResult};
 use self::script::{FILL, INVALIDATE, RESERVE, SETTLE, WRITE};
 use super::{
@@ -34,6 +36,8 @@ const WRITE_RETRIES: [Duration; 3] =
 #[derive(Debug)]
 pub(crate) struct RedisHotStore {
     lanes: Vec<Lane>,
+    /// The drainer's, so that no caller waits behind its long answers.
+    drain: Connection,
     keys: KeySpace,
     writer: Writer,
 }
@@ -58,11 +62,14 @@ impl RedisHotStore {
             partition_capacity: settings.partition_capacity(),
         };
         let mut lanes = Vec::with_capacity(settings.redis.connections);
+        let connect = async || {
+            let manager = ConnectionManager::new_with_config(client.clone(), config.clone());
+            manager.await.map(Connection::new).map_err(classify)
+        };
         for _ in 0..settings.redis.connections {
-            let connection = ConnectionManager::new_with_config(client.clone(), config.clone());
-            lanes.push(Lane::new(connection.await.map_err(classify)?, writer.clone()));
+            lanes.push(Lane::new(connect().await?, writer.clone()));
         }
-        Ok(Self { lanes, keys, writer })
+        Ok(Self { lanes, drain: connect().await?, keys, writer })
     }
 
     /// One lane a partition.
@@ -86,7 +93,8 @@ impl RedisHotStore {
             tracing::debug!(%error, "the answer to a write was lost, asking for it");
             tokio::time::sleep(wait).await;
             let elapsed = started.elapsed().max(Duration::from_millis(1));
-            let results = self.writer.call(lane, std::slice::from_ref(write), elapsed).await;
+            let writes = std::slice::from_ref(write);
+            let results = self.writer.call(lane.connection(), writes, elapsed).await;
             result = match results.into_iter().next() {
                 // Unavailable now says nothing about the first try.
                 Some(Err(HotStoreError::Unavailable(error))) => {
@@ -108,8 +116,8 @@ struct Writer {
 }
 
 impl SendWrites for Writer {
-    async fn send(&self, lane: &Lane, writes: &[Arc<Write>]) -> Vec<WriteResult> {
-        self.call(lane, writes, Duration::ZERO).await
+    async fn send(&self, connection: &Connection, writes: &[Arc<Write>]) -> Vec<WriteResult> {
+        self.call(connection, writes, Duration::ZERO).await
     }
 }
 
@@ -117,12 +125,12 @@ impl Writer {
     /// `elapsed` is the time since the first try, zero if this is it.
     async fn call(
         &self,
-        lane: &Lane,
+        connection: &Connection,
         writes: &[Arc<Write>],
         elapsed: Duration,
     ) -> Vec<WriteResult> {
         let call = self.command(writes, elapsed);
-        let answers = lane.call(&WRITE, vec![call]).await;
+        let answers = connection.call(&WRITE, vec![call]).await;
         let outcomes =
             answers.and_then(|answers| reply::write_outcomes(answers.into_iter().next()));
         match outcomes {
@@ -146,9 +154,11 @@ impl Writer {
         }
         call.arg(self.keys.partitions()).arg(self.partition_capacity).arg(milliseconds(elapsed));
         for write in writes {
-            let (values, nulls) = write.change.fields(write.key.model);
+            let model = write.key.model;
+            let (values, nulls) = write.change.fields(model);
             call.arg(write.change.name())
                 .arg(write.header())
+                .arg(write.change.encode_values(model))
                 .arg(&write.operation_id)
                 .arg(write.probe.token())
                 .arg(nulls.len());
@@ -204,32 +214,42 @@ impl HotStore for RedisHotStore {
             // They are together already. All calls go over one lane, so that a row that comes
             // twice is written in order.
             writes => {
-                let calls = writes.chunks(WRITES_MAX).map(|chunk| self.writer.send(lane, chunk));
+                let connection = lane.connection();
+                let chunks = writes.chunks(WRITES_MAX);
+                let calls = chunks.map(|chunk| self.writer.send(connection, chunk));
                 join_all(calls).await.into_iter().flatten().collect()
             }
         };
-        let retried = writes.iter().zip(results).map(async |(write, result)| match result {
-            Err(HotStoreError::OutcomeUnknown(_)) => self.retry(lane, write, started, result).await,
-            result => result,
+        let is_unknown =
+            |result: &WriteResult| matches!(result, Err(HotStoreError::OutcomeUnknown(_)));
+        if !results.iter().any(is_unknown) {
+            return results;
+        }
+        let retried = writes.iter().zip(results).map(async |(write, result)| {
+            if is_unknown(&result) {
+                self.retry(lane, write, started, result).await
+            } else {
+                result
+            }
         });
-        join_all(retried).await
+        // Apart, because this rare case would make the future of every write larger.
+        Box::pin(join_all(retried)).await
     }
 
     async fn read(&self, keys: &[RowKey]) -> Result<Vec<ReadOutcome>, HotStoreError> {
         let Some(first) = keys.first() else { return Ok(Vec::new()) };
-        let lane = self.lane(first.partition);
+        let connection = self.lane(first.partition).connection();
         if keys.len() == 1 {
             let mut command = Cmd::new();
             command.arg("HGETALL").arg(&first.key);
-            let mut connection = lane.connection();
-            let answer = connection.send_packed_command(&command).await.map_err(classify)?;
+            let answer = connection.send_one(&command).await.map_err(classify)?;
             return Ok(vec![reply::row(first.model, answer).map_err(classify)?]);
         }
         let mut pipeline = Pipeline::with_capacity(keys.len());
         for key in keys {
             pipeline.cmd("HGETALL").arg(&key.key);
         }
-        let answers = lane.send(&pipeline).await.map_err(classify)?;
+        let answers = connection.send(&pipeline).await.map_err(classify)?;
         let rows = keys.iter().zip(answers).map(|(key, answer)| reply::row(key.model, answer));
         rows.collect::<Result<_, _>>().map_err(classify)
     }
@@ -245,8 +265,8 @@ impl HotStore for RedisHotStore {
             call.arg(&key.key).arg(token).arg(milliseconds(TOKEN_TTL));
             call
         });
-        let lane = self.lane(first.partition);
-        let answers = lane.call(&RESERVE, calls.collect()).await.map_err(classify)?;
+        let connection = self.lane(first.partition).connection();
+        let answers = connection.call(&RESERVE, calls.collect()).await.map_err(classify)?;
         let rows = keys.iter().zip(answers).map(|(key, answer)| reply::row(key.model, answer));
         rows.collect::<Result<_, _>>().map_err(classify)
     }
@@ -267,18 +287,19 @@ impl HotStore for RedisHotStore {
             }
             call
         });
-        let lane = self.lane(first.key.partition);
-        lane.call(&FILL, calls.collect()).await.map_err(classify)?;
-        Ok(())
+        let connection = self.lane(first.key.partition).connection();
+        let answers = connection.call(&FILL, calls.collect()).await;
+        answers.and_then(reply::all_done).map_err(classify)
     }
 
     async fn invalidate(&self, key: &RowKey) -> Result<Invalidated, HotStoreError> {
         let mut call = INVALIDATE.call(1);
         call.arg(&key.key);
-        let lane = self.lane(key.partition);
-        let answers = lane.call(&INVALIDATE, vec![call]).await.map_err(classify)?;
-        match answers.first() {
+        let connection = self.lane(key.partition).connection();
+        let answers = connection.call(&INVALIDATE, vec![call]).await.map_err(classify)?;
+        match answers.into_iter().next() {
             Some(Value::Int(1)) => Ok(Invalidated::Clean),
+            Some(Value::ServerError(error)) => Err(classify(error.into())),
             _ => Ok(Invalidated::Dirty),
         }
     }
@@ -287,7 +308,9 @@ impl HotStore for RedisHotStore {
         &self,
         requests: &[ReadRequest],
     ) -> Result<Vec<Vec<RawEntry>>, HotStoreError> {
-        let Some(first) = requests.first() else { return Ok(Vec::new()) };
+        if requests.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut pipeline = Pipeline::with_capacity(requests.len());
         for request in requests {
             pipeline
@@ -298,30 +321,31 @@ impl HotStore for RedisHotStore {
                 .arg("COUNT")
                 .arg(request.count);
         }
-        let lane = self.lane(first.partition.number);
-        let answers = lane.send(&pipeline).await.map_err(classify)?;
+        let answers = self.drain.send(&pipeline).await.map_err(classify)?;
         answers.into_iter().map(|answer| reply::entries(answer).map_err(classify)).collect()
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), HotStoreError> {
-        let Some(first) = settlements.first() else { return Ok(()) };
+        if settlements.is_empty() {
+            return Ok(());
+        }
         let calls: Vec<Cmd> =
             settlements.iter().flat_map(|settlement| self.settle_calls(settlement)).collect();
-        let lane = self.lane(first.partition.number);
-        lane.call(&SETTLE, calls).await.map_err(classify)?;
-        Ok(())
+        let answers = self.drain.call(&SETTLE, calls).await;
+        answers.and_then(reply::all_done).map_err(classify)
     }
 
     async fn states(&self, partitions: &[Partition]) -> Result<Vec<PartitionState>, HotStoreError> {
-        let Some(first) = partitions.first() else { return Ok(Vec::new()) };
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut pipeline = Pipeline::with_capacity(partitions.len() * 2);
         for &partition in partitions {
             pipeline.cmd("HMGET").arg(self.keys.state(partition)).arg("undrained").arg("position");
             let stream = self.keys.stream(partition);
             pipeline.cmd("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
         }
-        let lane = self.lane(first.number);
-        let mut answers = lane.send(&pipeline).await.map_err(classify)?.into_iter();
+        let mut answers = self.drain.send(&pipeline).await.map_err(classify)?.into_iter();
         let mut states = Vec::with_capacity(partitions.len());
         while let (Some(counters), Some(last)) = (answers.next(), answers.next()) {
             states.push(reply::state(counters, last).map_err(classify)?);

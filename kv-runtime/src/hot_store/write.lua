@@ -3,8 +3,8 @@
 -- KEYS: for each change its partition's state and stream, and its row.
 -- ARGV: the number of partitions, the bound of undrained entries of a partition, the
 --   milliseconds since the first try of these changes (0: this is the first), then for each:
---   operation, header, operation id, probe,
---   number of NULL columns, their names,
+--   operation, the entry's header, its values, operation id, probe,
+--   number of columns that become NULL, their names,
 --   number of names and values, the names and values.
 -- Answers for each change the id of its entry, the number of a refusal, or an error.
 --
@@ -16,8 +16,8 @@
 -- all (memory that is full) fails at the first write of the call, before anything is done.
 --
 -- This is the hot path: a call of the server costs about a microsecond and an argument a
--- tenth of one, a number that becomes text half of one. So the header is made by the caller,
--- the version is the entry's id, and the state is only asked when the stream is not there.
+-- tenth of one, a number that becomes text half of one. So the entry is made by the caller, the
+-- version is the entry's id, and the partitions are compared only when there is no stream.
 
 local EXISTS, ABSENT, DELETED, FULL, UNPROBED = 1, 2, 3, 4, 5
 
@@ -37,7 +37,7 @@ if ARGV[3] ~= '0' then
     return redis.error_reply('KVUNKNOWN the entries since the first try were trimmed')
   end
   for _, entry in ipairs(call('XRANGE', KEYS[2], string.format('%d', from), '+')) do
-    -- The header is the first field; the operation id is its fourth word.
+    -- The header is the first value; the operation id is its fourth word.
     local operation_id = string.match(entry[2][2], '^%S+ %S+ %S+ (%S+)')
     if operation_id then
       done[operation_id] = entry[1]
@@ -59,11 +59,12 @@ local answers = {}
 local at = 4
 for i = 1, #KEYS / 3 do
   local state, stream, key = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
-  local operation, operation_id = ARGV[at], ARGV[at + 2]
-  local first_null = at + 5
-  local first_item = first_null + ARGV[at + 4] + 1
+  local operation, header, values = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local operation_id, probe = ARGV[at + 3], ARGV[at + 4]
+  local first_null = at + 6
+  local first_item = first_null + ARGV[at + 5] + 1
   local last_item = first_item + ARGV[first_item - 1] - 1
-  local next_at = last_item + 1
+  at = last_item + 1
 
   -- `<entry> <operation id>`, then ` deleted` where it is a tombstone; or `reading <token>`.
   local meta = pcall('HGET', key, '@')
@@ -89,25 +90,16 @@ for i = 1, #KEYS / 3 do
     answers[i] = DELETED
   elseif not is_there and not is_whole_row then
     answers[i] = ABSENT
-  elseif operation == 'create' and not deleted and ARGV[at + 3] ~= '' and ARGV[at + 3] ~= token then
+  elseif operation == 'create' and not deleted and probe ~= '' and probe ~= token then
     answers[i] = UNPROBED
   elseif call('HINCRBY', state, 'undrained', 1) > bound then
     call('HINCRBY', state, 'undrained', -1)
     answers[i] = FULL
   else
-    local entry
-    if first_item - 1 == first_null then
-      entry = pcall('XADD', stream, 'NOMKSTREAM', '*', '@', ARGV[at + 1],
-        unpack(ARGV, first_item, last_item))
-      if not entry then
-        entry = check_partitions(state)
-          or pcall('XADD', stream, '*', '@', ARGV[at + 1], unpack(ARGV, first_item, last_item))
-      end
-    else
-      -- NULLs come with patches alone, and a patch needs a row, so the stream is there.
-      entry = pcall('XADD', stream, '*', '@', ARGV[at + 1],
-        '@null', table.concat(ARGV, ',', first_null, first_item - 2),
-        unpack(ARGV, first_item, last_item))
+    local entry = pcall('XADD', stream, 'NOMKSTREAM', '*', 'change', header, 'values', values)
+    if not entry then
+      entry = check_partitions(state)
+        or pcall('XADD', stream, '*', 'change', header, 'values', values)
     end
     answers[i] = entry
     if type(entry) == 'table' then
@@ -132,6 +124,5 @@ for i = 1, #KEYS / 3 do
       end
     end
   end
-  at = next_at
 end
 return answers

@@ -2,7 +2,7 @@
 
 use redis::{RedisError, Value};
 
-use crate::entry::{EntryId, RawEntry};
+use crate::entry::{CHANGE, EntryId, RawEntry, VALUES};
 use crate::hot_store::{PartitionState, ReadOutcome, WriteOutcome};
 use crate::model::ModelDescriptor;
 
@@ -16,12 +16,23 @@ fn unexpected(what: &'static str) -> RedisError {
         .into()
 }
 
+/// Only an answer as a whole can be an error; looking for one in each of its items would cost
+/// as much as reading them.
 fn items(answer: Value, what: &'static str) -> Result<Vec<Value>, RedisError> {
-    match answer.extract_error()? {
+    match answer {
         Value::Array(items) => Ok(items),
         Value::Nil => Ok(Vec::new()),
+        Value::ServerError(error) => Err(error.into()),
         _ => Err(unexpected(what)),
     }
+}
+
+/// The first error among answers that say nothing else.
+pub(super) fn all_done(answers: Vec<Value>) -> Result<(), RedisError> {
+    answers.into_iter().try_for_each(|answer| match answer {
+        Value::ServerError(error) => Err(error.into()),
+        _ => Ok(()),
+    })
 }
 
 fn bytes(value: Value, what: &'static str) -> Result<Vec<u8>, RedisError> {
@@ -49,7 +60,8 @@ pub(super) fn write_outcomes(
     answer: Option<Value>,
 ) -> Result<Vec<Result<WriteOutcome, RedisError>>, RedisError> {
     const WHAT: &str = "a write's outcome";
-    let outcome = |answer: Value| match answer.extract_error()? {
+    let outcome = |answer: Value| match answer {
+        Value::ServerError(error) => Err(error.into()),
         Value::Int(1) => Ok(WriteOutcome::Exists),
         Value::Int(2) => Ok(WriteOutcome::Absent),
         Value::Int(3) => Ok(WriteOutcome::Deleted),
@@ -57,7 +69,7 @@ pub(super) fn write_outcomes(
         Value::Int(5) => Ok(WriteOutcome::Unprobed),
         entry => entry_id(&entry).map(WriteOutcome::Written),
     };
-    let Some(Value::Array(answers)) = answer else { return Err(unexpected(WHAT)) };
+    let answers = items(answer.unwrap_or(Value::Nil), WHAT)?;
     Ok(answers.into_iter().map(outcome).collect())
 }
 
@@ -106,12 +118,17 @@ pub(super) fn entries(answer: Value) -> Result<Vec<RawEntry>, RedisError> {
             let (Some(id), Some(fields), None) = (entry.next(), entry.next(), entry.next()) else {
                 return Err(unexpected(WHAT));
             };
-            let mut values = items(fields, WHAT)?.into_iter();
-            let mut fields = Vec::with_capacity(values.len() / 2);
-            while let (Some(name), Some(value)) = (values.next(), values.next()) {
-                fields.push((bytes(name, WHAT)?, bytes(value, WHAT)?));
+            let mut raw = RawEntry { id: entry_id(&id)?, header: Vec::new(), values: Vec::new() };
+            let mut fields = items(fields, WHAT)?.into_iter();
+            while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+                match text(&name, WHAT)? {
+                    CHANGE => raw.header = bytes(value, WHAT)?,
+                    VALUES => raw.values = bytes(value, WHAT)?,
+                    // Whoever reads the entry sees what it has not got.
+                    _ => {}
+                }
             }
-            Ok(RawEntry { id: entry_id(&id)?, fields })
+            Ok(raw)
         })
         .collect()
 }
