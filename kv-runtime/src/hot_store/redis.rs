@@ -4,6 +4,7 @@ mod connection;
 mod lane;
 mod reply;
 mod script;
+mod writer;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +16,8 @@ use redis::{Cmd, Pipeline, RedisError, Value};
 
 use self::connection::Connection;
 use self::lane::{Lane, SendWrites, WRITES_MAX, WriteResult};
-use self::script::{FILL, INVALIDATE, RESERVE, SETTLE, WRITE};
+use self::script::{FILL, INVALIDATE, RESERVE, SETTLE};
+use self::writer::Writer;
 use super::{
     Fill, HotStore, HotStoreError, Invalidated, PartitionState, ReadOutcome, ReadRequest,
     Settlement, Write,
@@ -57,10 +59,7 @@ impl RedisHotStore {
             .set_max_delay(Duration::from_secs(1))
             .set_number_of_retries(2)
             .set_pipeline_buffer_size(1_024);
-        let writer = Writer {
-            keys: Arc::new(keys.clone()),
-            partition_capacity: settings.partition_capacity(),
-        };
+        let writer = Writer::new(keys.clone(), settings.partition_capacity());
         let mut lanes = Vec::with_capacity(settings.redis.connections);
         let connect = async || {
             let manager = ConnectionManager::new_with_config(client.clone(), config.clone());
@@ -105,72 +104,6 @@ impl RedisHotStore {
             };
         }
         result
-    }
-}
-
-/// Calls the write script.
-#[derive(Debug, Clone)]
-struct Writer {
-    keys: Arc<KeySpace>,
-    partition_capacity: u64,
-}
-
-impl SendWrites for Writer {
-    async fn send(&self, connection: &Connection, writes: &[Arc<Write>]) -> Vec<WriteResult> {
-        self.call(connection, writes, Duration::ZERO).await
-    }
-}
-
-impl Writer {
-    /// `elapsed` is the time since the first try, zero if this is it.
-    async fn call(
-        &self,
-        connection: &Connection,
-        writes: &[Arc<Write>],
-        elapsed: Duration,
-    ) -> Vec<WriteResult> {
-        let call = self.command(writes, elapsed);
-        let answers = connection.call(&WRITE, vec![call]).await;
-        let outcomes =
-            answers.and_then(|answers| reply::write_outcomes(answers.into_iter().next()));
-        match outcomes {
-            Ok(outcomes) => {
-                outcomes.into_iter().map(|outcome| outcome.map_err(classify_write)).collect()
-            }
-            Err(error) => {
-                let error = classify_write(error);
-                writes.iter().map(|_| Err(error.repeat())).collect()
-            }
-        }
-    }
-
-    fn command(&self, writes: &[Arc<Write>], elapsed: Duration) -> Cmd {
-        let mut call = WRITE.call(writes.len() * 3);
-        for write in writes {
-            let partition = write.key.partition();
-            call.arg(self.keys.state(partition))
-                .arg(self.keys.stream(partition))
-                .arg(&write.key.key);
-        }
-        call.arg(self.keys.partitions()).arg(self.partition_capacity).arg(milliseconds(elapsed));
-        for write in writes {
-            let model = write.key.model;
-            let (values, nulls) = write.change.fields(model);
-            call.arg(write.change.name())
-                .arg(write.header())
-                .arg(write.change.encode_values(model))
-                .arg(&write.operation_id)
-                .arg(write.probe.token())
-                .arg(nulls.len());
-            for name in nulls {
-                call.arg(name);
-            }
-            call.arg(values.len() * 2);
-            for (name, value) in values {
-                call.arg(name).arg(value);
-            }
-        }
-        call
     }
 }
 
@@ -339,16 +272,19 @@ impl HotStore for RedisHotStore {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
-        let mut pipeline = Pipeline::with_capacity(partitions.len() * 2);
+        let mut pipeline = Pipeline::with_capacity(partitions.len() * 3);
         for &partition in partitions {
-            pipeline.cmd("HMGET").arg(self.keys.state(partition)).arg("undrained").arg("position");
             let stream = self.keys.stream(partition);
+            pipeline.cmd("HMGET").arg(self.keys.state(partition)).arg("retained").arg("position");
+            pipeline.cmd("XLEN").arg(&stream);
             pipeline.cmd("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
         }
         let mut answers = self.drain.send(&pipeline).await.map_err(classify)?.into_iter();
         let mut states = Vec::with_capacity(partitions.len());
-        while let (Some(counters), Some(last)) = (answers.next(), answers.next()) {
-            states.push(reply::state(counters, last).map_err(classify)?);
+        while let (Some(counters), Some(length), Some(last)) =
+            (answers.next(), answers.next(), answers.next())
+        {
+            states.push(reply::state(counters, &length, last).map_err(classify)?);
         }
         Ok(states)
     }

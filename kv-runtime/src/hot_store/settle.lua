@@ -42,10 +42,8 @@ end
 
 -- A drainer that was paused after its commit may come late: another has settled this then.
 if ARGV[2] ~= '' and (call('HGET', KEYS[1], 'position') or '0-0') == ARGV[1] then
-  if ARGV[3] ~= '0' then
-    call('HINCRBY', KEYS[1], 'undrained', '-' .. ARGV[3])
-  end
+  local trimmed = call('XTRIM', KEYS[2], 'MINID', ARGV[4])
+  call('HINCRBY', KEYS[1], 'retained', tonumber(ARGV[3]) - trimmed)
   call('HSET', KEYS[1], 'position', ARGV[2], 'trimmed', ARGV[4])
-  call('XTRIM', KEYS[2], 'MINID', ARGV[4])
 end
 return 1

@@ -3,10 +3,14 @@
 -- KEYS: for each change its partition's state and stream, and its row.
 -- ARGV: the number of partitions, the bound of undrained entries of a partition, the
 --   milliseconds since the first try of these changes (0: this is the first), then for each:
---   operation, the entry's header, its values, operation id, probe,
+--   operation, the entry's header, its values, operation id, probe, check,
 --   number of columns that become NULL, their names,
 --   number of names and values, the names and values.
--- Answers for each change the id of its entry, the number of a refusal, or an error.
+-- Answers for each change the id of its entry, the number of a refusal, or an error; then for
+-- each check how many more entries the partition has room for.
+--
+-- A check (1, else 0) compares the partition's undrained entries with the bound. A writer that
+-- knows of room leaves it out, and makes it again before it could have used up its share.
 --
 -- The probe of a create is empty where its id is fresh; else it is the token that was left
 -- in the row's place before PostgreSQL was asked, or `?` before that was done.
@@ -55,14 +59,26 @@ local function check_partitions(state)
   call('HSET', state, 'partitions', ARGV[1])
 end
 
-local answers = {}
+-- How many more entries a partition has room for: the stream also has drained ones, which are
+-- kept for a while.
+local function room_of(state, stream)
+  local retained = tonumber(call('HGET', state, 'retained') or 0)
+  return bound - (call('XLEN', stream) - retained)
+end
+
+local answers, rooms = {}, {}
 local at = 4
 for i = 1, #KEYS / 3 do
   local state, stream, key = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
   local operation, header, values = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local operation_id, probe = ARGV[at + 3], ARGV[at + 4]
-  local first_null = at + 6
-  local first_item = first_null + ARGV[at + 5] + 1
+  local room
+  if ARGV[at + 5] == '1' then
+    room = room_of(state, stream)
+    rooms[#rooms + 1] = room
+  end
+  local first_null = at + 7
+  local first_item = first_null + ARGV[at + 6] + 1
   local last_item = first_item + ARGV[first_item - 1] - 1
   at = last_item + 1
 
@@ -92,8 +108,7 @@ for i = 1, #KEYS / 3 do
     answers[i] = ABSENT
   elseif operation == 'create' and not deleted and probe ~= '' and probe ~= token then
     answers[i] = UNPROBED
-  elseif call('HINCRBY', state, 'undrained', 1) > bound then
-    call('HINCRBY', state, 'undrained', -1)
+  elseif room and room < 1 then
     answers[i] = FULL
   else
     local entry = pcall('XADD', stream, 'NOMKSTREAM', '*', 'change', header, 'values', values)
@@ -102,9 +117,7 @@ for i = 1, #KEYS / 3 do
         or pcall('XADD', stream, '*', 'change', header, 'values', values)
     end
     answers[i] = entry
-    if type(entry) == 'table' then
-      call('HINCRBY', state, 'undrained', -1)
-    else
+    if type(entry) ~= 'table' then
       meta = entry .. ' ' .. operation_id
       if operation == 'patch' then
         call('HSET', key, '@', meta, unpack(ARGV, first_item, last_item))
@@ -124,5 +137,10 @@ for i = 1, #KEYS / 3 do
       end
     end
   end
+end
+
+local count = #KEYS / 3
+for i, room in ipairs(rooms) do
+  answers[count + i] = room
 end
 return answers

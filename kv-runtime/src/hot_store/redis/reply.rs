@@ -55,10 +55,18 @@ fn entry_id(value: &Value) -> Result<EntryId, RedisError> {
     text(value, "an entry's id")?.parse().map_err(|_| unexpected("an entry's id"))
 }
 
-/// `write.lua`: for each change the id of its entry, the number of a refusal, or an error.
-pub(super) fn write_outcomes(
-    answer: Option<Value>,
-) -> Result<Vec<Result<WriteOutcome, RedisError>>, RedisError> {
+/// What a call of `write.lua` answers.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// What became of each change.
+    pub(super) outcomes: Vec<Result<WriteOutcome, RedisError>>,
+    /// For each check, how many more entries there was room for.
+    pub(super) rooms: Vec<i64>,
+}
+
+/// `write.lua`: for each change the id of its entry, the number of a refusal, or an error; then
+/// the results of the checks.
+pub(super) fn written(answer: Option<Value>, changes: usize) -> Result<Written, RedisError> {
     const WHAT: &str = "a write's outcome";
     let outcome = |answer: Value| match answer {
         Value::ServerError(error) => Err(error.into()),
@@ -69,8 +77,16 @@ pub(super) fn write_outcomes(
         Value::Int(5) => Ok(WriteOutcome::Unprobed),
         entry => entry_id(&entry).map(WriteOutcome::Written),
     };
-    let answers = items(answer.unwrap_or(Value::Nil), WHAT)?;
-    Ok(answers.into_iter().map(outcome).collect())
+    let room = |answer: Value| match answer {
+        Value::Int(room) => Ok(room),
+        _ => Err(unexpected(WHAT)),
+    };
+    let mut answers = items(answer.unwrap_or(Value::Nil), WHAT)?.into_iter();
+    let outcomes: Vec<_> = answers.by_ref().take(changes).map(outcome).collect();
+    if outcomes.len() < changes {
+        return Err(unexpected(WHAT));
+    }
+    Ok(Written { outcomes, rooms: answers.map(room).collect::<Result<_, _>>()? })
 }
 
 /// `HGETALL`: a row, a tombstone, a reader's token, or nothing.
@@ -133,18 +149,25 @@ pub(super) fn entries(answer: Value) -> Result<Vec<RawEntry>, RedisError> {
         .collect()
 }
 
-/// `HMGET` of a partition's `undrained` and `position`, and its stream's last entry.
-pub(super) fn state(counters: Value, last: Value) -> Result<PartitionState, RedisError> {
+/// `HMGET` of a partition's `retained` and `position`, its stream's length and last entry.
+pub(super) fn state(
+    counters: Value,
+    length: &Value,
+    last: Value,
+) -> Result<PartitionState, RedisError> {
     const WHAT: &str = "a partition's state";
     let values = items(counters, WHAT)?;
-    let [undrained, position] = values.as_slice() else { return Err(unexpected(WHAT)) };
+    let ([retained, position], Value::Int(length)) = (values.as_slice(), length) else {
+        return Err(unexpected(WHAT));
+    };
+    let retained = match retained {
+        Value::Nil => 0,
+        count => text(count, WHAT)?.parse::<i64>().map_err(|_| unexpected(WHAT))?,
+    };
     let newest = items(last, WHAT)?.into_iter().next();
     let newest = newest.map(|entry| items(entry, WHAT)).transpose()?.unwrap_or_default();
     Ok(PartitionState {
-        undrained: match undrained {
-            Value::Nil => 0,
-            count => text(count, WHAT)?.parse::<i64>().map_err(|_| unexpected(WHAT))?.max(0) as u64,
-        },
+        undrained: u64::try_from(length - retained).unwrap_or_default(),
         settled: match position {
             Value::Nil => EntryId::ZERO,
             position => entry_id(position)?,

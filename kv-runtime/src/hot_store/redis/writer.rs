@@ -1,0 +1,116 @@
+//! Calls of the write script.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::Cmd;
+
+use super::connection::Connection;
+use super::lane::{SendWrites, WriteResult};
+use super::script::WRITE;
+use super::{classify_write, milliseconds, reply};
+use crate::hot_store::Write;
+use crate::key::{KeySpace, Partition};
+
+/// Of the room that a check has found, a writer uses this share before it checks again: so
+/// several writers together stay within the bound, and one that nears it checks every write.
+const ROOM_SHARE: i64 = 16;
+
+/// Calls the write script. Clones share what they know of the queues' room.
+#[derive(Debug, Clone)]
+pub(super) struct Writer {
+    keys: Arc<KeySpace>,
+    partition_capacity: u64,
+    /// How many writes a partition takes before its room is checked again.
+    unchecked: Arc<Mutex<HashMap<Partition, i64>>>,
+}
+
+impl SendWrites for Writer {
+    async fn send(&self, connection: &Connection, writes: &[Arc<Write>]) -> Vec<WriteResult> {
+        self.call(connection, writes, Duration::ZERO).await
+    }
+}
+
+impl Writer {
+    pub(super) fn new(keys: KeySpace, partition_capacity: u64) -> Self {
+        Self { keys: Arc::new(keys), partition_capacity, unchecked: Arc::default() }
+    }
+
+    /// `elapsed` is the time since the first try, zero if this is it.
+    pub(super) async fn call(
+        &self,
+        connection: &Connection,
+        writes: &[Arc<Write>],
+        elapsed: Duration,
+    ) -> Vec<WriteResult> {
+        let checked = self.choose_checks(writes);
+        let call = self.command(writes, &checked, elapsed);
+        let answers = connection.call(&WRITE, vec![call]).await;
+        let written =
+            answers.and_then(|answers| reply::written(answers.into_iter().next(), writes.len()));
+        match written {
+            Ok(written) => {
+                self.note_rooms(writes, &checked, &written.rooms);
+                let outcomes = written.outcomes.into_iter();
+                outcomes.map(|outcome| outcome.map_err(classify_write)).collect()
+            }
+            Err(error) => {
+                let error = classify_write(error);
+                writes.iter().map(|_| Err(error.repeat())).collect()
+            }
+        }
+    }
+
+    /// Which of the writes are to check their partition's room.
+    fn choose_checks(&self, writes: &[Arc<Write>]) -> Vec<bool> {
+        let mut unchecked = self.unchecked.lock().unwrap_or_else(PoisonError::into_inner);
+        let choose = |write: &Arc<Write>| {
+            let left = unchecked.entry(write.key.partition()).or_default();
+            *left -= 1;
+            *left < 0
+        };
+        writes.iter().map(choose).collect()
+    }
+
+    fn note_rooms(&self, writes: &[Arc<Write>], checked: &[bool], rooms: &[i64]) {
+        if rooms.is_empty() {
+            return;
+        }
+        let mut unchecked = self.unchecked.lock().unwrap_or_else(PoisonError::into_inner);
+        let checks = writes.iter().zip(checked).filter(|(_, checked)| **checked);
+        for ((write, _), room) in checks.zip(rooms) {
+            unchecked.insert(write.key.partition(), room / ROOM_SHARE);
+        }
+    }
+
+    fn command(&self, writes: &[Arc<Write>], checked: &[bool], elapsed: Duration) -> Cmd {
+        let mut call = WRITE.call(writes.len() * 3);
+        for write in writes {
+            let partition = write.key.partition();
+            call.arg(self.keys.state(partition))
+                .arg(self.keys.stream(partition))
+                .arg(&write.key.key);
+        }
+        call.arg(self.keys.partitions()).arg(self.partition_capacity).arg(milliseconds(elapsed));
+        for (write, &checked) in writes.iter().zip(checked) {
+            let model = write.key.model;
+            let (values, nulls) = write.change.fields(model);
+            call.arg(write.change.name())
+                .arg(write.header())
+                .arg(write.change.encode_values(model))
+                .arg(&write.operation_id)
+                .arg(write.probe.token())
+                .arg(i32::from(checked))
+                .arg(nulls.len());
+            for name in nulls {
+                call.arg(name);
+            }
+            call.arg(values.len() * 2);
+            for (name, value) in values {
+                call.arg(name).arg(value);
+            }
+        }
+        call
+    }
+}
