@@ -28,6 +28,9 @@ use crate::key::Partition;
 use crate::kv::Stores;
 use crate::model::{KvModel, ModelDescriptor};
 
+/// How long a worker may take to end after it was asked to.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Says which models a drainer carries; made by [`Kv::drainer`](crate::Kv::drainer).
 #[derive(Debug)]
 #[must_use = "nothing is drained until it is spawned"]
@@ -231,9 +234,11 @@ impl Drainer {
     /// entries stay on their queues. It has stopped in any case.
     pub async fn shutdown(mut self) -> Result<DrainStatus, DrainError> {
         let timeout = self.stores.settings.drain.shutdown_timeout;
-        let flushed = tokio::time::timeout(timeout, self.flush()).await;
-        self.requests.send_modify(|request| request.stop = true);
         let deadline = tokio::time::Instant::now() + timeout;
+        let flushed = tokio::time::timeout_at(deadline, self.flush()).await;
+        self.requests.send_modify(|request| request.stop = true);
+        // A batch that is on its way gets a moment more than the flush.
+        let deadline = deadline.max(tokio::time::Instant::now() + STOP_TIMEOUT);
         for mut task in std::mem::take(&mut self.tasks) {
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
                 // What it has not committed is not committed: the next drainer does it.

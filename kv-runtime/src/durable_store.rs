@@ -104,6 +104,19 @@ pub(crate) enum DurableStoreError {
     Fenced,
 }
 
+impl DurableStoreError {
+    /// What the server or the connection to it said.
+    pub(crate) fn into_source(self) -> Source {
+        match self {
+            Self::Unavailable(source)
+            | Self::Timeout(source)
+            | Self::Content(source)
+            | Self::Configuration(source) => source,
+            Self::Fenced => Box::new(self),
+        }
+    }
+}
+
 /// The port of the durable side.
 #[async_trait]
 pub(crate) trait DurableStore: std::fmt::Debug + Send + Sync {

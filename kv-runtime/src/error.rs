@@ -144,12 +144,8 @@ impl Error {
         match error {
             DurableStoreError::Unavailable(source) => Self::Unavailable { at, server, source },
             DurableStoreError::Timeout(source) => Self::Timeout { at, server, source },
-            DurableStoreError::Content(source) | DurableStoreError::Configuration(source) => {
-                Self::Configuration { at, source }
-            }
-            DurableStoreError::Fenced => {
-                Self::Configuration { at, source: Box::new(DurableStoreError::Fenced) }
-            }
+            // Reads, which is what this is about, have no content to be refused for.
+            other => Self::Configuration { at, source: other.into_source() },
         }
     }
 }

@@ -159,6 +159,16 @@ pub(crate) enum HotStoreError {
 }
 
 impl HotStoreError {
+    /// What the server or the connection to it said.
+    pub(crate) fn into_source(self) -> Source {
+        match self {
+            Self::Unavailable(source)
+            | Self::Timeout(source)
+            | Self::OutcomeUnknown(source)
+            | Self::Configuration(source) => source,
+        }
+    }
+
     /// The same error for another row of the same call.
     pub(crate) fn repeat(&self) -> Self {
         match self {

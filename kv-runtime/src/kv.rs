@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::drain::DrainerBuilder;
+use crate::durable_store::DurableStore;
 use crate::durable_store::memory::MemoryDurableStore;
-use crate::durable_store::{DurableStore, DurableStoreError};
 use crate::error::{Error, Operation, Source};
+use crate::hot_store::HotStore;
 use crate::hot_store::memory::MemoryHotStore;
-use crate::hot_store::{HotStore, HotStoreError};
 use crate::key::KeySpace;
 use crate::model::KvModel;
 use crate::repository::Repository;
@@ -133,11 +133,11 @@ impl Kv {
         );
         let hot = hot.map_err(|error| ConnectError::Redis {
             url: settings.redis.url.to_string(),
-            source: hot_source(error),
+            source: error.into_source(),
         })?;
         let durable = durable.map_err(|error| ConnectError::PostgreSql {
             url: settings.postgres.url.to_string(),
-            source: durable_source(error),
+            source: error.into_source(),
         })?;
         Ok(Self::new(Arc::new(hot), Arc::new(durable), settings))
     }
@@ -153,7 +153,7 @@ impl Kv {
             .durable
             .migrate()
             .await
-            .map_err(|error| ConnectError::Migration(durable_source(error)))
+            .map_err(|error| ConnectError::Migration(error.into_source()))
     }
 
     /// The repository of a model.
@@ -178,25 +178,5 @@ impl Kv {
         let rows = rows.map_err(|error| Error::from_durable(at, error))?;
         let decoded = rows.iter().map(row::decode);
         decoded.collect::<Result<_, _>>().map_err(|error| Error::encoding(at, error))
-    }
-}
-
-#[cfg(feature = "redis")]
-fn hot_source(error: HotStoreError) -> Source {
-    match error {
-        HotStoreError::Unavailable(source)
-        | HotStoreError::Timeout(source)
-        | HotStoreError::OutcomeUnknown(source)
-        | HotStoreError::Configuration(source) => source,
-    }
-}
-
-fn durable_source(error: DurableStoreError) -> Source {
-    match error {
-        DurableStoreError::Unavailable(source)
-        | DurableStoreError::Timeout(source)
-        | DurableStoreError::Content(source)
-        | DurableStoreError::Configuration(source) => source,
-        DurableStoreError::Fenced => Box::new(DurableStoreError::Fenced),
     }
 }

@@ -36,10 +36,11 @@ impl Folded {
     /// Whether the change can come next for the same row. Where it cannot, as with two
     /// creates, each must be put to the table by itself.
     fn allows(&self, change: &Change) -> bool {
-        match (self, change) {
-            (Self::Insert(_) | Self::Upsert(_) | Self::Patch(_), Change::Create(_)) => false,
-            (Self::Delete | Self::Nothing, Change::Patch(_) | Change::Delete) => false,
-            _ => true,
+        let is_there = matches!(self, Self::Insert(_) | Self::Upsert(_) | Self::Patch(_));
+        match change {
+            Change::Create(_) => !is_there,
+            Change::Patch(_) | Change::Delete => is_there,
+            Change::Upsert(_) => true,
         }
     }
 
