@@ -1,12 +1,11 @@
 -- Leaves a token where a row is missing, so that only its holder may fill it.
 --
--- KEYS: a row. ARGV: the token, its time to live in milliseconds.
--- Answers the row's fields and values as they are; nothing where the token was left.
+-- KEYS: a row. ARGV: the token, its time to live in milliseconds, then the columns' names.
+-- Answers the row's metadata and columns as they are; nothing where the token was left.
 
-local row = redis.call('HGETALL', KEYS[1])
-if #row == 0 or (row[1] == '@' and string.find(row[2], '^reading ')) then
+local row = redis.call('HMGET', KEYS[1], '@', unpack(ARGV, 3))
+if not row[1] or string.find(row[1], '^reading ') then
   redis.call('HSET', KEYS[1], '@', 'reading ' .. ARGV[1])
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  return {}
 end
 return row

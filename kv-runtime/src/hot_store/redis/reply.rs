@@ -4,7 +4,7 @@ use redis::{RedisError, Value};
 
 use crate::entry::{CHANGE, EntryId, RawEntry, VALUES};
 use crate::hot_store::{PartitionState, ReadOutcome, WriteOutcome};
-use crate::model::ModelDescriptor;
+use crate::row::EncodedRow;
 
 /// An answer that is not of the form the scripts and commands give.
 fn unexpected(what: &'static str) -> RedisError {
@@ -89,39 +89,31 @@ pub(super) fn written(answer: Option<Value>, changes: usize) -> Result<Written, 
     Ok(Written { outcomes, rooms: answers.map(room).collect::<Result<_, _>>()? })
 }
 
-/// `HGETALL`: a row, a tombstone, a reader's token, or nothing.
-pub(super) fn row(
-    model: &'static ModelDescriptor,
-    answer: Value,
-) -> Result<ReadOutcome, RedisError> {
+/// `HMGET` of a row's metadata and columns: a row, a tombstone, a reader's token, or nothing.
+pub(super) fn row(answer: Value) -> Result<ReadOutcome, RedisError> {
     const WHAT: &str = "a row";
-    let fields = items(answer, WHAT)?;
-    let mut values = vec![None; model.columns.len()];
-    let mut expected = 0;
-    let mut is_there = false;
-    for pair in fields.chunks(2) {
-        let [name, value] = pair else { return Err(unexpected(WHAT)) };
-        match text(name, WHAT)? {
-            "@" => {
-                let meta = text(value, WHAT)?;
-                if meta.ends_with(" deleted") {
-                    return Ok(ReadOutcome::Deleted);
-                }
-                is_there = !meta.starts_with("reading ");
+    let values = items(answer, WHAT)?;
+    let Some((meta, columns)) = values.split_first() else { return Err(unexpected(WHAT)) };
+    match meta {
+        Value::Nil => return Ok(ReadOutcome::Absent),
+        meta => {
+            let meta = text(meta, WHAT)?;
+            if meta.ends_with(" deleted") {
+                return Ok(ReadOutcome::Deleted);
             }
-            name => {
-                // A column of a newer release of the model is passed over.
-                if let Some(position) = model.position_of(name, expected) {
-                    values[position] = Some(text(value, WHAT)?);
-                    expected = position + 1;
-                }
+            if meta.starts_with("reading ") {
+                return Ok(ReadOutcome::Absent);
             }
         }
     }
-    if !is_there {
-        return Ok(ReadOutcome::Absent);
+    let mut row = EncodedRow::default();
+    for column in columns {
+        row.push(match column {
+            Value::Nil => None,
+            value => Some(text(value, WHAT)?),
+        });
     }
-    Ok(ReadOutcome::Row(values.into_iter().collect()))
+    Ok(ReadOutcome::Row(row))
 }
 
 /// `XRANGE`: entries with their fields.
