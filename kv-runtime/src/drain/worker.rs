@@ -64,16 +64,34 @@ struct Standing {
     offsets: Vec<Offset>,
     /// The next batch, if it was prepared while the last one was committed.
     next: Option<Prepared>,
+    /// What comes after that, if it was read meanwhile.
+    ahead: Option<Read>,
     /// What the last commit has left to settle.
     unsettled: Vec<Settlement>,
+}
+
+/// Entries of each partition.
+#[derive(Debug)]
+struct Read {
+    /// The first entry that was asked for.
+    from: Vec<EntryId>,
+    entries: Vec<Vec<RawEntry>>,
+    backlog: Backlog,
+}
+
+impl Read {
+    /// The last entry of each partition, from which the next read begins.
+    fn ends(&self) -> Vec<EntryId> {
+        let ends = self.from.iter().zip(&self.entries);
+        ends.map(|(from, entries)| entries.last().map_or(*from, |entry| entry.id)).collect()
+    }
 }
 
 /// A batch that was read and planned.
 #[derive(Debug)]
 struct Prepared {
-    read: Vec<Vec<RawEntry>>,
+    read: Read,
     plan: Plan,
-    backlog: Backlog,
 }
 
 impl Worker {
@@ -132,36 +150,42 @@ impl Worker {
         let _ = tokio::time::timeout(wait, self.requests.changed()).await;
     }
 
-    /// Commits one batch. Meanwhile the next one is read and planned, and the last one settled:
-    /// only commits have to come one after the other.
+    /// Commits one batch. Meanwhile the next one is planned, the one after that is read, and the
+    /// last one settled: only commits have to come one after the other.
     async fn step(
         &self,
         epochs: &mut Option<Vec<i64>>,
         standing: &mut Option<Standing>,
     ) -> Result<Backlog, StepError> {
-        let Standing { offsets, next, unsettled } = match standing {
+        let Standing { offsets, next, ahead, unsettled } = match standing {
             Some(standing) => standing,
             None => {
                 let offsets = self.load_offsets(epochs).await?;
-                standing.insert(Standing { offsets, next: None, unsettled: Vec::new() })
+                standing.insert(Standing {
+                    offsets,
+                    next: None,
+                    ahead: None,
+                    unsettled: Vec::new(),
+                })
             }
         };
         let prepared = match next.take() {
             Some(prepared) => prepared,
-            None => self.prepare(offsets).await?,
+            None => self.prepare(offsets, ahead).await?,
         };
+        let backlog = prepared.read.backlog;
         if prepared.plan.entries == 0 {
             self.settle(offsets, unsettled).await?;
             unsettled.clear();
             return match prepared.plan.blocked {
                 Some(blocked) => Err(blocked.into()),
-                None => Ok(prepared.backlog),
+                None => Ok(backlog),
             };
         }
         let after = moved(offsets, &prepared.plan);
         let prepare_next = async {
-            match prepared.backlog {
-                Backlog::More => self.prepare(&after).await.map(Some),
+            match backlog {
+                Backlog::More => self.prepare(&after, ahead).await.map(Some),
                 Backlog::Empty => Ok(None),
             }
         };
@@ -181,14 +205,33 @@ impl Worker {
             self.settle(offsets, unsettled).await?;
             unsettled.clear();
         }
-        Ok(prepared.backlog)
+        Ok(backlog)
     }
 
-    async fn prepare(&self, offsets: &[Offset]) -> Result<Prepared, StepError> {
-        let (read, backlog) = self.read(offsets).await?;
+    /// Plans what was read ahead, or reads it; and reads ahead again meanwhile.
+    async fn prepare(
+        &self,
+        offsets: &[Offset],
+        ahead: &mut Option<Read>,
+    ) -> Result<Prepared, StepError> {
+        let from: Vec<EntryId> = offsets.iter().map(|offset| offset.position).collect();
+        let read = match ahead.take() {
+            // A plan that ended early leaves entries before those.
+            Some(read) if read.from == from => read,
+            _ => self.read(from).await?,
+        };
         failpoint::reach("after_read");
-        let plan = plan(&self.context, offsets, &read, Order::Grouped)?;
-        Ok(Prepared { read, plan, backlog })
+        let read_ahead = async {
+            match read.backlog {
+                Backlog::More => self.read(read.ends()).await.ok(),
+                Backlog::Empty => None,
+            }
+        };
+        let planning = async { plan(&self.context, offsets, &read.entries, Order::Grouped) };
+        let (read_ahead, planned) = tokio::join!(read_ahead, planning);
+        // A failure to read ahead comes again where it is read in earnest.
+        *ahead = read_ahead;
+        Ok(Prepared { plan: planned?, read })
     }
 
     /// Takes the partitions over, or finds out how far they were committed; and settles what
@@ -237,42 +280,36 @@ impl Worker {
         Ok(())
     }
 
-    /// Reads from each partition's offset on, its own entry included; a second time from those
-    /// that have more, if the first left room in the batch.
-    async fn read(&self, offsets: &[Offset]) -> Result<(Vec<Vec<RawEntry>>, Backlog), StepError> {
+    /// Reads from an entry of each partition on, itself included; a second time from those that
+    /// have more, if the first left room in the batch.
+    async fn read(&self, from: Vec<EntryId>) -> Result<Read, StepError> {
         let room = self.context.settings.drain.batch_entries;
-        let share = room.div_ceil(offsets.len().max(1)) + 1;
-        let first: Vec<ReadRequest> = offsets
-            .iter()
-            .map(|offset| ReadRequest {
-                partition: offset.partition,
-                from: offset.position,
-                count: share,
-            })
+        let share = room.div_ceil(from.len().max(1)) + 1;
+        let requests = self.partitions.iter().zip(&from);
+        let first: Vec<ReadRequest> = requests
+            .map(|(&partition, &from)| ReadRequest { partition, from, count: share })
             .collect();
-        let mut read = self.hot.read_entries(&first).await?;
-        let full: Vec<usize> = (0..read.len()).filter(|&at| read[at].len() == share).collect();
+        let mut entries = self.hot.read_entries(&first).await?;
+        let full: Vec<usize> =
+            (0..entries.len()).filter(|&at| entries[at].len() == share).collect();
         if full.is_empty() {
-            return Ok((read, Backlog::Empty));
+            return Ok(Read { from, entries, backlog: Backlog::Empty });
         }
-        let used: usize = read.iter().map(Vec::len).sum();
+        let used: usize = entries.iter().map(Vec::len).sum();
         let more = room.saturating_sub(used) / full.len();
         if more > 0 {
-            let last = |at: usize| read[at].last().map_or(EntryId::ZERO, |entry| entry.id);
-            let second: Vec<ReadRequest> = full
-                .iter()
-                .map(|&at| ReadRequest {
-                    partition: offsets[at].partition,
-                    from: last(at),
-                    count: more + 1,
-                })
-                .collect();
+            let request = |&at: &usize| ReadRequest {
+                partition: self.partitions[at],
+                from: entries[at].last().map_or(from[at], |entry| entry.id),
+                count: more + 1,
+            };
+            let second: Vec<ReadRequest> = full.iter().map(request).collect();
             let rest = self.hot.read_entries(&second).await?;
-            for (at, entries) in full.into_iter().zip(rest) {
-                read[at].extend(entries.into_iter().skip(1));
+            for (at, rest) in full.into_iter().zip(rest) {
+                entries[at].extend(rest.into_iter().skip(1));
             }
         }
-        Ok((read, Backlog::More))
+        Ok(Read { from, entries, backlog: Backlog::More })
     }
 
     /// Commits a batch; answers another plan where that was what could be committed.
@@ -287,7 +324,7 @@ impl Worker {
             // Values that were swapped or handed on fail in any grouped order.
             Err(DurableStoreError::Content(error)) => {
                 tracing::debug!(%error, "a grouped batch was refused, trying it in queue order");
-                let replanned = plan(&self.context, offsets, &prepared.read, Order::Queue)?;
+                let replanned = plan(&self.context, offsets, &prepared.read.entries, Order::Queue)?;
                 self.durable.apply(&replanned.batch).await?;
                 Some(replanned)
             }

@@ -38,8 +38,10 @@ const WRITE_RETRIES: [Duration; 3] =
 #[derive(Debug)]
 pub(crate) struct RedisHotStore {
     lanes: Vec<Lane>,
-    /// The drainer's, so that no caller waits behind its long answers.
-    drain: Connection,
+    /// The drainer's for reading and for settling, so that nobody waits behind its long answers,
+    /// nor one of them behind the other.
+    entries: Connection,
+    settling: Connection,
     keys: KeySpace,
     writer: Writer,
 }
@@ -68,7 +70,7 @@ impl RedisHotStore {
         for _ in 0..settings.redis.connections {
             lanes.push(Lane::new(connect().await?, writer.clone()));
         }
-        Ok(Self { lanes, drain: connect().await?, keys, writer })
+        Ok(Self { lanes, entries: connect().await?, settling: connect().await?, keys, writer })
     }
 
     /// One lane a partition.
@@ -253,7 +255,7 @@ impl HotStore for RedisHotStore {
                 .arg("COUNT")
                 .arg(request.count);
         }
-        let answers = self.drain.send(&pipeline).await.map_err(classify)?;
+        let answers = self.entries.send(&pipeline).await.map_err(classify)?;
         answers.into_iter().map(|answer| reply::entries(answer).map_err(classify)).collect()
     }
 
@@ -263,7 +265,7 @@ impl HotStore for RedisHotStore {
         }
         let calls: Vec<Cmd> =
             settlements.iter().flat_map(|settlement| self.settle_calls(settlement)).collect();
-        let answers = self.drain.call(&SETTLE, calls).await;
+        let answers = self.settling.call(&SETTLE, calls).await;
         answers.and_then(reply::all_done).map_err(classify)
     }
 
@@ -278,7 +280,7 @@ impl HotStore for RedisHotStore {
             pipeline.cmd("XLEN").arg(&stream);
             pipeline.cmd("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
         }
-        let mut answers = self.drain.send(&pipeline).await.map_err(classify)?.into_iter();
+        let mut answers = self.entries.send(&pipeline).await.map_err(classify)?.into_iter();
         let mut states = Vec::with_capacity(partitions.len());
         while let (Some(counters), Some(length), Some(last)) =
             (answers.next(), answers.next(), answers.next())

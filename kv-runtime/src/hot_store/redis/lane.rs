@@ -15,7 +15,7 @@ use crate::hot_store::{HotStoreError, Write, WriteOutcome};
 /// How many calls with writes are on their way at once: one at the server, and one behind it.
 const CALLS_MAX: usize = 2;
 /// The most writes of a call: while it runs, the server does nothing else.
-pub(super) const WRITES_MAX: usize = 64;
+pub(super) const WRITES_MAX: usize = 32;
 
 /// What becomes of one write.
 pub(super) type WriteResult = Result<WriteOutcome, HotStoreError>;
