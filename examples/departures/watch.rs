@@ -1,6 +1,5 @@
 //! Looks at the drain while work goes on, and gives up when nothing moves any more.
 
-use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -39,7 +38,7 @@ pub(crate) async fn watch<T, E: Into<Error>>(
             }
         }
     };
-    let (work, watching) = (pin!(work), pin!(watching));
+    let (work, watching) = (Box::pin(work), Box::pin(watching));
     tokio::select! {
         done = work => done.map_err(Into::into),
         error = watching => Err(error),

@@ -100,8 +100,10 @@ pub(crate) enum DurableStoreError {
     Content(#[source] Source),
     #[error("the database's schema does not fit")]
     Configuration(#[source] Source),
-    #[error("another drainer has taken the partition over")]
-    Fenced,
+    /// Another drainer has taken the partition over, or a commit of one's own whose answer was
+    /// lost has come through meanwhile.
+    #[error("an offset is not where this drainer left it")]
+    OffsetMoved,
 }
 
 impl DurableStoreError {
@@ -112,7 +114,7 @@ impl DurableStoreError {
             | Self::Timeout(source)
             | Self::Content(source)
             | Self::Configuration(source) => source,
-            Self::Fenced => Box::new(self),
+            Self::OffsetMoved => Box::new(self),
         }
     }
 }

@@ -80,14 +80,18 @@ pub(crate) enum ReadOutcome {
     Row(EncodedRow),
     /// A tombstone: there is no row, whatever PostgreSQL still has.
     Deleted,
-    /// Nothing here; PostgreSQL may have it.
-    Absent,
+    /// Nothing here, or a token in its place; PostgreSQL may have it.
+    Missing {
+        token: Option<String>,
+    },
 }
 
 /// A row that was read from the durable side, to be put where it was missed.
 #[derive(Debug)]
 pub(crate) struct Fill {
     pub(crate) key: RowKey,
+    /// What was in its place when it was missed.
+    pub(crate) token: String,
     pub(crate) row: EncodedRow,
     /// The partition's offset in the snapshot that the row was read in.
     pub(crate) offset: EntryId,
@@ -191,8 +195,8 @@ pub(crate) trait HotStore: std::fmt::Debug + Send + Sync {
     /// Reads some rows, in any partitions.
     async fn read(&self, keys: &[RowKey]) -> Result<Vec<ReadOutcome>, HotStoreError>;
 
-    /// Reads a row again; where nothing is, leaves `token` in its place, for a
-    /// [`fill`](Self::fill) with the same token.
+    /// Reads rows again; where nothing is, leaves `token` in its place, for a
+    /// [`fill`](Self::fill) with the same token. Where another token is, it is shared.
     async fn reserve(
         &self,
         keys: &[RowKey],
@@ -200,7 +204,7 @@ pub(crate) trait HotStore: std::fmt::Debug + Send + Sync {
     ) -> Result<Vec<ReadOutcome>, HotStoreError>;
 
     /// Puts rows where their token still is; those without are left out, silently.
-    async fn fill(&self, fills: &[Fill], token: &str) -> Result<(), HotStoreError>;
+    async fn fill(&self, fills: &[Fill]) -> Result<(), HotStoreError>;
 
     /// Removes a clean row.
     async fn invalidate(&self, key: &RowKey) -> Result<Invalidated, HotStoreError>;

@@ -35,7 +35,6 @@ impl<M: KvModel> fmt::Debug for Repository<M> {
 
 /// What a write answers: where its entry stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a receipt tells where the write's entry stands; bind it to `_` if that is of no use"]
 #[non_exhaustive]
 pub struct Receipt {
     /// The partition of the queue.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::durable_store::Fetched;
 use crate::entry::Change;
 use crate::error::{Error, Operation};
 use crate::hot_store::{Fill, HotStoreError, Invalidated, Probe, ReadOutcome, Write, WriteOutcome};
@@ -13,7 +14,7 @@ use crate::repository::Receipt;
 use crate::row::EncodedRow;
 
 /// How often a write brings its row in, before it says that others keep removing it.
-const LOADS_MAX: usize = 5;
+const LOADS_MAX: usize = 10;
 
 /// The rows of one model, untyped.
 #[derive(Debug, Clone)]
@@ -165,7 +166,7 @@ impl Rows {
             match outcome {
                 ReadOutcome::Row(row) => rows.push(Some(row)),
                 ReadOutcome::Deleted => rows.push(None),
-                ReadOutcome::Absent => {
+                ReadOutcome::Missing { .. } => {
                     missed.push((rows.len(), key));
                     rows.push(None);
                 }
@@ -185,8 +186,7 @@ impl Rows {
     /// Looks for rows that the hot side did not have: leaves a token in their place, asks the
     /// durable side, and puts what it has where the token still is.
     async fn load(&self, at: Operation, keys: Vec<RowKey>) -> Result<Vec<Loaded>, Error> {
-        let token = random_id();
-        let outcomes = self.stores.hot.reserve(&keys, &token).await;
+        let outcomes = self.stores.hot.reserve(&keys, &random_id()).await;
         let outcomes = outcomes.map_err(|error| Error::from_hot(at, "", error))?;
         let mut loaded: Vec<Loaded> = Vec::with_capacity(keys.len());
         let mut missed = Vec::new();
@@ -194,9 +194,10 @@ impl Rows {
             loaded.push(match outcome {
                 ReadOutcome::Row(row) => Loaded::Row(row),
                 ReadOutcome::Deleted => Loaded::Deleted,
-                ReadOutcome::Absent => {
+                ReadOutcome::Missing { token } => {
                     missed.push((loaded.len(), key));
-                    Loaded::Missing(token.clone())
+                    // There is one; an empty one would fill nothing.
+                    Loaded::Missing(token.unwrap_or_default())
                 }
             });
         }
@@ -209,11 +210,14 @@ impl Rows {
         let ttl = self.model.ttl.unwrap_or(self.stores.settings.row_ttl);
         let mut fills = Vec::new();
         for ((place, key), fetched) in places.into_iter().zip(keys).zip(fetched) {
-            let Some(fetched) = fetched else { continue };
-            loaded[place] = Loaded::Row(fetched.row.clone());
-            fills.push(Fill { key, row: fetched.row, offset: fetched.offset, ttl });
+            let (Some(Fetched { row, offset }), Loaded::Missing(token)) = (fetched, &loaded[place])
+            else {
+                continue;
+            };
+            fills.push(Fill { key, token: token.clone(), row: row.clone(), offset, ttl });
+            loaded[place] = Loaded::Row(row);
         }
-        let filled = self.stores.hot.fill(&fills, &token).await;
+        let filled = self.stores.hot.fill(&fills).await;
         filled.map_err(|error| Error::from_hot(at, "", error))?;
         Ok(loaded)
     }

@@ -1,6 +1,9 @@
 //! What the derives write, at run time: the descriptor, the patch, the field enum, the text
 //! of values and the SQL of the Diesel items.
 
+// The models here are written as a user's would be, in a crate of their own.
+#![allow(missing_docs, unreachable_pub)]
+
 use std::time::Duration;
 
 use diesel::debug_query;

@@ -42,6 +42,8 @@ pub(super) enum StepError {
     Hot(#[from] HotStoreError),
     #[error("PostgreSQL: {0}")]
     Durable(#[from] DurableStoreError),
+    #[error("another drainer has taken the partitions over")]
+    TakenOver,
     #[error(transparent)]
     WentBack(#[from] WentBack),
     #[error(transparent)]
@@ -112,7 +114,7 @@ impl Worker {
                     self.succeed(&mut backoff);
                     self.context.settings.drain.interval
                 }
-                Err(StepError::Durable(DurableStoreError::Fenced)) => {
+                Err(StepError::TakenOver) => {
                     tracing::error!("another drainer has taken over; this one ends");
                     self.progress.end("another drainer has taken the partitions over");
                     return;
@@ -243,7 +245,7 @@ impl Worker {
         };
         let current: Vec<i64> = offsets.iter().map(|offset| offset.epoch).collect();
         if epochs.get_or_insert_with(|| current.clone()) != &current {
-            return Err(DurableStoreError::Fenced.into());
+            return Err(StepError::TakenOver);
         }
         self.settle_again(&offsets).await?;
         self.progress.settled(&offsets);

@@ -92,7 +92,7 @@ impl Data {
         };
         for step in &batch.moves {
             if !is_ours(self.offsets.get(&step.to.partition), step.from, &step.to) {
-                return Err(DurableStoreError::Fenced);
+                return Err(DurableStoreError::OffsetMoved);
             }
         }
         for step in &batch.moves {

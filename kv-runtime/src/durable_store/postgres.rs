@@ -219,7 +219,7 @@ async fn run_batch(
     failpoint::reach("after_begin");
     let moved = move_statement(&batch.moves).execute(connection).await.map_err(classify)?;
     if moved != batch.moves.len() {
-        return Err(DurableStoreError::Fenced);
+        return Err(DurableStoreError::OffsetMoved);
     }
     failpoint::reach("after_move_offsets");
     for step in &batch.statements {

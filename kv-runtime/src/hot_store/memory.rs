@@ -84,7 +84,8 @@ impl Data {
         match self.slot(key).map(|slot| &slot.content) {
             Some(Content::Row(stored)) => ReadOutcome::Row(stored.row.clone()),
             Some(Content::Tombstone(_)) => ReadOutcome::Deleted,
-            Some(Content::Token(_)) | None => ReadOutcome::Absent,
+            Some(Content::Token(token)) => ReadOutcome::Missing { token: Some(token.clone()) },
+            None => ReadOutcome::Missing { token: None },
         }
     }
 
@@ -139,9 +140,9 @@ impl Data {
         WriteOutcome::Written(entry)
     }
 
-    fn fill(&mut self, fill: &Fill, token: &str) {
+    fn fill(&mut self, fill: &Fill) {
         match self.slot(&fill.key.key).map(|slot| &slot.content) {
-            Some(Content::Token(left)) if left == token => {}
+            Some(Content::Token(left)) if *left == fill.token => {}
             _ => return,
         }
         let stored =
@@ -225,18 +226,19 @@ impl HotStore for MemoryHotStore {
         let mut data = self.lock();
         let outcomes = keys.iter().map(|key| {
             let outcome = data.read(&key.key);
-            if outcome == ReadOutcome::Absent {
-                let slot = Slot::expiring(Content::Token(token.to_owned()), TOKEN_TTL);
-                data.slots.insert(key.key.clone(), slot);
+            if outcome != (ReadOutcome::Missing { token: None }) {
+                return outcome;
             }
-            outcome
+            let slot = Slot::expiring(Content::Token(token.to_owned()), TOKEN_TTL);
+            data.slots.insert(key.key.clone(), slot);
+            ReadOutcome::Missing { token: Some(token.to_owned()) }
         });
         Ok(outcomes.collect())
     }
 
-    async fn fill(&self, fills: &[Fill], token: &str) -> Result<(), HotStoreError> {
+    async fn fill(&self, fills: &[Fill]) -> Result<(), HotStoreError> {
         let mut data = self.lock();
-        fills.iter().for_each(|fill| data.fill(fill, token));
+        fills.iter().for_each(|fill| data.fill(fill));
         Ok(())
     }
 

@@ -205,12 +205,12 @@ impl HotStore for RedisHotStore {
         answers.into_iter().map(reply::row).collect::<Result<_, _>>().map_err(classify)
     }
 
-    async fn fill(&self, fills: &[Fill], token: &str) -> Result<(), HotStoreError> {
+    async fn fill(&self, fills: &[Fill]) -> Result<(), HotStoreError> {
         let Some(first) = fills.first() else { return Ok(()) };
         let calls = fills.iter().map(|fill| {
             let mut call = FILL.call(1);
             call.arg(&fill.key.key)
-                .arg(token)
+                .arg(&fill.token)
                 .arg(fill.offset.to_string())
                 .arg(milliseconds(fill.ttl));
             let columns = fill.key.model.columns.iter().zip(fill.row.iter());

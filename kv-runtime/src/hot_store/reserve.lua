@@ -1,11 +1,15 @@
--- Leaves a token where a row is missing, so that only its holder may fill it.
+-- Leaves a token where a row is missing, so that only its holders may fill it.
 --
--- KEYS: a row. ARGV: the token, its time to live in milliseconds, then the columns' names.
--- Answers the row's metadata and columns as they are; nothing where the token was left.
+-- KEYS: a row. ARGV: a token, its time to live in milliseconds, then the columns' names.
+-- Answers the row's metadata and columns; where the row is missing, the token in its place.
+--
+-- Whoever comes while a token is there shares it. It says that nobody has written since it was
+-- left, which is all that a fill has to know; and where its first holder is gone, another fills.
 
 local row = redis.call('HMGET', KEYS[1], '@', unpack(ARGV, 3))
-if not row[1] or string.find(row[1], '^reading ') then
-  redis.call('HSET', KEYS[1], '@', 'reading ' .. ARGV[1])
+if not row[1] then
+  row[1] = 'reading ' .. ARGV[1]
+  redis.call('HSET', KEYS[1], '@', row[1])
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 return row

@@ -95,14 +95,14 @@ pub(super) fn row(answer: Value) -> Result<ReadOutcome, RedisError> {
     let values = items(answer, WHAT)?;
     let Some((meta, columns)) = values.split_first() else { return Err(unexpected(WHAT)) };
     match meta {
-        Value::Nil => return Ok(ReadOutcome::Absent),
+        Value::Nil => return Ok(ReadOutcome::Missing { token: None }),
         meta => {
             let meta = text(meta, WHAT)?;
             if meta.ends_with(" deleted") {
                 return Ok(ReadOutcome::Deleted);
             }
-            if meta.starts_with("reading ") {
-                return Ok(ReadOutcome::Absent);
+            if let Some(token) = meta.strip_prefix("reading ") {
+                return Ok(ReadOutcome::Missing { token: Some(token.to_owned()) });
             }
         }
     }

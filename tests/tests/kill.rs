@@ -1,0 +1,122 @@
+//! Promise 3, shown by force: a real drainer is killed at every step of a batch and at random,
+//! under load, and still every acknowledged write takes effect in PostgreSQL once.
+//!
+//! `KILL_SEED` repeats a run as far as its random choices go.
+
+mod kill {
+    pub(crate) mod audit;
+    pub(crate) mod victim;
+    pub(crate) mod writers;
+}
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use kill::victim::Victim;
+use kill::writers::{Ledger, Writers};
+use kv_tests::models::Account;
+use kv_tests::outside::RedisView;
+use kv_tests::pair::Pair;
+
+/// The steps of a batch, in order.
+const FAILPOINTS: [&str; 7] = [
+    "after_read",
+    "after_begin",
+    "after_move_offsets",
+    "after_statement",
+    "before_commit",
+    "after_commit",
+    "after_settle",
+];
+const RANDOM_KILLS: usize = 60;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_write_is_lost_or_repeated_when_drainers_are_killed() {
+    let seed = match std::env::var("KILL_SEED") {
+        Ok(seed) => seed.parse().expect("`KILL_SEED` is a number"),
+        Err(_) => fastrand::u64(..),
+    };
+    println!("KILL_SEED={seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let pair = Pair::servers().await;
+    pair.sql(kill::audit::TABLES).await;
+    let writers = Writers::start(&pair, &mut random).await;
+    let started = Instant::now();
+
+    let mut kills = 0;
+    for point in FAILPOINTS {
+        // The first time is right after the take-over; with one worker nothing else goes on.
+        for (times, workers) in [(1, 1), (2, 4), (random.usize(3..20), 2)] {
+            Victim::spawn_to_die_at(&pair, workers, point, times).dies_by_itself().await;
+            kills += 1;
+        }
+    }
+    for _ in 0..RANDOM_KILLS {
+        let mut victim = Victim::spawn(&pair, random.usize(1..=4));
+        // Every sixth dies while it starts.
+        if random.u8(0..6) > 0 {
+            victim.drains().await;
+        }
+        tokio::time::sleep(Duration::from_micros(random.u64(0..120_000))).await;
+        victim.kill().await;
+        kills += 1;
+    }
+    let ledger = writers.stop().await;
+    let killed_in = started.elapsed();
+    // The last one ends by itself, after it has drained everything.
+    Victim::spawn(&pair, 4).ends().await;
+    println!(
+        "{kills} kills and {} acknowledged writes in {killed_in:.1?}, {} changes in PostgreSQL",
+        ledger.writes,
+        kill::audit::check(&pair, &ledger).await,
+    );
+
+    every_row_is_in_its_last_state(&pair, &ledger).await;
+    offsets_are_at_the_newest_entries(&pair).await;
+    nothing_is_left_pinned(&pair, &ledger).await;
+}
+
+async fn every_row_is_in_its_last_state(pair: &Pair, ledger: &Ledger) {
+    let durable = pair.kv.durable_rows::<Account>().await.expect("the rows");
+    let count = durable.len();
+    let durable: BTreeMap<i64, Account> = durable.into_iter().map(|row| (row.id, row)).collect();
+    assert_eq!(durable.len(), count, "a row is there twice");
+    for (id, expected) in &ledger.rows {
+        assert_eq!(durable.get(id), expected.as_ref(), "account {id}");
+    }
+    assert!(durable.keys().all(|id| ledger.rows.contains_key(id)), "a row that no one wrote");
+}
+
+async fn offsets_are_at_the_newest_entries(pair: &Pair) {
+    let redis = RedisView::of(pair).await;
+    let mut newest = Vec::new();
+    for stream in redis.streams().await {
+        let last: Vec<(String, Vec<(String, String)>)> =
+            redis.ask(&["XREVRANGE", &stream, "+", "-", "COUNT", "1"]).await;
+        newest.extend(last.into_iter().map(|(entry, _)| entry));
+    }
+    let sql = "SELECT position AS value FROM kv_offsets WHERE position <> '0-0'";
+    let mut offsets: Vec<String> = pair.texts(sql).await.into_iter().flatten().collect();
+    newest.sort();
+    offsets.sort();
+    assert_eq!(offsets, newest);
+}
+
+async fn nothing_is_left_pinned(pair: &Pair, ledger: &Ledger) {
+    let redis = RedisView::of(pair).await;
+    assert_eq!(redis.undrained().await, 0, "all is drained, and told to be");
+    let accounts = pair.kv.repository::<Account>();
+    let keys = redis.row_keys().await;
+    let mut rows = 0;
+    for key in keys {
+        let ttl_ms = redis.ttl_ms(&key).await;
+        assert!(ttl_ms > 0, "{key} is left with the time to live {ttl_ms}");
+        let id = accounts.parse_key(&key).expect("the key of an account");
+        assert!(ledger.rows[&id].is_some(), "{key} is left of a deleted row");
+        rows += 1;
+    }
+    assert!(rows > 0, "the rows are still in Redis");
+    for (id, expected) in &ledger.rows {
+        assert_eq!(&accounts.find_by_id(id).await.expect("an answer"), expected, "account {id}");
+    }
+}

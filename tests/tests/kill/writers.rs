@@ -1,0 +1,141 @@
+//! Load, with a ledger of what was acknowledged.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kv_runtime::Repository;
+use kv_tests::models::Account;
+use kv_tests::pair::Pair;
+use tokio::task::JoinHandle;
+
+const WRITERS: i64 = 4;
+const ACCOUNTS_EACH: i64 = 30;
+
+/// Tasks that write; each has accounts of its own, so that "last" has a meaning.
+pub(crate) struct Writers {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<Ledger>>,
+}
+
+/// The last acknowledged state of each account, `None` for a deleted one.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    pub(crate) rows: BTreeMap<i64, Option<Account>>,
+    pub(crate) writes: usize,
+}
+
+impl Writers {
+    pub(crate) async fn start(pair: &Pair, random: &mut fastrand::Rng) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let tasks = (0..WRITERS).map(|number| {
+            let writer = Writer {
+                accounts: pair.kv.repository(),
+                ids: number * ACCOUNTS_EACH..(number + 1) * ACCOUNTS_EACH,
+                random: random.fork(),
+                ledger: Ledger::default(),
+                revision: 0,
+            };
+            tokio::spawn(writer.run(Arc::clone(&stop)))
+        });
+        Self { tasks: tasks.collect(), stop }
+    }
+
+    /// Stops them, and puts their ledgers together.
+    pub(crate) async fn stop(self) -> Ledger {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = Ledger::default();
+        for task in self.tasks {
+            let ledger = task.await.expect("every write was acknowledged");
+            all.rows.extend(ledger.rows);
+            all.writes += ledger.writes;
+        }
+        all
+    }
+}
+
+struct Writer {
+    accounts: Repository<Account>,
+    ids: std::ops::Range<i64>,
+    random: fastrand::Rng,
+    ledger: Ledger,
+    revision: i64,
+}
+
+impl Writer {
+    async fn run(mut self, stop: Arc<AtomicBool>) -> Ledger {
+        while !stop.load(Ordering::Relaxed) {
+            let id = self.random.i64(self.ids.clone());
+            match self.ledger.rows.get(&id).cloned().flatten() {
+                None => self.create_or_upsert(id).await,
+                Some(row) => self.change(row).await,
+            }
+            if self.random.u8(0..4) == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+        self.ledger
+    }
+
+    fn next_row(&mut self, id: i64) -> Account {
+        self.revision += 1;
+        let note = self.random.bool().then(|| format!("note {}", self.revision));
+        Account { id, revision: self.revision, note, active: self.random.bool() }
+    }
+
+    async fn create_or_upsert(&mut self, id: i64) {
+        let row = self.next_row(id);
+        let written = match self.random.u8(0..4) {
+            0 => self.accounts.upsert(&row).await,
+            _ => self.accounts.create(&row).await,
+        };
+        let _ = written.expect("a new row");
+        self.acknowledged(id, Some(row));
+    }
+
+    async fn change(&mut self, before: Account) {
+        let id = before.id;
+        let mut row = self.next_row(id);
+        let patch = Account::patch().revision(row.revision);
+        match self.random.u8(0..20) {
+            0 => self.delete(id).await,
+            1..=2 => {
+                self.delete(id).await;
+                self.create_or_upsert(id).await;
+            }
+            3..=6 => {
+                let _ = self.accounts.upsert(&row).await.expect("a row");
+                self.acknowledged(id, Some(row));
+            }
+            7..=12 => {
+                let patch = patch.note(row.note.clone());
+                let _ = self.accounts.update(&id, patch).await.expect("a row");
+                row.active = before.active;
+                self.acknowledged(id, Some(row));
+            }
+            13..=16 => {
+                let patch = patch.active(row.active);
+                let _ = self.accounts.update(&id, patch).await.expect("a row");
+                row.note = before.note;
+                self.acknowledged(id, Some(row));
+            }
+            _ => {
+                let _ = self.accounts.update(&id, patch).await.expect("a row");
+                row.note = before.note;
+                row.active = before.active;
+                self.acknowledged(id, Some(row));
+            }
+        }
+    }
+
+    async fn delete(&mut self, id: i64) {
+        let _ = self.accounts.delete(&id).await.expect("a row");
+        self.acknowledged(id, None);
+    }
+
+    fn acknowledged(&mut self, id: i64, row: Option<Account>) {
+        self.ledger.rows.insert(id, row);
+        self.ledger.writes += 1;
+    }
+}

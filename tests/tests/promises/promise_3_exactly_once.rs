@@ -1,0 +1,147 @@
+//! The rows of a batch and the queue's new offset commit in one transaction; a drainer that was
+//! taken over from cannot commit. What crashes leave is the topic of `kill.rs`.
+
+use std::time::Duration;
+
+use kv_runtime::DrainError;
+use kv_tests::contract;
+use kv_tests::models::{Account, Booking, Seat};
+use kv_tests::pair::Pair;
+
+use super::proxy::Proxy;
+
+contract!(a_drainer_that_was_taken_over_from_commits_nothing, draining_again_repeats_nothing);
+
+fn account(id: i64) -> Account {
+    Account { id, revision: 1, note: None, active: true }
+}
+
+async fn a_drainer_that_was_taken_over_from_commits_nothing(pair: Pair) {
+    // Each looks when it is told to, and hardly by itself.
+    let pair = pair.with(|settings| settings.drain.interval = Duration::from_secs(600)).await;
+    let accounts = pair.kv.repository::<Account>();
+    let _ = accounts.create(&account(1)).await.expect("a new row");
+    let first = pair.spawn_drainer();
+    first.flush().await.expect("it drains");
+    assert_eq!(first.status().await.expect("a status").entries_drained, 1);
+
+    let second = pair.spawn_drainer();
+    second.flush().await.expect("it drains");
+    let _ = accounts.update(&1, Account::patch().revision(2)).await.expect("a row");
+    let _ = accounts.create(&account(2)).await.expect("a new row");
+    let error = first.flush().await.expect_err("it was taken over from");
+    let DrainError::Ended { reason } = error else { panic!("{error}") };
+    assert!(reason.contains("taken"), "{reason}");
+    assert_eq!(first.status().await.expect("a status").entries_drained, 1);
+
+    second.flush().await.expect("it drains");
+    assert_eq!(second.status().await.expect("a status").entries_drained, 2);
+    let error = first.shutdown().await.expect_err("it has ended before");
+    assert!(matches!(error, DrainError::Ended { .. }), "{error}");
+    second.shutdown().await.expect("everything is drained");
+    let mut rows = pair.kv.durable_rows::<Account>().await.expect("the rows");
+    rows.sort_by_key(|row| row.id);
+    assert_eq!(rows, [Account { revision: 2, ..account(1) }, account(2)]);
+}
+
+async fn draining_again_repeats_nothing(pair: Pair) {
+    let accounts = pair.kv.repository::<Account>();
+    for id in 0..50 {
+        let _ = accounts.create(&account(id)).await.expect("a new row");
+    }
+    assert_eq!(pair.drain().await.entries_drained, 50);
+    if pair.has_servers() {
+        // The entries are still on the queue: to apply one again would undo this.
+        pair.sql("UPDATE accounts SET revision = 7; DELETE FROM accounts WHERE id = 0").await;
+    }
+    for _ in 0..3 {
+        let status = pair.drain().await;
+        assert_eq!((status.entries_drained, status.batches), (0, 0));
+    }
+    let rows = pair.kv.durable_rows::<Account>().await.expect("the rows");
+    if pair.has_servers() {
+        assert!(rows.len() == 49 && rows.iter().all(|row| row.revision == 7), "{rows:?}");
+    } else {
+        assert_eq!(rows.len(), 50);
+    }
+}
+
+/// The last statement of a batch fails, and nothing of the batch is there.
+#[tokio::test]
+async fn rows_and_offset_commit_together() {
+    let pair = Pair::servers().await;
+    // One worker: everything is one batch.
+    let pair = pair.with(|settings| settings.drain.workers = 1).await;
+    pair.sql("ALTER TABLE seats RENAME TO not_there_yet").await;
+    let bookings = pair.kv.repository::<Booking>();
+    let rows: Vec<Booking> = (0..20).map(|_| Booking::sample()).collect();
+    assert!(bookings.create_many(&rows).await.iter().all(Result::is_ok));
+    let seat = Seat { flight: "AA".to_owned(), number: 1, passenger: None };
+    // An upsert: PostgreSQL is not asked for the row before.
+    let _ = pair.kv.repository().upsert(&seat).await.expect("a row");
+
+    let drainer = pair.spawn_drainer();
+    let status = loop {
+        let status = drainer.status().await.expect("a status");
+        if status.last_error.is_some() {
+            break status;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert!(status.last_error.is_some_and(|error| error.contains("seats")));
+    assert_eq!((status.entries_drained, status.undrained), (0, 21));
+    assert!(pair.kv.durable_rows::<Booking>().await.expect("the rows").is_empty());
+    assert_eq!(moved_offsets(&pair).await, 0);
+
+    pair.sql("ALTER TABLE not_there_yet RENAME TO seats").await;
+    let status = drainer.shutdown().await.expect("everything can be drained");
+    assert_eq!((status.entries_drained, status.undrained), (21, 0));
+    assert_eq!(status.last_error, None);
+    assert_eq!(pair.kv.durable_rows::<Booking>().await.expect("the rows").len(), 20);
+    assert_eq!(pair.kv.durable_rows::<Seat>().await.expect("the rows"), [seat]);
+    assert!(moved_offsets(&pair).await > 0);
+}
+
+async fn moved_offsets(pair: &Pair) -> usize {
+    let sql = "SELECT position AS value FROM kv_offsets WHERE position <> '0-0'";
+    pair.texts(sql).await.len()
+}
+
+/// Makes commits that inserted accounts take a while.
+const SLOW_COMMITS: &str = "
+    CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON accounts
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION dawdle();
+";
+
+/// The connection is lost while PostgreSQL commits. The drainer finds out what became of it, and
+/// goes on, without taking its own commit for another drainer's.
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_not_repeated() {
+    let pair = Pair::servers().await;
+    pair.sql(SLOW_COMMITS).await;
+    let url = pair.settings.postgres.url.expose().to_owned();
+    let (start, rest) = url.split_once("://").expect("an address");
+    let (authority, path) = rest.split_once('/').expect("a database");
+    let (user, server) = authority.split_once('@').expect("a user");
+    let proxy = Proxy::to(server).await;
+    let proxied = format!("{start}://{user}@{}/{path}", proxy.address());
+    let pair = pair.with(|settings| settings.postgres.url = proxied.into()).await;
+
+    let accounts = pair.kv.repository::<Account>();
+    let _ = accounts.create(&account(1)).await.expect("a new row");
+    let drainer = pair.spawn_drainer();
+    let commits = "SELECT query AS value FROM pg_stat_activity \
+                   WHERE datname = current_database() AND state = 'active' AND query = 'COMMIT'";
+    while pair.texts(commits).await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    proxy.cut();
+    drainer.flush().await.expect("it finds out, and goes on");
+    let _ = accounts.update(&1, Account::patch().revision(2)).await.expect("a row");
+    let status = drainer.shutdown().await.expect("everything can be drained");
+    assert_eq!((status.undrained, status.last_error), (0, None));
+    let rows = pair.kv.durable_rows::<Account>().await.expect("the rows");
+    assert_eq!(rows, [Account { revision: 2, ..account(1) }]);
+}

@@ -1,0 +1,203 @@
+//! Properties of keys over ids with any characters: different ids have different keys, a key is
+//! read back as its id, and nothing in an id leaves its tenant, model or slot.
+
+use std::collections::BTreeSet;
+
+use kv_runtime::{Kv, KvModel, Repository, Settings};
+use kv_tests::contract;
+use kv_tests::models::{Account, Booking, Place, Seat};
+use kv_tests::pair::Pair;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use uuid::Uuid;
+
+const PARTITIONS: u16 = 8;
+
+/// Text of what has a meaning in keys, of its escapes, and of anything else.
+fn text() -> impl Strategy<Value = String> {
+    let special = prop::sample::select(vec![
+        ":",
+        "%",
+        "{",
+        "}",
+        "/",
+        ".",
+        "*",
+        "?",
+        "[",
+        "]",
+        "\\",
+        " ",
+        "%3A",
+        "%7B",
+        "3A",
+        "%25",
+        "{0}",
+        "}{",
+        "{}",
+        "a",
+        "A",
+        "place",
+        "place:",
+        "_queue",
+        ".state",
+        "\u{1}",
+        "\u{7f}",
+        "é",
+        "e\u{301}",
+        "\u{10ffff}",
+        "\r\n",
+    ]);
+    let character = any::<char>().prop_filter("no NUL", |c| *c != '\0').prop_map(String::from);
+    vec(prop_oneof![3 => special.prop_map(str::to_owned), 1 => character], 0..6)
+        .prop_map(|parts| parts.concat())
+}
+
+fn kv(tenant: Option<&str>, partitions: u16) -> Kv {
+    let mut settings = Settings::in_memory();
+    settings.partitions = partitions;
+    settings.tenant = tenant.map(str::to_owned);
+    Kv::memory_with(settings).expect("valid settings")
+}
+
+fn key<M: KvModel>(rows: &Repository<M>, id: &M::Id) -> String {
+    rows.key(id).expect("a key")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn keys_are_read_back_as_their_ids(region in text(), name in text(), number in any::<i16>()) {
+        for partitions in [1, PARTITIONS] {
+            let kv = kv(Some("acme"), partitions);
+            let places = kv.repository::<Place>();
+            let place = (region.clone(), name.clone());
+            prop_assert_eq!(places.parse_key(&key(&places, &place)), Some(place));
+            let seats = kv.repository::<Seat>();
+            let seat = (region.clone(), number);
+            let key = key(&seats, &seat);
+            prop_assert_eq!(seats.parse_key(&key), Some(seat));
+            prop_assert_eq!(places.parse_key(&key), None);
+        }
+    }
+
+    #[test]
+    fn ids_of_other_types_are_read_back(id in any::<i64>(), uuid in any::<u128>()) {
+        let kv = kv(None, PARTITIONS);
+        let accounts = kv.repository::<Account>();
+        prop_assert_eq!(accounts.parse_key(&key(&accounts, &id)), Some(id));
+        let bookings = kv.repository::<Booking>();
+        let uuid = Uuid::from_u128(uuid);
+        prop_assert_eq!(bookings.parse_key(&key(&bookings, &uuid)), Some(uuid));
+    }
+
+    /// The same characters, cut into two parts anywhere, are different ids.
+    #[test]
+    fn different_ids_have_different_keys(pieces in vec(text(), 1..12)) {
+        let cut = |at| (pieces[..at].concat(), pieces[at..].concat());
+        let ids: BTreeSet<(String, String)> = (0..=pieces.len()).map(cut).collect();
+        for partitions in [1, PARTITIONS] {
+            let places = kv(None, partitions).repository::<Place>();
+            let keys: BTreeSet<String> = ids.iter().map(|id| key(&places, id)).collect();
+            prop_assert_eq!(keys.len(), ids.len(), "{:?}", keys);
+        }
+    }
+
+    #[test]
+    fn a_key_has_the_hash_tag_of_its_partition_alone(region in text(), name in text()) {
+        let kv = kv(None, PARTITIONS);
+        let places = kv.repository::<Place>();
+        let tags: BTreeSet<String> = (0..500_i64)
+            .map(|id| key(&kv.repository::<Account>(), &id))
+            .filter_map(|key| key.find('{').map(|at| key[at..].to_owned()))
+            .collect();
+        prop_assert_eq!(tags.len(), usize::from(PARTITIONS));
+        let key = key(&places, &(region, name));
+        let (id, tag) = key.split_at(key.find('{').expect("a tag"));
+        prop_assert!(tags.contains(tag), "{}", key);
+        prop_assert!(id.starts_with("place:") && !id.contains(['}', '*', '?', '[', ' ']), "{}", key);
+        prop_assert_eq!(id.matches(':').count(), 2, "{}", key);
+    }
+
+    #[test]
+    fn rows_of_one_partition_key_lie_together(flight in text(), numbers in vec(any::<i16>(), 2)) {
+        let seats = kv(None, PARTITIONS).repository::<Seat>();
+        let tag = |number: i16| {
+            let key = key(&seats, &(flight.clone(), number));
+            key[key.find('{').expect("a tag")..].to_owned()
+        };
+        prop_assert_eq!(tag(numbers[0]), tag(numbers[1]));
+    }
+
+    #[test]
+    fn tenants_do_not_meet(
+        tenants in (text(), text()),
+        ids in ((text(), text()), (text(), text())),
+    ) {
+        prop_assume!(tenants.0 != tenants.1 && !tenants.0.is_empty() && !tenants.1.is_empty());
+        let one = kv(Some(&tenants.0), PARTITIONS).repository::<Place>();
+        let other = kv(Some(&tenants.1), PARTITIONS).repository::<Place>();
+        let none = kv(None, PARTITIONS).repository::<Place>();
+        let key = key(&one, &ids.0);
+        prop_assert_ne!(&key, &other.key(&ids.1).expect("a key"));
+        prop_assert_eq!(other.parse_key(&key), None);
+        prop_assert_eq!(none.parse_key(&key), None);
+        // What belongs to a tenant begins with its name and a slash, and no one else's does.
+        let tenant = &key[..=key.find('/').expect("the tenant's name comes first")];
+        let is_inside = other.key(&ids.1).expect("a key").starts_with(tenant);
+        prop_assert!(!is_inside, "{}", tenant);
+    }
+
+    #[test]
+    fn what_is_read_as_a_key_is_one(text in text()) {
+        let places = kv(None, PARTITIONS).repository::<Place>();
+        let candidates =
+            [text.clone(), format!("place:{text}"), format!("place:a:{text}"), format!("place:{text}{{0}}")];
+        for candidate in candidates {
+            if let Some(id) = places.parse_key(&candidate) {
+                prop_assert_eq!(key(&places, &id), candidate);
+            }
+        }
+    }
+}
+
+contract!(rows_with_any_id_go_all_the_way);
+
+/// Ids go through keys and entries, values through entries alone, and all come to the table.
+async fn rows_with_any_id_go_all_the_way(pair: Pair) {
+    let places = pair.kv.repository::<Place>();
+    let mut runner = TestRunner::default();
+    let ids = vec((text(), text()), 300).new_tree(&mut runner).expect("ids").current();
+    let ids: BTreeSet<(String, String)> = ids.into_iter().collect();
+    let rows: Vec<Place> = ids
+        .iter()
+        .map(|(region, name)| Place {
+            region: region.clone(),
+            name: name.clone(),
+            note: Some(format!("{name}@{region}")),
+        })
+        .collect();
+    for result in places.create_many(&rows).await {
+        let _ = result.expect("a new row");
+    }
+    let sorted = async || {
+        pair.drain().await;
+        let mut durable = pair.kv.durable_rows::<Place>().await.expect("the rows");
+        durable.sort_by_key(|row| (row.region.clone(), row.name.clone()));
+        durable
+    };
+    assert_eq!(sorted().await, rows);
+    for (id, row) in ids.iter().zip(&rows) {
+        places.invalidate(id).await.expect("a clean row");
+        assert_eq!(places.get_by_id(id).await.expect("the row"), *row);
+        let _ = places.update(id, Place::patch().note(None)).await.expect("a row");
+    }
+    assert!(sorted().await.iter().all(|row| row.note.is_none()));
+    for id in &ids {
+        let _ = places.delete(id).await.expect("a row");
+    }
+    assert!(sorted().await.is_empty());
+}
