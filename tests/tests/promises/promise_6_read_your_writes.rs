@@ -197,7 +197,7 @@ const SLOW_READS: &str = "
     ALTER TABLE counters RENAME TO counters_table;
     CREATE FUNCTION dawdle() RETURNS boolean LANGUAGE plpgsql AS $$
     BEGIN
-        IF current_query() LIKE 'SELECT%' THEN PERFORM pg_sleep(0.01); END IF;
+        IF current_query() LIKE 'SELECT%' THEN PERFORM pg_sleep(random() * 0.01); END IF;
         RETURN true;
     END $$;
     CREATE VIEW counters AS SELECT * FROM counters_table WHERE dawdle();
