@@ -160,7 +160,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// ## `fresh`
 ///
 /// Beside `id`: you vouch that the id of a new row is new. A create then asks PostgreSQL nothing,
-/// and an id that was in use after all becomes a dead letter. An id that is a single UUID is
+/// and PostgreSQL refuses the entry if the id was in use after all. An id that is a single UUID is
 /// always taken to be fresh; one UUID among several fields may be another row's.
 ///
 /// ```ignore

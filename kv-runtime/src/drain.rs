@@ -103,6 +103,9 @@ impl DrainerBuilder {
 }
 
 /// A drainer at work. Dropping it stops it after the batches that are on their way.
+///
+/// One drainer at a time carries a queue: one that is spawned takes the queues over, and an
+/// earlier one, in whatever process, can commit nothing more and ends.
 #[derive(Debug)]
 #[must_use = "dropping it stops the drainer"]
 pub struct Drainer {

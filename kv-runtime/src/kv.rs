@@ -144,7 +144,9 @@ impl Kv {
 
     /// Creates the runtime's own tables in PostgreSQL, where they are missing.
     ///
-    /// The same migrations can be run with the Diesel CLI, from the folder `migrations`.
+    /// Call it before a drainer is spawned; where nothing is missing it does nothing. The same
+    /// migrations can be run with the Diesel CLI: they are in the folder `migrations` of this
+    /// package, to be copied among your own.
     ///
     /// # Errors
     /// [`ConnectError::Migration`].

@@ -2,7 +2,51 @@
 //! a drainer carries it to PostgreSQL in batches, losing nothing.
 //!
 //! Annotate a struct with [`#[derive(KvModel)]`](macro@KvModel), open a [`Kv`], and take its
-//! [`Repository`]. [`Kv`] has a first example.
+//! [`Repository`]. [`Kv`] has a first example that runs in this process. A service with servers
+//! begins like this:
+//!
+//! ```no_run
+//! # use kv_runtime::{Kv, KvModel, Settings};
+//! # #[derive(Debug, Clone, PartialEq, KvModel)]
+//! # #[kv(table = "bookings")]
+//! # struct Booking { #[kv(id, fresh)] id: i64, status: String }
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! // REDIS_URL and DATABASE_URL; Redis 6.2 or newer.
+//! let kv = Kv::connect(Settings::from_env()?).await?;
+//! // The runtime's own table, before a drainer needs it. The models' tables are yours to make.
+//! kv.migrate().await?;
+//! // In one process for all of them.
+//! let drainer = kv.drainer().model::<Booking>().spawn();
+//! let bookings = kv.repository::<Booking>();
+//! # drainer.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Types of fields
+//!
+//! | Rust | PostgreSQL |
+//! | --- | --- |
+//! | `bool` | `boolean` |
+//! | `i8`, `i16`, `u8` · `i32`, `u16` · `i64`, `u32` · `u64` | `smallint` · `integer` · `bigint` · `numeric` |
+//! | `f32` · `f64` | `real` · `double precision` |
+//! | `String` · `Vec<u8>` | `text` · `bytea` |
+//! | `Uuid` | `uuid` |
+//! | `rust_decimal::Decimal`, `bigdecimal::BigDecimal` | `numeric` |
+//! | `chrono`: `NaiveDate`, `NaiveTime`, `NaiveDateTime`, `DateTime<Utc>` | `date`, `time`, `timestamp`, `timestamptz` |
+//! | `time`: `Date`, `Time`, `PrimitiveDateTime`, `OffsetDateTime` | the same |
+//! | `serde_json::Value` | `jsonb` |
+//! | `Vec` of a scalar | an array |
+//! | an enum, a newtype that derives [`KvValue`](macro@KvValue) | `text` or an enum; that of its field |
+//!
+//! `Option` of each is a column that can be NULL. Times are kept in microseconds, as PostgreSQL
+//! does: what is finer is cut off at the write.
+//!
+//! # Features
+//!
+//! On by default: `redis` and `postgres`, the two servers, and the types of `uuid`, `chrono` and
+//! `rust_decimal`. Besides: the types of `time` and `bigdecimal`, and `testing`, private servers
+//! for tests.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Without one of the servers there is the in-memory pair alone, which leaves parts of what the

@@ -16,6 +16,10 @@ use crate::rows::Rows;
 ///
 /// Every write changes the row and appends its entry in one round trip, together or not at all.
 /// Every read sees every acknowledged write, drained or not. Cheap to clone.
+///
+/// Where a method names "those of a connection" among its errors, these are
+/// [`Error::Unavailable`], [`Error::Timeout`] and [`Error::Configuration`], and of a write also
+/// [`Error::OutcomeUnknown`], [`Error::Full`] and [`Error::Encoding`].
 pub struct Repository<M> {
     rows: Rows,
     model: PhantomData<fn() -> M>,
@@ -69,7 +73,8 @@ impl<M: KvModel> Repository<M> {
 
     /// Writes rows that are not there yet, in one round trip for each partition.
     ///
-    /// Each row is written or refused by itself; the answers are in the order of the rows.
+    /// Each row is written or refused by itself; the answers are in the order of the rows, each
+    /// with the errors of [`create`](Self::create).
     pub async fn create_many(&self, models: &[M]) -> Vec<Result<Receipt, Error>> {
         let at = Self::at("create_many");
         let encoded = models.iter().map(|model| {

@@ -27,12 +27,16 @@ pub struct Settings {
     ///
     /// Data written with one number cannot be used with another. Default 64.
     pub partitions: u16,
-    /// What stands before every key, so that several users of one Redis do not meet.
+    /// What stands before every key, so that several users of one Redis do not meet. It does not
+    /// keep them apart in PostgreSQL: give each a database of its own.
     pub tenant: Option<String>,
     /// How long a clean row stays in Redis, unless its model says otherwise. Default 1 hour.
     pub row_ttl: Duration,
     /// How many undrained entries a queue may hold in all its partitions together; more
     /// are refused with [`Error::Full`](crate::Error::Full). Default 4,000,000.
+    ///
+    /// Each partition has its even share of it. A process that finds room uses a sixteenth of that
+    /// before it looks again, so that more than sixteen processes can together exceed it a little.
     pub queue_capacity: u64,
     /// The drainer's choices.
     pub drain: DrainSettings,

@@ -10,15 +10,10 @@ use kv_runtime::{Kv, Settings};
 use crate::report::Report;
 use crate::{Outcome, Ride, TABLE, per_second, rides};
 
-/// How much.
-pub(crate) struct Options {
-    pub(crate) rows: usize,
-}
-
 const ROW: &str = "drain of creates";
 
 pub(crate) async fn run(
-    options: &Options,
+    count: usize,
     redis: &RedisServer,
     postgres: &PostgresServer,
     round: usize,
@@ -28,7 +23,7 @@ pub(crate) async fn run(
     let mut connection = AsyncPgConnection::establish(&url).await?;
     connection.batch_execute(TABLE).await?;
 
-    let rows = rides(options.rows);
+    let rows = rides(count);
     let started = Instant::now();
     for chunk in rows.chunks(5_000) {
         unnest(&mut connection, chunk).await?;
@@ -36,7 +31,7 @@ pub(crate) async fn run(
     report.add(ROW, "UNNEST by hand, 5,000", per_second(rows.len(), started.elapsed()));
 
     // As slow as it is, fewer rows tell the rate.
-    let rows = rides(options.rows / 10);
+    let rows = rides(count / 50);
     let started = Instant::now();
     for ride in &rows {
         insert(&mut connection, ride).await?;
@@ -52,7 +47,7 @@ pub(crate) async fn run(
         settings.tenant = Some(format!("d{round}-{partitions}"));
         let kv = Kv::connect(settings).await?;
         kv.migrate().await?;
-        let rows = rides(options.rows);
+        let rows = rides(count);
         for chunk in rows.chunks(500) {
             for result in kv.repository::<Ride>().create_many(chunk).await {
                 let _ = result?;
