@@ -174,7 +174,14 @@ impl Rows {
         }
         if !missed.is_empty() {
             let (places, keys): (Vec<usize>, Vec<RowKey>) = missed.into_iter().unzip();
-            for (place, loaded) in places.into_iter().zip(self.load(at, keys).await?) {
+            let reserved = self.stores.hot.reserve(&keys, &random_id()).await;
+            let outcomes = reserved.unwrap_or_else(|error| {
+                // A Redis that is full takes no token. PostgreSQL can still answer.
+                tracing::debug!(%error, "a row is read without being brought in");
+                keys.iter().map(|_| ReadOutcome::Missing { token: None }).collect()
+            });
+            let loaded = self.bring_in(at, keys, outcomes).await?;
+            for (place, loaded) in places.into_iter().zip(loaded) {
                 if let Loaded::Row(row) = loaded {
                     rows[place] = Some(row);
                 }
@@ -183,11 +190,21 @@ impl Rows {
         Ok(rows)
     }
 
-    /// Looks for rows that the hot side did not have: leaves a token in their place, asks the
-    /// durable side, and puts what it has where the token still is.
+    /// Brings in rows that a write needs and the hot side did not have.
     async fn load(&self, at: Operation, keys: Vec<RowKey>) -> Result<Vec<Loaded>, Error> {
         let outcomes = self.stores.hot.reserve(&keys, &random_id()).await;
         let outcomes = outcomes.map_err(|error| Error::from_hot(at, "", error))?;
+        self.bring_in(at, keys, outcomes).await
+    }
+
+    /// Asks the durable side for rows in whose place a token was left, and puts what it has
+    /// where the token still is.
+    async fn bring_in(
+        &self,
+        at: Operation,
+        keys: Vec<RowKey>,
+        outcomes: Vec<ReadOutcome>,
+    ) -> Result<Vec<Loaded>, Error> {
         let mut loaded: Vec<Loaded> = Vec::with_capacity(keys.len());
         let mut missed = Vec::new();
         for (key, outcome) in keys.into_iter().zip(outcomes) {
@@ -196,7 +213,7 @@ impl Rows {
                 ReadOutcome::Deleted => Loaded::Deleted,
                 ReadOutcome::Missing { token } => {
                     missed.push((loaded.len(), key));
-                    // There is one; an empty one would fill nothing.
+                    // Without one, nothing is filled.
                     Loaded::Missing(token.unwrap_or_default())
                 }
             });
@@ -217,8 +234,9 @@ impl Rows {
             fills.push(Fill { key, token: token.clone(), row: row.clone(), offset, ttl });
             loaded[place] = Loaded::Row(row);
         }
-        let filled = self.stores.hot.fill(&fills).await;
-        filled.map_err(|error| Error::from_hot(at, "", error))?;
+        if let Err(error) = self.stores.hot.fill(&fills).await {
+            tracing::debug!(%error, "a row was read, but not brought in");
+        }
         Ok(loaded)
     }
 

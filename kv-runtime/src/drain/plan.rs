@@ -168,6 +168,19 @@ fn settlement(context: &Context, from: EntryId, to: &Offset, rows: Vec<SettledRo
     }
 }
 
+/// Settles nothing more, and trims what is before the offsets' own entries.
+pub(crate) fn trims(offsets: &[Offset]) -> Vec<Settlement> {
+    let trim = |offset: &Offset| Settlement {
+        partition: offset.partition,
+        from: offset.position,
+        to: offset.position,
+        entries: 0,
+        retain_from: offset.position,
+        rows: Vec::new(),
+    };
+    offsets.iter().filter(|offset| offset.position != EntryId::ZERO).map(trim).collect()
+}
+
 /// Settles again what was committed: entries after the settled position, up to the offset.
 pub(crate) fn settle_again(
     context: &Context,

@@ -1,12 +1,12 @@
 //! The loop of a drainer's worker: read, apply, settle, wait.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
 use super::backoff::Backoff;
-use super::plan::{Blocked, Context, Order, Plan, WentBack, plan, settle_again};
+use super::plan::{Blocked, Context, Order, Plan, WentBack, plan, settle_again, trims};
 use super::progress::Progress;
 use crate::durable_store::{DurableStore, DurableStoreError, Offset};
 use crate::entry::{EntryId, RawEntry};
@@ -70,6 +70,8 @@ struct Standing {
     ahead: Option<Read>,
     /// What the last commit has left to settle.
     unsettled: Vec<Settlement>,
+    /// When the last commit was, while it still keeps drained entries.
+    committed_at: Option<Instant>,
 }
 
 /// Entries of each partition.
@@ -159,7 +161,7 @@ impl Worker {
         epochs: &mut Option<Vec<i64>>,
         standing: &mut Option<Standing>,
     ) -> Result<Backlog, StepError> {
-        let Standing { offsets, next, ahead, unsettled } = match standing {
+        let Standing { offsets, next, ahead, unsettled, committed_at } = match standing {
             Some(standing) => standing,
             None => {
                 let offsets = self.load_offsets(epochs).await?;
@@ -168,6 +170,7 @@ impl Worker {
                     next: None,
                     ahead: None,
                     unsettled: Vec::new(),
+                    committed_at: None,
                 })
             }
         };
@@ -179,6 +182,12 @@ impl Worker {
         if prepared.plan.entries == 0 {
             self.settle(offsets, unsettled).await?;
             unsettled.clear();
+            let retention = self.context.settings.drain.retention;
+            if committed_at.is_some_and(|at| at.elapsed() >= retention) {
+                // Nothing comes that would trim the entries of the last batches.
+                self.hot.settle(&trims(offsets)).await?;
+                *committed_at = None;
+            }
             return match prepared.plan.blocked {
                 Some(blocked) => Err(blocked.into()),
                 None => Ok(backlog),
@@ -197,6 +206,7 @@ impl Worker {
             prepare_next,
         );
         let replanned = committed?;
+        *committed_at = Some(Instant::now());
         settled?;
         let plan = replanned.as_ref().unwrap_or(&prepared.plan);
         *offsets = moved(offsets, plan);
