@@ -40,7 +40,8 @@
 //! | an enum, a newtype that derives [`KvValue`](macro@KvValue) | `text` or an enum; that of its field |
 //!
 //! `Option` of each is a column that can be NULL. Times are kept in microseconds, as PostgreSQL
-//! does: what is finer is cut off at the write.
+//! does: what is finer is cut off at the write. `jsonb` keeps numbers by value: a float without a
+//! fraction, such as `1e16`, comes back as an integer.
 //!
 //! # Features
 //!
