@@ -20,7 +20,7 @@ use self::script::{FILL, INVALIDATE, RESERVE, SETTLE};
 use self::writer::Writer;
 use super::{
     Fill, HotStore, HotStoreError, Invalidated, PartitionState, ReadOutcome, ReadRequest,
-    Settlement, Write,
+    SettledRow, Settlement, Write,
 };
 use crate::entry::RawEntry;
 use crate::key::{KeySpace, Partition, RowKey};
@@ -111,30 +111,38 @@ impl RedisHotStore {
 
 impl RedisHotStore {
     fn settle_calls(&self, settlement: &Settlement) -> Vec<Cmd> {
-        let mut calls = Vec::new();
-        let mut rows = settlement.rows.chunks(SETTLED_ROWS_MAX).peekable();
-        loop {
-            let chunk = rows.next().unwrap_or_default();
-            let is_last = rows.peek().is_none();
-            let mut call = SETTLE.call(2 + chunk.len());
-            call.arg(self.keys.state(settlement.partition))
-                .arg(self.keys.stream(settlement.partition));
-            for row in chunk {
-                call.arg(&row.key);
-            }
-            // The position is stored with the last rows: after a crash in between, all of
-            // them are settled again.
-            call.arg(settlement.from.to_string());
-            call.arg(if is_last { settlement.to.to_string() } else { String::new() });
-            call.arg(settlement.entries).arg(settlement.retain_from.to_string());
-            for row in chunk {
-                call.arg(row.entry.to_string()).arg(milliseconds(row.ttl));
-            }
-            calls.push(call);
-            if is_last {
-                return calls;
-            }
+        // A call is about rows with one time to live, which are mostly all.
+        let same_ttl = |a: &SettledRow, b: &SettledRow| a.ttl == b.ttl;
+        let mut chunks: Vec<&[SettledRow]> = settlement
+            .rows
+            .chunk_by(same_ttl)
+            .flat_map(|rows| rows.chunks(SETTLED_ROWS_MAX))
+            .collect();
+        if chunks.is_empty() {
+            chunks.push(&[]);
         }
+        let last = chunks.len() - 1;
+        let calls = chunks.into_iter().enumerate();
+        calls.map(|(index, rows)| self.settle_call(settlement, rows, index == last)).collect()
+    }
+
+    /// The position is stored with the last rows: after a crash in between, all of them are
+    /// settled again.
+    fn settle_call(&self, settlement: &Settlement, rows: &[SettledRow], is_last: bool) -> Cmd {
+        let mut call = SETTLE.call(2 + rows.len());
+        call.arg(self.keys.state(settlement.partition)).arg(self.keys.stream(settlement.partition));
+        for row in rows {
+            call.arg(&row.key);
+        }
+        call.arg(settlement.from.to_string())
+            .arg(if is_last { settlement.to.to_string() } else { String::new() })
+            .arg(settlement.entries)
+            .arg(settlement.retain_from.to_string())
+            .arg(rows.first().map_or(0, |row| milliseconds(row.ttl)));
+        for row in rows {
+            call.arg(format!("{} ", row.entry));
+        }
+        call
     }
 }
 

@@ -2,14 +2,14 @@
 --
 -- KEYS: the partition's state, its stream, then the rows.
 -- ARGV: the position settled before, the committed position (empty: rows of the batch are
---   still to come), the number of entries between, the entry to trim before, then for each
---   row its newest committed entry and its time to live in milliseconds.
+--   still to come), the number of entries between, the entry to trim before, the rows' time to
+--   live in milliseconds, then for each row its newest committed entry and a space.
 --
 -- A row is clean when its newest entry is the committed one. Then it may expire, and a
 -- tombstone may go. A row whose newest entry is older than that was filled from a snapshot
 -- before the commit: it is stale and goes. One with a newer entry is dirty and stays.
 
-local call = redis.call
+local call, pcall, find = redis.call, redis.pcall, string.find
 
 local function is_older(a, b)
   local a_time, a_sequence = string.match(a, '^(%d+)-(%d+)$')
@@ -21,23 +21,24 @@ local function is_older(a, b)
   return tonumber(a_sequence) < tonumber(b_sequence)
 end
 
-local at = 5
+-- Once a drained row, so what it costs is what draining costs the server: plain comparisons come
+-- before patterns.
+local time_to_live = ARGV[5]
 for i = 3, #KEYS do
-  local key, entry = KEYS[i], ARGV[at]
-  local meta = redis.pcall('HGET', key, '@')
-  if meta and not meta.err then
-    local newest = string.match(meta, '^(%d+%-%d+)')
-    if newest == entry then
-      if string.find(meta, ' deleted', 1, true) then
+  local key, entry = KEYS[i], ARGV[i + 3]
+  local meta = pcall('HGET', key, '@')
+  if type(meta) == 'string' then
+    if find(meta, entry, 1, true) ~= 1 then
+      local newest = string.match(meta, '^%d+%-%d+')
+      if newest and is_older(newest, string.sub(entry, 1, -2)) then
         call('DEL', key)
-      else
-        call('PEXPIRE', key, ARGV[at + 1])
       end
-    elseif newest and is_older(newest, entry) then
+    elseif find(meta, ' deleted', #entry, true) then
       call('DEL', key)
+    else
+      call('PEXPIRE', key, time_to_live)
     end
   end
-  at = at + 2
 end
 
 -- A drainer that was paused after its commit may come late: another has settled this then.
