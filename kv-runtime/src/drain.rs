@@ -25,8 +25,8 @@ use crate::entry::EntryId;
 use crate::error::Source;
 use crate::hot_store::{HotStoreError, ReadRequest};
 use crate::key::Partition;
-use crate::kv::Stores;
 use crate::model::{KvModel, ModelDescriptor};
+use crate::stores::Stores;
 
 /// How long a worker may take to end after it was asked to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);

@@ -13,15 +13,7 @@ use crate::model::KvModel;
 use crate::repository::Repository;
 use crate::row;
 use crate::settings::{Settings, SettingsError};
-
-/// A hot and a durable side, and what they agree on.
-#[derive(Debug)]
-pub(crate) struct Stores {
-    pub(crate) hot: Arc<dyn HotStore>,
-    pub(crate) durable: Arc<dyn DurableStore>,
-    pub(crate) keys: KeySpace,
-    pub(crate) settings: Settings,
-}
+use crate::stores::Stores;
 
 /// A pair of stores: Redis and PostgreSQL, or both in memory.
 ///

@@ -65,10 +65,12 @@ mod hot_store;
 mod key;
 mod kv;
 mod model;
+mod receipt;
 mod repository;
 mod row;
 mod rows;
 mod settings;
+mod stores;
 #[cfg(all(feature = "testing", unix))]
 pub mod testing;
 mod value;
@@ -85,7 +87,8 @@ pub use key::Partition;
 pub use kv::{ConnectError, Kv};
 pub use kv_runtime_derive::{KvModel, KvValue};
 pub use model::{ColumnDescriptor, ColumnType, FieldError, KvModel, KvPatch, ModelDescriptor};
-pub use repository::{Receipt, Repository};
+pub use receipt::Receipt;
+pub use repository::Repository;
 pub use row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
 pub use settings::{
     DrainSettings, PostgresSettings, RedisSettings, ServerUrl, Settings, SettingsError,

@@ -4,13 +4,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::entry::{Change, EntryId};
+use crate::entry::Change;
 use crate::error::{Error, Operation};
-use crate::key::Partition;
-use crate::kv::Stores;
 use crate::model::{KvModel, KvPatch};
+use crate::receipt::Receipt;
 use crate::row::{self, EncodedPatch, RowDecoder};
 use crate::rows::Rows;
+use crate::stores::Stores;
 
 /// The rows of a model; made by [`Kv::repository`](crate::Kv::repository).
 ///
@@ -35,18 +35,6 @@ impl<M: KvModel> fmt::Debug for Repository<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Repository").field("model", &M::DESCRIPTOR.name).finish_non_exhaustive()
     }
-}
-
-/// What a write answers: where its entry stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Receipt {
-    /// The partition of the queue.
-    pub partition: Partition,
-    /// The entry.
-    pub entry: EntryId,
-    /// The row's version after it: [`EntryId::version`].
-    pub version: i64,
 }
 
 impl<M: KvModel> Repository<M> {

@@ -8,10 +8,10 @@ use crate::entry::Change;
 use crate::error::{Error, Operation};
 use crate::hot_store::{Fill, HotStoreError, Invalidated, Probe, ReadOutcome, Write, WriteOutcome};
 use crate::key::RowKey;
-use crate::kv::Stores;
 use crate::model::ModelDescriptor;
-use crate::repository::Receipt;
+use crate::receipt::Receipt;
 use crate::row::EncodedRow;
+use crate::stores::Stores;
 
 /// How often a write brings its row in, before it says that others keep removing it.
 const LOADS_MAX: usize = 10;
