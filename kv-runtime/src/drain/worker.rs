@@ -98,6 +98,17 @@ struct Prepared {
     plan: Plan,
 }
 
+impl Drop for Worker {
+    /// A panic would otherwise leave its share of the partitions undrained in silence, and who
+    /// flushes waiting for ever.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(worker = self.number, "a worker of the drainer has panicked");
+            self.progress.end("a worker has panicked; what it said stands on stderr");
+        }
+    }
+}
+
 impl Worker {
     /// Works until it is asked to stop, or another drainer takes over.
     pub(super) async fn run(mut self) {

@@ -19,7 +19,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncC
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
 
-use self::array::{ColumnArray, Element};
+use self::array::ColumnArray;
 use self::statement::{FetchStatement, FetchedRow, OffsetRow, OffsetStatement, Statement};
 use super::{Batch, DurableStore, DurableStoreError, Fetched, Offset, OffsetMove, Operation};
 use crate::entry::EntryId;
@@ -180,7 +180,7 @@ where
 {
     let columns: Vec<_> = positions.map(|position| &model.columns[position]).collect();
     let mut arrays: Vec<ColumnArray> =
-        columns.iter().map(|column| ColumnArray::new(Element::of(column.ty))).collect();
+        columns.iter().map(|column| ColumnArray::new(column.ty)).collect();
     for row in rows {
         for ((array, value), column) in arrays.iter_mut().zip(row).zip(&columns) {
             array.push(value).map_err(|source| {

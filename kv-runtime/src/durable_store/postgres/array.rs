@@ -1,9 +1,9 @@
 //! A column of a batch as an array in PostgreSQL's binary form, written once, straight from the
 //! rows' texts.
 //!
-//! The common types are sent in their own binary form, because for them PostgreSQL's reading of
-//! a text costs more than the rest of an insert. All others travel as text and are cast by the
-//! statement, which gives any type of the user's the same way.
+//! The common types are sent in their own binary form: were they texts, reading them would make
+//! an insert half as long again. All others are sent as text and cast by the statement, which
+//! gives any type of the user's the same way.
 
 use std::io::Write;
 
@@ -20,57 +20,20 @@ use diesel::sql_types::{
 use crate::model::ColumnType;
 use crate::value::{KvValue, ValueError};
 
-/// How the elements of an array are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Element {
-    Bool,
-    SmallInt,
-    Integer,
-    BigInt,
-    Real,
-    Double,
-    Text,
-    Bytea,
-    Uuid,
-    Date,
-    Time,
-    Timestamp,
-    Timestamptz,
-}
-
-impl Element {
-    /// How values of a column are sent; what has no form of its own here goes as text.
-    pub(super) fn of(ty: ColumnType) -> Self {
-        match ty {
-            ColumnType::Bool => Self::Bool,
-            ColumnType::SmallInt => Self::SmallInt,
-            ColumnType::Integer => Self::Integer,
-            ColumnType::BigInt => Self::BigInt,
-            ColumnType::Real => Self::Real,
-            ColumnType::Double => Self::Double,
-            ColumnType::Bytea => Self::Bytea,
-            ColumnType::Uuid => Self::Uuid,
-            ColumnType::Date => Self::Date,
-            ColumnType::Time => Self::Time,
-            ColumnType::Timestamp => Self::Timestamp,
-            ColumnType::Timestamptz => Self::Timestamptz,
-            ColumnType::Text
-            | ColumnType::Numeric
-            | ColumnType::Jsonb
-            | ColumnType::Array(_)
-            | ColumnType::Named(_) => Self::Text,
-        }
+impl ColumnType {
+    /// Whether values are sent as text, for the statement to cast.
+    pub(super) fn is_sent_as_text(self) -> bool {
+        self.element_oid() == TEXT_OID
     }
 
-    /// The type's OID, which PostgreSQL fixes (`pg_type.dat` of its sources).
-    fn oid(self) -> i32 {
+    /// The OID of what is sent, which PostgreSQL fixes (`pg_type.dat` of its sources).
+    fn element_oid(self) -> i32 {
         match self {
             Self::Bool => 16,
             Self::Bytea => 17,
             Self::BigInt => 20,
             Self::SmallInt => 21,
             Self::Integer => 23,
-            Self::Text => 25,
             Self::Real => 700,
             Self::Double => 701,
             Self::Date => 1082,
@@ -78,11 +41,12 @@ impl Element {
             Self::Timestamp => 1114,
             Self::Timestamptz => 1184,
             Self::Uuid => 2950,
+            Self::Text | Self::Numeric | Self::Jsonb | Self::Array(_) | Self::Named(_) => TEXT_OID,
         }
     }
 
     /// Appends a value's length and binary form.
-    fn write(self, text: &str, out: &mut Vec<u8>) -> Result<(), ValueError> {
+    fn write_element(self, text: &str, out: &mut Vec<u8>) -> Result<(), ValueError> {
         fn sized(out: &mut Vec<u8>, bytes: &[u8]) {
             // A value of more than 2 GiB never gets here: Redis takes 512 MB.
             let length = i32::try_from(bytes.len()).unwrap_or(i32::MAX);
@@ -91,7 +55,6 @@ impl Element {
         }
         let value = Some(text);
         match self {
-            Self::Text => sized(out, text.as_bytes()),
             Self::Bool => sized(out, &[u8::from(bool::decode(value)?)]),
             Self::SmallInt => sized(out, &i16::decode(value)?.to_be_bytes()),
             Self::Integer => sized(out, &i32::decode(value)?.to_be_bytes()),
@@ -105,11 +68,15 @@ impl Element {
             Self::Timestamp | Self::Timestamptz => {
                 sized(out, &timestamp(text).ok_or(INVALID_TIME)?.to_be_bytes());
             }
+            Self::Text | Self::Numeric | Self::Jsonb | Self::Array(_) | Self::Named(_) => {
+                sized(out, text.as_bytes());
+            }
         }
         Ok(())
     }
 }
 
+const TEXT_OID: i32 = 25;
 const INVALID_UUID: ValueError = ValueError::Invalid { expected: "UUID" };
 const INVALID_TIME: ValueError = ValueError::Invalid { expected: "date or time" };
 
@@ -165,7 +132,7 @@ fn timestamp(text: &str) -> Option<i64> {
 /// The values of one column.
 #[derive(Debug)]
 pub(super) struct ColumnArray {
-    element: Element,
+    ty: ColumnType,
     length: i32,
     has_null: bool,
     /// Each value with its length in front.
@@ -173,13 +140,13 @@ pub(super) struct ColumnArray {
 }
 
 impl ColumnArray {
-    pub(super) fn new(element: Element) -> Self {
-        Self { element, length: 0, has_null: false, values: Vec::new() }
+    pub(super) fn new(ty: ColumnType) -> Self {
+        Self { ty, length: 0, has_null: false, values: Vec::new() }
     }
 
     /// An array of texts.
     pub(super) fn of_texts<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> Self {
-        let mut array = Self::new(Element::Text);
+        let mut array = Self::new(ColumnType::Text);
         for text in texts {
             // Texts are sent as they are.
             let _ = array.push(Some(text.as_ref()));
@@ -191,7 +158,7 @@ impl ColumnArray {
     pub(super) fn push(&mut self, value: Option<&str>) -> Result<(), ValueError> {
         self.length += 1;
         match value {
-            Some(text) => self.element.write(text, &mut self.values),
+            Some(text) => self.ty.write_element(text, &mut self.values),
             None => {
                 self.has_null = true;
                 self.values.extend_from_slice(&(-1_i32).to_be_bytes());
@@ -203,20 +170,24 @@ impl ColumnArray {
     /// Puts the array into a statement, as the next parameter.
     pub(super) fn bind<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         type Of<T> = Array<Nullable<T>>;
-        match self.element {
-            Element::Bool => out.push_bind_param::<Of<Bool>, _>(self),
-            Element::SmallInt => out.push_bind_param::<Of<SmallInt>, _>(self),
-            Element::Integer => out.push_bind_param::<Of<Integer>, _>(self),
-            Element::BigInt => out.push_bind_param::<Of<BigInt>, _>(self),
-            Element::Real => out.push_bind_param::<Of<Float>, _>(self),
-            Element::Double => out.push_bind_param::<Of<Double>, _>(self),
-            Element::Text => out.push_bind_param::<Of<Text>, _>(self),
-            Element::Bytea => out.push_bind_param::<Of<Binary>, _>(self),
-            Element::Uuid => out.push_bind_param::<Of<Uuid>, _>(self),
-            Element::Date => out.push_bind_param::<Of<Date>, _>(self),
-            Element::Time => out.push_bind_param::<Of<Time>, _>(self),
-            Element::Timestamp => out.push_bind_param::<Of<Timestamp>, _>(self),
-            Element::Timestamptz => out.push_bind_param::<Of<Timestamptz>, _>(self),
+        match self.ty {
+            ColumnType::Bool => out.push_bind_param::<Of<Bool>, _>(self),
+            ColumnType::SmallInt => out.push_bind_param::<Of<SmallInt>, _>(self),
+            ColumnType::Integer => out.push_bind_param::<Of<Integer>, _>(self),
+            ColumnType::BigInt => out.push_bind_param::<Of<BigInt>, _>(self),
+            ColumnType::Real => out.push_bind_param::<Of<Float>, _>(self),
+            ColumnType::Double => out.push_bind_param::<Of<Double>, _>(self),
+            ColumnType::Bytea => out.push_bind_param::<Of<Binary>, _>(self),
+            ColumnType::Uuid => out.push_bind_param::<Of<Uuid>, _>(self),
+            ColumnType::Date => out.push_bind_param::<Of<Date>, _>(self),
+            ColumnType::Time => out.push_bind_param::<Of<Time>, _>(self),
+            ColumnType::Timestamp => out.push_bind_param::<Of<Timestamp>, _>(self),
+            ColumnType::Timestamptz => out.push_bind_param::<Of<Timestamptz>, _>(self),
+            ColumnType::Text
+            | ColumnType::Numeric
+            | ColumnType::Jsonb
+            | ColumnType::Array(_)
+            | ColumnType::Named(_) => out.push_bind_param::<Of<Text>, _>(self),
         }
     }
 }
@@ -224,7 +195,7 @@ impl ColumnArray {
 impl<T: SqlType + 'static> ToSql<Array<Nullable<T>>, Pg> for ColumnArray {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> diesel::serialize::Result {
         let dimensions = i32::from(self.length > 0);
-        for number in [dimensions, i32::from(self.has_null), self.element.oid()] {
+        for number in [dimensions, i32::from(self.has_null), self.ty.element_oid()] {
             out.write_all(&number.to_be_bytes())?;
         }
         if self.length > 0 {

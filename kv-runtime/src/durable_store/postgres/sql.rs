@@ -25,20 +25,14 @@ fn cast(expression: &str, ty: ColumnType) -> String {
             "CASE WHEN {expression} IS NULL THEN NULL ELSE \
              ARRAY(SELECT jsonb_array_elements_text({expression}::jsonb)) END::{ty}"
         ),
-        // These elements are texts.
-        ColumnType::Numeric | ColumnType::Jsonb | ColumnType::Named(_) => {
-            format!("{expression}::{ty}")
-        }
+        ty if ty.is_sent_as_text() => format!("{expression}::{ty}"),
         _ => expression.to_owned(),
     }
 }
 
 /// A column's parameter as an array of the column's type.
 fn cast_array(ty: ColumnType) -> String {
-    match ty {
-        ColumnType::Numeric | ColumnType::Named(_) => format!("{PARAMETER}::{ty}[]"),
-        _ => PARAMETER.to_string(),
-    }
+    if ty.is_sent_as_text() { format!("{PARAMETER}::{ty}[]") } else { PARAMETER.to_string() }
 }
 
 /// A value of the column's type as text.
