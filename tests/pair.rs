@@ -116,6 +116,7 @@ impl Pair {
 fn quick(mut settings: Settings) -> Settings {
     settings.drain.interval = Duration::from_millis(5);
     settings.drain.backoff_max = Duration::from_millis(500);
+    settings.drain.lease = Duration::from_millis(600);
     settings.partitions = 8;
     settings
 }

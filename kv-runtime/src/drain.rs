@@ -8,18 +8,27 @@
 
 mod backoff;
 mod fold;
+mod isolate;
+mod lease;
 mod plan;
 mod progress;
+mod repair;
+mod share;
 mod worker;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use futures_util::FutureExt;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use self::backoff::Backoff;
+pub(crate) use self::fold::in_queue_order;
+use self::lease::Keeper;
 use self::plan::Context;
-use self::progress::Progress;
+use self::progress::{Place, Progress};
 use self::worker::{Request, Worker, age};
 use crate::entry::EntryId;
 use crate::error::Source;
@@ -30,6 +39,8 @@ use crate::stores::Stores;
 
 /// How long a worker may take to end after it was asked to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a flush looks for what other drainers have done.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Says which models a drainer carries; made by [`Kv::drainer`](crate::Kv::drainer).
 #[derive(Debug)]
@@ -50,6 +61,7 @@ impl DrainerBuilder {
     /// If another model has the same key prefix: their rows would overwrite each other.
     pub fn model<M: KvModel>(mut self) -> Self {
         let model = M::DESCRIPTOR;
+        self.stores.know(model);
         match self.models.iter().find(|other| other.key_prefix == model.key_prefix) {
             None => self.models.push(model),
             Some(other) => assert!(
@@ -70,42 +82,56 @@ impl DrainerBuilder {
     /// [`Drainer::status`] and as warnings.
     pub fn spawn(self) -> Drainer {
         let Self { stores, models } = self;
-        let mut partitions: Vec<Partition> = Vec::new();
-        for model in &models {
-            if !partitions.iter().any(|partition| partition.queue == model.queue) {
-                partitions.extend(stores.keys.partitions_of(model.queue));
-            }
-        }
         let context = Arc::new(Context {
             models,
             keys: stores.keys.clone(),
             settings: stores.settings.clone(),
         });
+        let partitions = context.partitions();
         let progress = Arc::new(Progress::new());
-        let (requests, receiver) = watch::channel(Request::default());
-        let workers = context.settings.drain.workers.min(partitions.len());
-        let tasks = (0..workers).map(|number| {
-            let share = partitions.iter().skip(number).step_by(workers).copied();
-            let worker = Worker {
-                number,
-                context: Arc::clone(&context),
-                hot: Arc::clone(&stores.hot),
-                durable: Arc::clone(&stores.durable),
-                partitions: share.collect(),
-                progress: Arc::clone(&progress),
-                requests: receiver.clone(),
-            };
-            tokio::spawn(worker.run())
+        let (requests, requested) = watch::channel(Request::default());
+        let (reports, reported) = mpsc::unbounded_channel();
+        let count = context.settings.drain.workers.min(partitions.len());
+        let (assignments, assigned): (Vec<_>, Vec<_>) =
+            (0..count).map(|_| watch::channel(Vec::new())).unzip();
+        let workers = assigned.into_iter().enumerate().map(|(number, assigned)| Worker {
+            number,
+            context: Arc::clone(&context),
+            stores: Arc::clone(&stores),
+            progress: Arc::clone(&progress),
+            assigned,
+            requests: requested.clone(),
+            reports: reports.clone(),
         });
-        let tasks = tasks.collect();
+        let mut tasks: Vec<JoinHandle<()>> =
+            workers.map(|worker| tokio::spawn(supervise(worker))).collect();
+        drop(reports);
+        let (hot, shown) = (Arc::clone(&stores.hot), Arc::clone(&progress));
+        let keeper = Keeper::new(context, hot, shown, assignments, reported);
+        tasks.push(tokio::spawn(keeper.run()));
         Drainer { stores, partitions, progress, requests, tasks }
+    }
+}
+
+/// Lets a worker work until it is asked to stop; after a panic, anew.
+async fn supervise(worker: Worker) {
+    let mut backoff = Backoff::new(&worker.context.settings.drain);
+    // What it holds is dropped with it, and what it had not committed is not committed.
+    while AssertUnwindSafe(worker.clone().run()).catch_unwind().await.is_err() {
+        let wait = backoff.failed();
+        tracing::error!(worker = worker.number, ?wait, "a worker of the drainer has panicked");
+        let error = "a worker has panicked and is started again; what it said stands on stderr";
+        worker.progress.panicked();
+        worker.progress.failed(Place::Worker(worker.number), error.to_owned());
+        tokio::time::sleep(wait).await;
     }
 }
 
 /// A drainer at work. Dropping it stops it after the batches that are on their way.
 ///
-/// One drainer at a time carries a queue: one that is spawned takes the queues over, and an
-/// earlier one, in whatever process, can commit nothing more and ends.
+/// Any number of drainers, in any processes, share the partitions of the queues evenly: each has
+/// leases, for [`DrainSettings::lease`](crate::DrainSettings::lease). One that was paused for longer
+/// and comes back can commit nothing that another has taken over.
 #[derive(Debug)]
 #[must_use = "dropping it stops the drainer"]
 pub struct Drainer {
@@ -128,6 +154,14 @@ pub struct DrainStatus {
     pub entries_folded: u64,
     /// Transactions.
     pub batches: u64,
+    /// Entries that PostgreSQL refused for their content, or that queued behind such a one.
+    pub dead_letters: u64,
+    /// How often Redis or PostgreSQL was found to have gone back in time; each was repaired.
+    pub setbacks: u64,
+    /// How often a worker has panicked and was started again.
+    pub panics: u64,
+    /// The partitions that it has leases of.
+    pub partitions: usize,
     /// Entries that wait on the queues.
     pub undrained: u64,
     /// The age of the oldest of them; zero where none waits.
@@ -145,12 +179,6 @@ pub enum DrainError {
     /// Redis did not answer.
     #[error("Redis cannot be asked for the state of the queues")]
     Unavailable(#[source] Source),
-    /// The drainer ended by itself.
-    #[error("the drainer has ended: {reason}")]
-    Ended {
-        /// Why.
-        reason: &'static str,
-    },
     /// The time for draining ran out. The entries are safe on their queues.
     #[error(
         "{undrained} entries are not drained yet; they stay queued for the next drainer ({reason})"
@@ -170,28 +198,30 @@ impl From<HotStoreError> for DrainError {
 }
 
 impl Drainer {
-    /// Waits until everything that was written before this call is drained.
+    /// Waits until everything that was written before this call is drained, by whichever drainer.
     ///
     /// It waits for as long as that takes; an outage is reported by [`status`](Self::status).
     ///
     /// # Errors
-    /// [`DrainError::Unavailable`] or [`DrainError::Ended`].
+    /// [`DrainError::Unavailable`].
     pub async fn flush(&self) -> Result<(), DrainError> {
         let states = self.stores.hot.states(&self.partitions).await?;
-        let targets: Vec<(Partition, EntryId)> =
+        let mut targets: Vec<(Partition, EntryId)> =
             self.partitions.iter().copied().zip(states.iter().map(|state| state.newest)).collect();
         let mut changes = self.progress.subscribe();
         self.requests.send_modify(|request| request.wakes += 1);
         loop {
             changes.mark_unchanged();
-            if self.progress.has_reached(&targets) {
+            targets = self.progress.unreached(&targets);
+            if targets.is_empty() {
                 return Ok(());
             }
-            if let Some(reason) = self.progress.ended() {
-                return Err(DrainError::Ended { reason });
-            }
-            if changes.changed().await.is_err() {
-                return Err(DrainError::Ended { reason: "its workers are gone" });
+            if tokio::time::timeout(LOOK_AGAIN, changes.changed()).await.is_err() {
+                // Those of other drainers are seen in Redis alone.
+                let others: Vec<Partition> = targets.iter().map(|target| target.0).collect();
+                let states = self.stores.hot.states(&others).await?;
+                let mut settled = states.iter().map(|state| state.settled);
+                targets.retain(|target| settled.next().is_none_or(|settled| settled < target.1));
             }
         }
     }
@@ -223,6 +253,10 @@ impl Drainer {
             rows_written: counts.rows_written,
             entries_folded: counts.entries_drained.saturating_sub(counts.rows_written),
             batches: counts.batches,
+            dead_letters: counts.dead_letters,
+            setbacks: counts.setbacks,
+            panics: counts.panics,
+            partitions: counts.partitions,
             undrained,
             lag: oldest.map(age).unwrap_or_default(),
             lag_max: counts.lag_max,
@@ -232,22 +266,15 @@ impl Drainer {
 
     /// Drains everything that was written before this call, and stops.
     ///
+    /// A dead letter counts as drained.
+    ///
     /// # Errors
     /// [`DrainError::Undrained`] if that takes longer than `drain.shutdown_timeout`; the
     /// entries stay on their queues. It has stopped in any case.
     pub async fn shutdown(mut self) -> Result<DrainStatus, DrainError> {
         let timeout = self.stores.settings.drain.shutdown_timeout;
-        let deadline = tokio::time::Instant::now() + timeout;
-        let flushed = tokio::time::timeout_at(deadline, self.flush()).await;
-        self.requests.send_modify(|request| request.stop = true);
-        // A batch that is on its way gets a moment more than the flush.
-        let deadline = deadline.max(tokio::time::Instant::now() + STOP_TIMEOUT);
-        for mut task in std::mem::take(&mut self.tasks) {
-            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
-                // What it has not committed is not committed: the next drainer does it.
-                task.abort();
-            }
-        }
+        let flushed = tokio::time::timeout(timeout, self.flush()).await;
+        self.end().await;
         if let Ok(Err(error)) = flushed {
             return Err(error);
         }
@@ -257,5 +284,22 @@ impl Drainer {
             return Err(DrainError::Undrained { undrained: status.undrained, reason });
         }
         Ok(status)
+    }
+
+    /// Stops: batches that are on their way are finished or rolled back, and the leases are given
+    /// back. What is not drained stays on the queues. It takes two seconds at most.
+    pub async fn stop(mut self) {
+        self.end().await;
+    }
+
+    async fn end(&mut self) {
+        self.requests.send_modify(|request| request.stop = true);
+        let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
+        for mut task in std::mem::take(&mut self.tasks) {
+            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+                // What it has not committed is not committed, and its leases end by themselves.
+                task.abort();
+            }
+        }
     }
 }

@@ -9,7 +9,10 @@ pub(crate) mod postgres;
 
 use async_trait::async_trait;
 
-use crate::entry::EntryId;
+use std::sync::Arc;
+
+use crate::dead_letters::{DeadLetter, DeadLetterFilter};
+use crate::entry::{EntryId, RawEntry};
 use crate::error::Source;
 use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
@@ -25,19 +28,26 @@ pub(crate) struct Offset {
     pub(crate) nonce: String,
     /// Raised by every drainer that takes the partition over.
     pub(crate) epoch: i64,
+    /// How many dead letters the partition has.
+    pub(crate) held: i64,
+    /// The entry before which it waits for other partitions.
+    pub(crate) waits_at: Option<EntryId>,
 }
 
 impl Offset {
     /// Before the first entry of a partition that no drainer has taken yet.
     pub(crate) fn start(partition: Partition) -> Self {
-        Self { partition, position: EntryId::ZERO, nonce: String::new(), epoch: 0 }
+        let (position, nonce) = (EntryId::ZERO, String::new());
+        Self { partition, position, nonce, epoch: 0, held: 0, waits_at: None }
     }
 }
 
-/// The move of a partition's offset, in the same transaction as the rows.
+/// The move of a partition's offset, in the same transaction as the rows. It fails where the
+/// offset's epoch, position or number of dead letters is another one.
 #[derive(Debug, Clone)]
 pub(crate) struct OffsetMove {
     pub(crate) from: EntryId,
+    pub(crate) from_held: i64,
     pub(crate) to: Offset,
 }
 
@@ -78,7 +88,72 @@ pub(crate) struct Statement {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Batch {
     pub(crate) statements: Vec<Statement>,
+    pub(crate) letters: Vec<Letter>,
     pub(crate) moves: Vec<OffsetMove>,
+}
+
+/// The row of an entry, on its queue: what is held, and what its entries are in order of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct HeldRow {
+    pub(crate) partition: Partition,
+    /// The key prefix of its model.
+    pub(crate) model: Arc<str>,
+    /// Its escaped id.
+    pub(crate) row_id: String,
+}
+
+/// Why PostgreSQL refuses some statements.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) sqlstate: Option<String>,
+    pub(crate) message: String,
+    pub(crate) detail: Option<String>,
+    pub(crate) constraint: Option<String>,
+}
+
+/// An entry that is to become a dead letter.
+#[derive(Debug, Clone)]
+pub(crate) struct Letter {
+    pub(crate) partition: Partition,
+    pub(crate) entry: RawEntry,
+    /// `None` where the entry does not say.
+    pub(crate) row: Option<HeldRow>,
+    pub(crate) refusal: Refusal,
+    /// The refused entry of its row, if it is not this one.
+    pub(crate) behind: Option<EntryId>,
+}
+
+/// What a transaction leaves beside the rows.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) moves: Vec<OffsetMove>,
+    pub(crate) letters: Vec<Letter>,
+    /// Dead letters that were replayed or discarded, by number.
+    pub(crate) released: Vec<i64>,
+    /// A dead letter that was refused again, with the new reason.
+    pub(crate) refused_again: Option<(i64, Refusal)>,
+}
+
+/// A transaction with the offsets of some partitions locked. Dropped, it is rolled back.
+#[async_trait]
+pub(crate) trait Transaction: Send {
+    /// The offsets, in the order in which they were asked for.
+    fn offsets(&self) -> &[Offset];
+
+    /// Runs statements: all of them, or none and the reason.
+    async fn attempt(
+        &mut self,
+        statements: &[Statement],
+    ) -> Result<Option<Refusal>, DurableStoreError>;
+
+    /// Dead letters in the order of their entries.
+    async fn letters(
+        &mut self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Vec<DeadLetter>, DurableStoreError>;
+
+    /// Commits what was attempted with success.
+    async fn commit(self: Box<Self>, outcome: Outcome) -> Result<(), DurableStoreError>;
 }
 
 /// A row and the offset of its partition, in one snapshot.
@@ -95,9 +170,9 @@ pub(crate) enum DurableStoreError {
     Unavailable(#[source] Source),
     #[error("the server did not answer in time")]
     Timeout(#[source] Source),
-    /// A row was refused for its content.
-    #[error("a row was refused")]
-    Content(#[source] Source),
+    /// A statement was refused, for its content or for another reason: attempts will tell.
+    #[error("a statement was refused")]
+    Refused(#[source] Source),
     #[error("the database's schema does not fit")]
     Configuration(#[source] Source),
     /// Another drainer has taken the partition over, or a commit of one's own whose answer was
@@ -112,7 +187,7 @@ impl DurableStoreError {
         match self {
             Self::Unavailable(source)
             | Self::Timeout(source)
-            | Self::Content(source)
+            | Self::Refused(source)
             | Self::Configuration(source) => source,
             Self::OffsetMoved => Box::new(self),
         }
@@ -130,6 +205,24 @@ pub(crate) trait DurableStore: std::fmt::Debug + Send + Sync {
 
     /// Applies a batch and moves its offsets in one transaction.
     async fn apply(&self, batch: &Batch) -> Result<(), DurableStoreError>;
+
+    /// Begins a transaction in which statements are attempted one by one.
+    async fn begin<'a>(
+        &'a self,
+        partitions: &[Partition],
+    ) -> Result<Box<dyn Transaction + 'a>, DurableStoreError>;
+
+    /// For each row the first entry that it is held behind, if it is held.
+    async fn held(&self, rows: &[HeldRow]) -> Result<Vec<Option<EntryId>>, DurableStoreError>;
+
+    /// Dead letters in the order of their entries.
+    async fn letters(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Vec<DeadLetter>, DurableStoreError>;
+
+    /// Forgets dead letters that were released.
+    async fn forget_letters(&self, ids: &[i64]) -> Result<(), DurableStoreError>;
 
     /// Reads rows by id, all of one model.
     async fn fetch(

@@ -42,6 +42,15 @@ impl EntryId {
     /// Before every entry.
     pub const ZERO: Self = Self { milliseconds: 0, sequence: 0 };
 
+    /// The greatest id before this one.
+    pub(crate) fn before(self) -> Self {
+        match (self.milliseconds, self.sequence) {
+            (0, 0) => Self::ZERO,
+            (milliseconds, 0) => Self { milliseconds: milliseconds - 1, sequence: u64::MAX },
+            (milliseconds, sequence) => Self { milliseconds, sequence: sequence - 1 },
+        }
+    }
+
     /// The id as one number that grows with it: 43 bits of time and 20 of sequence.
     ///
     /// It is the version of the row that the entry changed.
@@ -150,6 +159,19 @@ impl RawEntry {
     /// Its operation id, which tells it from any other entry that ever had its id.
     pub(crate) fn nonce(&self) -> Option<&str> {
         std::str::from_utf8(&self.header).ok()?.split(' ').nth(3)
+    }
+
+    /// The key prefix of its model and the escaped id of its row, if it names them.
+    pub(crate) fn row(&self) -> Option<(&str, &str)> {
+        let mut words = std::str::from_utf8(&self.header).ok()?.split(' ').skip(1);
+        let (key_prefix, row_id) = (words.next()?, words.next()?);
+        key::parse_id(row_id)?;
+        Some((key_prefix, row_id))
+    }
+
+    /// What it takes in memory, roughly.
+    pub(crate) fn byte_len(&self) -> usize {
+        self.header.len() + self.values.len()
     }
 }
 

@@ -43,6 +43,17 @@ pub enum Error {
         /// What stands in the way, and what to do.
         reason: &'static str,
     },
+    /// PostgreSQL refused an earlier change of the row; this one would wait behind it.
+    #[error(
+        "{at}: the row with id `{id}` is held by a dead letter; replay or discard it \
+         (`kv.dead_letters()`), or let writes queue behind it (`Settings::on_held`)"
+    )]
+    Held {
+        /// The model and the operation.
+        at: Operation,
+        /// The id as in the row's key.
+        id: String,
+    },
     /// The partition's queue holds as many undrained entries as it may.
     #[error(
         "{at}: the queue is full; the drainer does not keep up or is not running \
@@ -142,9 +153,12 @@ impl Error {
     pub(crate) fn from_durable(at: Operation, error: DurableStoreError) -> Self {
         let server = Server::PostgreSql;
         match error {
-            DurableStoreError::Unavailable(source) => Self::Unavailable { at, server, source },
+            // A read has no content to be refused for: it was cancelled, or the server is out of
+            // something.
+            DurableStoreError::Unavailable(source) | DurableStoreError::Refused(source) => {
+                Self::Unavailable { at, server, source }
+            }
             DurableStoreError::Timeout(source) => Self::Timeout { at, server, source },
-            // Reads, which is what this is about, have no content to be refused for.
             other => Self::Configuration { at, source: other.into_source() },
         }
     }

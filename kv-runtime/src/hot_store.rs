@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use crate::entry::{self, Change, EntryId, RawEntry};
 use crate::error::Source;
 use crate::key::{Partition, RowKey};
+use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
 
 /// A change of one row, to be made together with its entry.
@@ -72,6 +73,21 @@ pub(crate) enum WriteOutcome {
     Full,
     /// A create's id has to be probed first, or again.
     Unprobed,
+    /// The row has dead letters.
+    Held,
+}
+
+/// How a row stands on the hot side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowState {
+    /// Nothing is here, or a reader's token.
+    Missing,
+    Clean,
+    Dirty,
+    /// A tombstone.
+    Deleted,
+    /// It has dead letters.
+    Held,
 }
 
 /// What a read found.
@@ -127,6 +143,17 @@ pub(crate) struct SettledRow {
     pub(crate) key: String,
     pub(crate) entry: EntryId,
     pub(crate) ttl: Duration,
+    /// Whether it stays, and says that it is held, because the entry is a dead letter.
+    pub(crate) held: bool,
+}
+
+/// A drainer's place among those of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Membership {
+    /// How many there are, this one included.
+    pub(crate) members: usize,
+    /// How many stand before this one.
+    pub(crate) rank: usize,
 }
 
 /// Which entries to read: from an entry on, itself included.
@@ -217,6 +244,45 @@ pub(crate) trait HotStore: std::fmt::Debug + Send + Sync {
 
     /// Lets clean rows expire and removes tombstones, after the commit of their entries.
     async fn settle(&self, settlements: &[Settlement]) -> Result<(), HotStoreError>;
+
+    /// How a row stands.
+    async fn row_state(&self, key: &RowKey) -> Result<RowState, HotStoreError>;
+
+    /// Removes rows whose newest entry is not younger than `up_to`; the others go when they are
+    /// clean. What held them does so no more.
+    async fn let_go(&self, keys: &[String], up_to: EntryId) -> Result<(), HotStoreError>;
+
+    /// The keys of the model's rows in a partition, by a look at all keys.
+    async fn scan(
+        &self,
+        model: &'static ModelDescriptor,
+        partition: Partition,
+    ) -> Result<Vec<String>, HotStoreError>;
+
+    /// Takes a partition to be settled up to an entry, whatever was said before.
+    async fn rebase(&self, partition: Partition, to: EntryId) -> Result<(), HotStoreError>;
+
+    /// Makes or keeps a drainer a member of a queue for some time.
+    async fn join(
+        &self,
+        queue: &'static str,
+        owner: &str,
+        ttl: Duration,
+    ) -> Result<Membership, HotStoreError>;
+
+    /// Ends a drainer's membership of a queue.
+    async fn leave(&self, queue: &'static str, owner: &str) -> Result<(), HotStoreError>;
+
+    /// Takes or renews leases for some time: whether each is the owner's now.
+    async fn lease(
+        &self,
+        partitions: &[Partition],
+        owner: &str,
+        ttl: Duration,
+    ) -> Result<Vec<bool>, HotStoreError>;
+
+    /// Gives leases back that are the owner's.
+    async fn give_back(&self, partitions: &[Partition], owner: &str) -> Result<(), HotStoreError>;
 
     /// How far each partition was written and settled.
     async fn states(&self, partitions: &[Partition]) -> Result<Vec<PartitionState>, HotStoreError>;

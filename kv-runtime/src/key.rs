@@ -4,6 +4,8 @@
 //! booking:42{7}            a row
 //! booking_queue{7}         the stream of partition 7 of its queue
 //! booking_queue.state{7}   that partition's counters
+//! booking_queue.lease{7}   whose it is to drain
+//! booking_queue.drainers   who drains the queue
 //! acme/booking:42{7}       the same row of tenant `acme`
 //! ```
 //!
@@ -169,6 +171,22 @@ impl KeySpace {
     /// The key of a partition's counters.
     pub(crate) fn state(&self, partition: Partition) -> String {
         self.of_partition(partition, ".state")
+    }
+
+    /// The key of a partition's lease.
+    pub(crate) fn lease(&self, partition: Partition) -> String {
+        self.of_partition(partition, ".lease")
+    }
+
+    /// The key of a queue's drainers; it belongs to no partition.
+    pub(crate) fn drainers(&self, queue: &str) -> String {
+        format!("{}{queue}.drainers", self.tenant)
+    }
+
+    /// What `SCAN` finds a model's rows of a partition by. Of what it escapes, names have none.
+    pub(crate) fn rows_pattern(&self, model: &ModelDescriptor, partition: Partition) -> String {
+        let tag = &self.tags[usize::from(partition.number)];
+        format!("{}{}:*{tag}", self.tenant, model.key_prefix)
     }
 
     fn of_partition(&self, partition: Partition, suffix: &str) -> String {

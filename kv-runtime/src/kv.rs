@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::dead_letters::DeadLetters;
 use crate::drain::DrainerBuilder;
 use crate::durable_store::DurableStore;
 use crate::durable_store::memory::MemoryDurableStore;
@@ -98,14 +99,15 @@ impl Kv {
     }
 
     fn in_memory(settings: Settings) -> Self {
-        let hot = Arc::new(MemoryHotStore::new(settings.partition_capacity()));
+        let keys = KeySpace::new(settings.tenant.as_deref(), settings.partitions);
+        let hot = Arc::new(MemoryHotStore::new(&settings, keys));
         let durable = Arc::new(MemoryDurableStore::default());
         Self::new(hot, durable, settings)
     }
 
     fn new(hot: Arc<dyn HotStore>, durable: Arc<dyn DurableStore>, settings: Settings) -> Self {
         let keys = KeySpace::new(settings.tenant.as_deref(), settings.partitions);
-        Self { stores: Arc::new(Stores { hot, durable, keys, settings }) }
+        Self { stores: Arc::new(Stores::new(hot, durable, keys, settings)) }
     }
 
     /// Redis and PostgreSQL. Connects to both, so that a wrong address or password shows now.
@@ -148,6 +150,11 @@ impl Kv {
             .migrate()
             .await
             .map_err(|error| ConnectError::Migration(error.into_source()))
+    }
+
+    /// What PostgreSQL refused.
+    pub fn dead_letters(&self) -> DeadLetters {
+        DeadLetters::new(Arc::clone(&self.stores))
     }
 
     /// The repository of a model.

@@ -56,6 +56,7 @@
 // The derive names this crate from outside; its tests and examples live inside.
 extern crate self as kv_runtime;
 
+mod dead_letters;
 mod drain;
 mod durable_store;
 mod entry;
@@ -80,6 +81,7 @@ mod value;
 #[path = "private.rs"]
 pub mod __private;
 
+pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetterFilter, DeadLetters, Replayed};
 pub use drain::{DrainError, DrainStatus, Drainer, DrainerBuilder};
 pub use entry::{EntryError, EntryId};
 pub use error::{Error, Operation, Server, Source};
@@ -90,8 +92,9 @@ pub use model::{ColumnDescriptor, ColumnType, FieldError, KvModel, KvPatch, Mode
 pub use receipt::Receipt;
 pub use repository::Repository;
 pub use row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
+pub use rows::Status;
 pub use settings::{
-    DrainSettings, PostgresSettings, RedisSettings, ServerUrl, Settings, SettingsError,
+    DrainSettings, OnHeld, PostgresSettings, RedisSettings, ServerUrl, Settings, SettingsError,
 };
 pub use value::{IsNull, KvElement, KvValue, ValueError};
 

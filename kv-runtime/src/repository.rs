@@ -9,7 +9,7 @@ use crate::error::{Error, Operation};
 use crate::model::{KvModel, KvPatch};
 use crate::receipt::Receipt;
 use crate::row::{self, EncodedPatch, RowDecoder};
-use crate::rows::Rows;
+use crate::rows::{Rows, Status};
 use crate::stores::Stores;
 
 /// The rows of a model; made by [`Kv::repository`](crate::Kv::repository).
@@ -19,7 +19,7 @@ use crate::stores::Stores;
 ///
 /// Where a method names "those of a connection" among its errors, these are
 /// [`Error::Unavailable`], [`Error::Timeout`] and [`Error::Configuration`], and of a write also
-/// [`Error::OutcomeUnknown`], [`Error::Full`] and [`Error::Encoding`].
+/// [`Error::OutcomeUnknown`], [`Error::Full`], [`Error::Held`] and [`Error::Encoding`].
 pub struct Repository<M> {
     rows: Rows,
     model: PhantomData<fn() -> M>,
@@ -39,6 +39,7 @@ impl<M: KvModel> fmt::Debug for Repository<M> {
 
 impl<M: KvModel> Repository<M> {
     pub(crate) fn new(stores: Arc<Stores>) -> Self {
+        stores.know(M::DESCRIPTOR);
         Self { rows: Rows::new(stores, M::DESCRIPTOR), model: PhantomData }
     }
 
@@ -146,6 +147,15 @@ impl<M: KvModel> Repository<M> {
         let at = Self::at("exists");
         let rows = self.rows.read(at, vec![self.encode_id(at, id)?]).await?;
         Ok(rows.iter().any(Option::is_some))
+    }
+
+    /// How a row stands: whether it is drained, and whether it has dead letters.
+    ///
+    /// # Errors
+    /// Those of a connection.
+    pub async fn status(&self, id: &M::Id) -> Result<Status, Error> {
+        let at = Self::at("status");
+        self.rows.status(at, self.encode_id(at, id)?).await
     }
 
     /// Forgets a row in Redis, so that the next read gets what PostgreSQL has: for rows that

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::durable_store::Fetched;
 use crate::entry::Change;
 use crate::error::{Error, Operation};
-use crate::hot_store::{Fill, HotStoreError, Invalidated, Probe, ReadOutcome, Write, WriteOutcome};
+use crate::hot_store::{
+    Fill, HotStoreError, Invalidated, Probe, ReadOutcome, RowState, Write, WriteOutcome,
+};
 use crate::key::RowKey;
 use crate::model::ModelDescriptor;
 use crate::receipt::Receipt;
@@ -21,6 +23,22 @@ const LOADS_MAX: usize = 10;
 pub(crate) struct Rows {
     stores: Arc<Stores>,
     model: &'static ModelDescriptor,
+}
+
+/// How a row stands between Redis and PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// There is no such row.
+    Absent,
+    /// It was deleted, and PostgreSQL does not know yet.
+    Deleted,
+    /// It was written, and PostgreSQL does not know yet.
+    Dirty,
+    /// PostgreSQL has it as it is.
+    Clean,
+    /// PostgreSQL refused a change of it: it has dead letters.
+    Held,
 }
 
 /// What is known of a row after it was looked for on both sides.
@@ -240,6 +258,21 @@ impl Rows {
         Ok(loaded)
     }
 
+    pub(crate) async fn status(&self, at: Operation, key: RowKey) -> Result<Status, Error> {
+        let state = self.stores.hot.row_state(&key).await;
+        Ok(match state.map_err(|error| Error::from_hot(at, &key.id, error))? {
+            RowState::Clean => Status::Clean,
+            RowState::Dirty => Status::Dirty,
+            RowState::Deleted => Status::Deleted,
+            RowState::Held => Status::Held,
+            RowState::Missing => {
+                let fetched = self.stores.durable.fetch(self.model, &[key]).await;
+                let fetched = fetched.map_err(|error| Error::from_durable(at, error))?;
+                if fetched.iter().any(Option::is_some) { Status::Clean } else { Status::Absent }
+            }
+        })
+    }
+
     pub(crate) async fn invalidate(&self, at: Operation, key: RowKey) -> Result<(), Error> {
         let invalidated = self.stores.hot.invalidate(&key).await;
         match invalidated.map_err(|error| Error::from_hot(at, &key.id, error))? {
@@ -267,6 +300,7 @@ fn answer(
         Ok(WriteOutcome::Exists) => Err(Error::Duplicate { at, id: id() }),
         Ok(WriteOutcome::Deleted) => Err(Error::NotFound { at, id: id() }),
         Ok(WriteOutcome::Full) => Err(Error::Full { at }),
+        Ok(WriteOutcome::Held) => Err(Error::Held { at, id: id() }),
         Ok(WriteOutcome::Absent | WriteOutcome::Unprobed) => return None,
         Err(error) => Err(Error::from_hot(at, &key.id, error)),
     })

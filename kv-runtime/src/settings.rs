@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::key::MAX_PARTITIONS;
 
+/// A shorter lease would be lost to a hiccup of the network.
+const LEASE_MIN: Duration = Duration::from_millis(100);
+
 /// How the runtime connects and behaves.
 ///
 /// ```
@@ -38,8 +41,20 @@ pub struct Settings {
     /// Each partition has its even share of it. A process that finds room uses a sixteenth of that
     /// before it looks again, so that more than sixteen processes can together exceed it a little.
     pub queue_capacity: u64,
+    /// What becomes of a write of a row that has dead letters. Default [`OnHeld::Refuse`].
+    pub on_held: OnHeld,
     /// The drainer's choices.
     pub drain: DrainSettings,
+}
+
+/// What becomes of a write of a row that has dead letters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnHeld {
+    /// It is refused with [`Error::Held`](crate::Error::Held).
+    #[default]
+    Refuse,
+    /// It is written in Redis, and its entry becomes a dead letter behind the others.
+    Queue,
 }
 
 /// The connections to Redis.
@@ -78,6 +93,14 @@ pub struct DrainSettings {
     pub interval: Duration,
     /// The most entries of a batch, which is one transaction. Default 5,000.
     pub batch_entries: usize,
+    /// The most bytes of a batch's entries; one entry alone may have more. Default 16 MiB.
+    pub batch_bytes: usize,
+    /// How long a claim on a partition outlives its drainer. Within this time the drainers share
+    /// the partitions anew after one has joined or died. Default 10 s.
+    pub lease: Duration,
+    /// After how long an entry of a model that no drainer knows becomes a dead letter. Default
+    /// `None`: never, it waits for a drainer that knows the model.
+    pub refuse_unknown_after: Option<Duration>,
     /// How many batches are on their way at once; each worker has its own share of the
     /// partitions and its own connection. Default 4.
     pub workers: usize,
@@ -96,6 +119,9 @@ impl Default for DrainSettings {
         Self {
             interval: Duration::from_millis(100),
             batch_entries: 5_000,
+            batch_bytes: 16 << 20,
+            lease: Duration::from_secs(10),
+            refuse_unknown_after: None,
             workers: 4,
             retention: Duration::from_secs(10),
             backoff_min: Duration::from_millis(100),
@@ -195,6 +221,7 @@ impl Settings {
             tenant: None,
             row_ttl: Duration::from_secs(3_600),
             queue_capacity: 4_000_000,
+            on_held: OnHeld::default(),
             drain: DrainSettings::default(),
         }
     }
@@ -202,7 +229,7 @@ impl Settings {
     /// Reads `REDIS_URL` and `DATABASE_URL`, which are required, and where they are set
     /// `KV_PARTITIONS`, `KV_TENANT`, `KV_ROW_TTL_S`, `KV_QUEUE_CAPACITY`,
     /// `REDIS_CONNECTIONS`, `DATABASE_MAX_CONNECTIONS`, `KV_DRAIN_INTERVAL_MS`,
-    /// `KV_DRAIN_BATCH_ENTRIES` and `KV_DRAIN_WORKERS`.
+    /// `KV_DRAIN_BATCH_ENTRIES`, `KV_DRAIN_WORKERS` and `KV_DRAIN_LEASE_MS`.
     ///
     /// # Errors
     /// The first variable that is missing or malformed, by name.
@@ -239,6 +266,9 @@ impl Settings {
         let mut milliseconds = 100_u64;
         set(&mut milliseconds, "KV_DRAIN_INTERVAL_MS", &lookup)?;
         settings.drain.interval = Duration::from_millis(milliseconds);
+        let mut milliseconds = 10_000_u64;
+        set(&mut milliseconds, "KV_DRAIN_LEASE_MS", &lookup)?;
+        settings.drain.lease = Duration::from_millis(milliseconds);
         settings.check()?;
         Ok(settings)
     }
@@ -268,6 +298,12 @@ impl Settings {
                 "must be greater than zero",
             ),
             (self.drain.batch_entries > 0, "drain.batch_entries", "must be greater than zero"),
+            (self.drain.batch_bytes > 0, "drain.batch_bytes", "must be greater than zero"),
+            (
+                self.drain.lease >= LEASE_MIN,
+                "drain.lease",
+                "must not be shorter than 100 milliseconds",
+            ),
             (self.drain.workers > 0, "drain.workers", "must be greater than zero"),
             (!self.drain.interval.is_zero(), "drain.interval", "must be longer than zero"),
             (!self.drain.backoff_min.is_zero(), "drain.backoff_min", "must be longer than zero"),

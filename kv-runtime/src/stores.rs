@@ -1,10 +1,12 @@
 //! The pair of stores that a [`Kv`](crate::Kv) and all that is made from it share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::durable_store::DurableStore;
-use crate::hot_store::HotStore;
+use crate::durable_store::{DurableStore, HeldRow};
+use crate::entry::EntryId;
+use crate::hot_store::{HotStore, HotStoreError};
 use crate::key::KeySpace;
+use crate::model::ModelDescriptor;
 use crate::settings::Settings;
 
 /// A hot and a durable side, and what they agree on.
@@ -14,4 +16,44 @@ pub(crate) struct Stores {
     pub(crate) durable: Arc<dyn DurableStore>,
     pub(crate) keys: KeySpace,
     pub(crate) settings: Settings,
+    /// The models of this process, as far as they have shown themselves.
+    models: Mutex<Vec<&'static ModelDescriptor>>,
+}
+
+impl Stores {
+    pub(crate) fn new(
+        hot: Arc<dyn HotStore>,
+        durable: Arc<dyn DurableStore>,
+        keys: KeySpace,
+        settings: Settings,
+    ) -> Self {
+        Self { hot, durable, keys, settings, models: Mutex::default() }
+    }
+
+    /// Remembers a model, so that its dead letters can be understood.
+    pub(crate) fn know(&self, model: &'static ModelDescriptor) {
+        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        if !models.iter().any(|known| known.key_prefix == model.key_prefix) {
+            models.push(model);
+        }
+    }
+
+    /// The models that this process has a repository or a drainer of.
+    pub(crate) fn models(&self) -> Vec<&'static ModelDescriptor> {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets a row go that has no dead letters any more, as of this offset of its partition.
+    pub(crate) async fn let_go(
+        &self,
+        row: &HeldRow,
+        offset: EntryId,
+        models: &[&'static ModelDescriptor],
+    ) -> Result<(), HotStoreError> {
+        let Some(model) = models.iter().find(|model| *model.key_prefix == *row.model) else {
+            return Ok(());
+        };
+        let key = self.keys.key_of(model, &row.row_id, row.partition.number);
+        self.hot.let_go(&[key], offset).await
+    }
 }

@@ -57,7 +57,7 @@ async fn no_write_is_lost_or_repeated_when_drainers_are_killed() {
         if random.u8(0..6) > 0 {
             victim.drains().await;
         }
-        tokio::time::sleep(Duration::from_micros(random.u64(0..120_000))).await;
+        tokio::time::sleep(Duration::from_micros(random.u64(0..350_000))).await;
         victim.kill().await;
         kills += 1;
     }

@@ -9,6 +9,7 @@ mod promises {
     mod promise_2_pinned;
     mod promise_3_exactly_once;
     mod promise_4_in_order;
+    mod promise_5_dead_letters;
     mod promise_6_read_your_writes;
     mod promise_8_no_lost_update;
     mod promise_9_bounded;

@@ -1,7 +1,9 @@
 //! What a drainer does with the entries it has read: decisions only, no input
 //! or output.
 
-use crate::durable_store::{Batch, Offset, OffsetMove};
+use std::collections::{HashMap, HashSet};
+
+use crate::durable_store::{Batch, HeldRow, Letter, Offset, OffsetMove, Refusal};
 use crate::entry::{Entry, EntryError, EntryId, RawEntry};
 use crate::hot_store::{SettledRow, Settlement};
 use crate::key::{KeySpace, Partition};
@@ -9,7 +11,8 @@ use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
 use crate::settings::Settings;
 
-use super::fold::{Fold, in_queue_order};
+use super::fold::Fold;
+use super::worker::age;
 
 /// What a drainer knows while it plans.
 #[derive(Debug)]
@@ -19,108 +22,160 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
 }
 
+impl Context {
+    /// The queues of the models.
+    pub(super) fn queues(&self) -> Vec<&'static str> {
+        let mut queues: Vec<&'static str> = self.models.iter().map(|model| model.queue).collect();
+        queues.sort_unstable();
+        queues.dedup();
+        queues
+    }
+
+    /// All partitions of these queues.
+    pub(super) fn partitions(&self) -> Vec<Partition> {
+        self.queues().into_iter().flat_map(|queue| self.keys.partitions_of(queue)).collect()
+    }
+}
+
 /// A transaction, and what follows its commit.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
-    pub(crate) batch: Batch,
-    pub(crate) settlements: Vec<Settlement>,
+pub(super) struct Plan {
+    pub(super) batch: Batch,
+    pub(super) settlements: Vec<Settlement>,
     /// How many entries the batch has.
-    pub(crate) entries: usize,
+    pub(super) entries: usize,
+    /// How many rows are written for them.
+    pub(super) rows: usize,
+    /// How many of them become dead letters.
+    pub(super) letters: usize,
     /// The oldest of them.
-    pub(crate) oldest: Option<EntryId>,
-    /// The first entry that is not understood, before which its partition stops.
-    pub(crate) blocked: Option<Blocked>,
+    pub(super) oldest: Option<EntryId>,
+    /// Entries that are not understood, before each of which its partition stops.
+    pub(super) blocked: Vec<Blocked>,
 }
 
 /// An entry that stops its partition.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{partition} waits before entry {entry}: {reason}")]
-pub(crate) struct Blocked {
-    partition: Partition,
-    entry: EntryId,
-    reason: EntryError,
+pub(super) struct Blocked {
+    pub(super) partition: Partition,
+    pub(super) entry: EntryId,
+    pub(super) reason: EntryError,
 }
 
 /// The queue does not hold the entry that PostgreSQL has last seen of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{partition} no longer holds entry {position}, the last one drained: Redis was emptied or \
-     went back in time; entries written before that may be lost, so draining it has stopped"
+     went back in time, and entries that were not drained before that are lost"
 )]
-pub(crate) struct WentBack {
-    partition: Partition,
-    position: EntryId,
+pub(super) struct WentBack {
+    pub(super) partition: Partition,
+    pub(super) position: EntryId,
 }
 
-/// How the statements of a plan are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// Folded by row, grouped by model and kind.
-    Grouped,
-    /// One statement an entry, as the queue has them.
-    Queue,
+/// The rows of a batch that have dead letters already, with the first entry of those.
+pub(super) type Held = HashMap<HeldRow, EntryId>;
+
+/// An entry, and what is to be done with it.
+#[derive(Debug)]
+pub(super) struct Step<'a> {
+    pub(super) raw: &'a RawEntry,
+    pub(super) row: Option<SettledRow>,
+    pub(super) action: Action,
 }
 
-/// Plans one transaction from what was read of each partition, from its offset on.
-pub(crate) fn plan(
+#[derive(Debug)]
+pub(super) enum Action {
+    Apply((Entry, EncodedRow)),
+    /// Keep it as a dead letter.
+    Refuse(Refusal),
+    /// Keep it behind another dead letter of its row.
+    Behind(EntryId),
+}
+
+/// What is to be done with the entries of each partition, in order.
+#[derive(Debug, Default)]
+pub(super) struct Steps<'a> {
+    pub(super) of_partitions: Vec<Vec<Step<'a>>>,
+    blocked: Vec<Blocked>,
+}
+
+/// Decides about what was read of each partition, from its offset on.
+pub(super) fn steps<'a>(
     context: &Context,
     offsets: &[Offset],
-    read: &[Vec<RawEntry>],
-    order: Order,
-) -> Result<Plan, WentBack> {
-    let mut plan = Plan::default();
-    let mut fold = Fold::default();
-    let mut queue = Vec::new();
+    read: &'a [Vec<RawEntry>],
+    held: &Held,
+) -> Result<Steps<'a>, WentBack> {
+    let mut steps = Steps::default();
+    let mut bytes = 0;
     for (offset, entries) in offsets.iter().zip(read) {
-        let mut reached: Option<(EntryId, String)> = None;
-        let mut rows = Vec::new();
+        let mut of_partition: Vec<Step<'a>> = Vec::with_capacity(entries.len());
+        // Rows with an entry in this batch that will be a dead letter.
+        let mut held_here: HashMap<String, EntryId> = HashMap::new();
         for raw in after_offset(offset, entries)? {
-            let (entry, id) = match understand(raw, &context.models) {
-                Ok(understood) => understood,
+            bytes += raw.byte_len();
+            if bytes > context.settings.drain.batch_bytes && bytes > raw.byte_len() {
+                break;
+            }
+            let mut step = match step(context, offset.partition, raw) {
+                Ok(step) => step,
                 Err(reason) => {
                     let partition = offset.partition;
-                    plan.blocked.get_or_insert(Blocked { partition, entry: raw.id, reason });
+                    steps.blocked.push(Blocked { partition, entry: raw.id, reason });
                     break;
                 }
             };
-            let row = settled_row(context, offset.partition, &entry);
-            let step = (entry.id, entry.nonce.clone());
-            let is_added = match order {
-                Order::Grouped => fold.add(entry, id),
-                Order::Queue => {
-                    queue.push((entry, id));
-                    true
+            if let Some(row) = &mut step.row {
+                let earlier = held_here.get(&row.key).copied();
+                let earlier = earlier.or_else(|| held_before(offset, raw, held));
+                if let Some(earlier) = earlier {
+                    step.action = Action::Behind(earlier);
                 }
-            };
-            if !is_added {
-                break;
+                row.held = !matches!(step.action, Action::Apply(..));
+                if row.held {
+                    held_here.entry(row.key.clone()).or_insert(raw.id);
+                }
             }
-            rows.push(row);
-            plan.entries += 1;
-            plan.oldest = Some(plan.oldest.map_or(raw.id, |oldest| oldest.min(raw.id)));
-            reached = Some(step);
+            of_partition.push(step);
         }
-        if let Some((position, nonce)) = reached {
-            let to = Offset { position, nonce, ..offset.clone() };
-            plan.settlements.push(settlement(context, offset.position, &to, rows));
-            plan.batch.moves.push(OffsetMove { from: offset.position, to });
-        }
+        steps.of_partitions.push(of_partition);
     }
-    plan.batch.statements = match order {
-        Order::Grouped => fold.into_statements(&context.models),
-        Order::Queue => {
-            // Entry ids follow the server's clock, also from one partition to another.
-            queue.sort_by_key(|(entry, _): &(Entry, EncodedRow)| entry.id);
-            in_queue_order(queue, &context.models)
-        }
-    };
-    Ok(plan)
+    Ok(steps)
+}
+
+fn held_before(offset: &Offset, raw: &RawEntry, held: &Held) -> Option<EntryId> {
+    if offset.held == 0 {
+        return None;
+    }
+    held.get(&held_row(offset.partition, raw)?).copied()
+}
+
+/// The row of an entry, if it names one.
+fn held_row(partition: Partition, raw: &RawEntry) -> Option<HeldRow> {
+    let (model, row_id) = raw.row()?;
+    Some(HeldRow { partition, model: model.into(), row_id: row_id.to_owned() })
+}
+
+/// The rows of what was read of partitions that have dead letters.
+pub(super) fn rows_to_look_up(offsets: &[Offset], read: &[Vec<RawEntry>]) -> Vec<HeldRow> {
+    let with_letters = offsets.iter().zip(read).filter(|(offset, _)| offset.held > 0);
+    let rows: HashSet<HeldRow> = with_letters
+        .flat_map(|(offset, entries)| {
+            entries.iter().filter_map(|raw| held_row(offset.partition, raw))
+        })
+        .collect();
+    rows.into_iter().collect()
 }
 
 /// What comes after the offset's own entry, which must still be there as it was.
+///
+/// An offset without a nonce is a place and no entry.
 fn after_offset<'a>(offset: &Offset, entries: &'a [RawEntry]) -> Result<&'a [RawEntry], WentBack> {
-    if offset.position == EntryId::ZERO {
-        return Ok(entries);
+    if offset.nonce.is_empty() {
+        let drained = entries.partition_point(|entry| entry.id <= offset.position);
+        return Ok(&entries[drained..]);
     }
     let went_back = WentBack { partition: offset.partition, position: offset.position };
     let (first, rest) = entries.split_first().ok_or_else(|| went_back.clone())?;
@@ -128,28 +183,169 @@ fn after_offset<'a>(offset: &Offset, entries: &'a [RawEntry]) -> Result<&'a [Raw
     if is_same { Ok(rest) } else { Err(went_back) }
 }
 
-fn understand(
-    raw: &RawEntry,
-    models: &[&'static ModelDescriptor],
-) -> Result<(Entry, EncodedRow), EntryError> {
-    let entry = Entry::decode(raw, models)?;
-    let id = entry.id_values()?;
-    Ok((entry, id))
-}
-
-fn settled_row(context: &Context, partition: Partition, entry: &Entry) -> SettledRow {
-    let model = context.models[entry.model];
-    SettledRow {
-        key: context.keys.key_of(model, &entry.row_id, partition.number),
-        entry: entry.id,
-        ttl: model.ttl.unwrap_or(context.settings.row_ttl),
+/// Decides about one entry by itself; an error where it has to wait.
+fn step<'a>(
+    context: &Context,
+    partition: Partition,
+    raw: &'a RawEntry,
+) -> Result<Step<'a>, EntryError> {
+    let understood =
+        Entry::decode(raw, &context.models).and_then(|entry| Ok((entry.id_values()?, entry)));
+    match understood {
+        Ok((id, entry)) => {
+            let row = settled_row(context, partition, entry.model, &entry.row_id, raw.id);
+            Ok(Step { raw, row: Some(row), action: Action::Apply((entry, id)) })
+        }
+        Err(reason) if must_wait(context, raw, &reason) => Err(reason),
+        Err(reason) => {
+            let model_of =
+                |prefix: &str| context.models.iter().position(|model| model.key_prefix == prefix);
+            let row = raw.row().and_then(|(prefix, row_id)| {
+                Some(settled_row(context, partition, model_of(prefix)?, row_id, raw.id))
+            });
+            let message = format!("the entry is not understood: {reason}");
+            let refusal = Refusal { message, ..Refusal::default() };
+            Ok(Step { raw, row, action: Action::Refuse(refusal) })
+        }
     }
 }
 
+/// A newer drainer may know the model or the column; only the user can say that none will.
+fn must_wait(context: &Context, raw: &RawEntry, reason: &EntryError) -> bool {
+    let is_unknown =
+        matches!(reason, EntryError::UnknownModel(_) | EntryError::UnknownColumn { .. });
+    is_unknown && context.settings.drain.refuse_unknown_after.is_none_or(|wait| age(raw.id) < wait)
+}
+
+fn settled_row(
+    context: &Context,
+    partition: Partition,
+    model: usize,
+    row_id: &str,
+    entry: EntryId,
+) -> SettledRow {
+    let model = context.models[model];
+    SettledRow {
+        key: context.keys.key_of(model, row_id, partition.number),
+        entry,
+        ttl: model.ttl.unwrap_or(context.settings.row_ttl),
+        held: false,
+    }
+}
+
+/// An entry that is to become a dead letter.
+pub(super) fn letter(
+    partition: Partition,
+    raw: &RawEntry,
+    refusal: Refusal,
+    behind: Option<EntryId>,
+) -> Letter {
+    Letter { partition, entry: raw.clone(), row: held_row(partition, raw), refusal, behind }
+}
+
+/// An entry that queues behind another dead letter.
+pub(super) fn letter_behind(partition: Partition, raw: &RawEntry, earlier: EntryId) -> Letter {
+    let message = format!("it queues behind entry {earlier} of its row");
+    letter(partition, raw, Refusal { message, ..Refusal::default() }, Some(earlier))
+}
+
+/// How far a partition comes by a transaction.
+#[derive(Debug, Default)]
+pub(super) struct Reached {
+    last: Option<(EntryId, String)>,
+    first: Option<EntryId>,
+    entries: usize,
+    rows: Vec<SettledRow>,
+    pub(super) letters: Vec<Letter>,
+    /// Where it waits for other partitions then.
+    pub(super) waits_at: Option<EntryId>,
+}
+
+impl Reached {
+    /// One more entry is done with.
+    pub(super) fn pass(&mut self, raw: &RawEntry, row: Option<SettledRow>) {
+        self.last = Some((raw.id, raw.nonce().unwrap_or_default().to_owned()));
+        self.first.get_or_insert(raw.id);
+        self.entries += 1;
+        self.rows.extend(row);
+    }
+
+    /// The offset's move, if it has one.
+    fn movement(&mut self, offset: &Offset) -> Option<OffsetMove> {
+        if self.last.is_none() && self.waits_at == offset.waits_at {
+            return None;
+        }
+        let mut to = offset.clone();
+        if let Some((position, nonce)) = self.last.take() {
+            (to.position, to.nonce) = (position, nonce);
+        }
+        to.held += i64::try_from(self.letters.len()).unwrap_or_default();
+        to.waits_at = self.waits_at;
+        Some(OffsetMove { from: offset.position, from_held: offset.held, to })
+    }
+}
+
+impl Plan {
+    /// What follows from how far each partition comes.
+    pub(super) fn of(context: &Context, offsets: &[Offset], reached: Vec<Reached>) -> Self {
+        let mut plan = Self::default();
+        for (offset, mut reached) in offsets.iter().zip(reached) {
+            let Some(step) = reached.movement(offset) else { continue };
+            plan.entries += reached.entries;
+            plan.oldest = plan.oldest.into_iter().chain(reached.first).min();
+            plan.letters += reached.letters.len();
+            plan.batch.letters.append(&mut reached.letters);
+            if reached.entries > 0 {
+                let count = reached.entries;
+                let from = offset.position;
+                plan.settlements.push(settlement(context, from, &step.to, count, reached.rows));
+            }
+            plan.batch.moves.push(step);
+        }
+        plan
+    }
+}
+
+/// Plans one transaction: folded by row, grouped by model and kind.
+pub(super) fn plan(context: &Context, offsets: &[Offset], steps: Steps<'_>) -> Plan {
+    let mut fold = Fold::default();
+    let mut all_reached = Vec::with_capacity(offsets.len());
+    for (offset, steps) in offsets.iter().zip(steps.of_partitions) {
+        let mut reached = Reached::default();
+        for step in steps {
+            match step.action {
+                Action::Apply((entry, id)) => {
+                    if !fold.add(entry, id) {
+                        break;
+                    }
+                }
+                Action::Refuse(refusal) => {
+                    reached.letters.push(letter(offset.partition, step.raw, refusal, None));
+                }
+                Action::Behind(earlier) => {
+                    reached.letters.push(letter_behind(offset.partition, step.raw, earlier));
+                }
+            }
+            reached.pass(step.raw, step.row);
+        }
+        all_reached.push(reached);
+    }
+    let mut plan = Plan::of(context, offsets, all_reached);
+    plan.batch.statements = fold.into_statements(&context.models);
+    plan.rows = plan.batch.statements.iter().map(|step| step.operation.rows().len()).sum();
+    plan.blocked = steps.blocked;
+    plan
+}
+
 /// What follows the commit of an offset. Of a row's entries only the newest matters.
-fn settlement(context: &Context, from: EntryId, to: &Offset, rows: Vec<SettledRow>) -> Settlement {
-    let entries = rows.len();
-    let mut seen = std::collections::HashSet::with_capacity(rows.len());
+fn settlement(
+    context: &Context,
+    from: EntryId,
+    to: &Offset,
+    entries: usize,
+    rows: Vec<SettledRow>,
+) -> Settlement {
+    let mut seen = HashSet::with_capacity(rows.len());
     let mut newest: Vec<SettledRow> = Vec::with_capacity(rows.len());
     for row in rows.into_iter().rev() {
         if seen.insert(row.key.clone()) {
@@ -169,7 +365,7 @@ fn settlement(context: &Context, from: EntryId, to: &Offset, rows: Vec<SettledRo
 }
 
 /// Settles nothing more, and trims what is before the offsets' own entries.
-pub(crate) fn trims(offsets: &[Offset]) -> Vec<Settlement> {
+pub(super) fn trims(offsets: &[Offset]) -> Vec<Settlement> {
     let trim = |offset: &Offset| Settlement {
         partition: offset.partition,
         from: offset.position,
@@ -182,17 +378,20 @@ pub(crate) fn trims(offsets: &[Offset]) -> Vec<Settlement> {
 }
 
 /// Settles again what was committed: entries after the settled position, up to the offset.
-pub(crate) fn settle_again(
+pub(super) fn settle_again(
     context: &Context,
     from: EntryId,
     to: &Offset,
     entries: &[RawEntry],
+    held: &Held,
 ) -> Settlement {
-    let rows = entries
-        .iter()
-        .filter(|raw| raw.id > from && raw.id <= to.position)
-        .filter_map(|raw| Entry::decode(raw, &context.models).ok())
-        .map(|entry| settled_row(context, to.partition, &entry))
+    let committed = || entries.iter().filter(|raw| raw.id > from && raw.id <= to.position);
+    let rows = committed()
+        .filter_map(|raw| {
+            let mut row = step(context, to.partition, raw).ok()?.row?;
+            row.held = held_before(to, raw, held).is_some();
+            Some(row)
+        })
         .collect();
-    settlement(context, from, to, rows)
+    settlement(context, from, to, committed().count(), rows)
 }

@@ -19,13 +19,19 @@ pub(super) struct Progress {
     changes: watch::Sender<u64>,
 }
 
+/// Whose trouble it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    Leases,
+    Worker(usize),
+    Partition(Partition),
+}
+
 #[derive(Debug, Default)]
 struct State {
     counts: Counts,
     settled: HashMap<Partition, EntryId>,
-    /// By the worker's number.
-    errors: BTreeMap<usize, String>,
-    ended: Option<&'static str>,
+    errors: BTreeMap<Place, String>,
 }
 
 /// What was done since the drainer was spawned.
@@ -34,6 +40,10 @@ pub(super) struct Counts {
     pub(super) entries_drained: u64,
     pub(super) rows_written: u64,
     pub(super) batches: u64,
+    pub(super) dead_letters: u64,
+    pub(super) setbacks: u64,
+    pub(super) panics: u64,
+    pub(super) partitions: usize,
     pub(super) lag_max: Duration,
 }
 
@@ -56,12 +66,11 @@ impl Progress {
     }
 
     pub(super) fn committed(&self, plan: &Plan, lag: Duration) {
-        let rows: usize =
-            plan.batch.statements.iter().map(|step| step.operation.rows().len()).sum();
         let mut state = self.lock();
         let counts = &mut state.counts;
         counts.entries_drained += plan.entries as u64;
-        counts.rows_written += rows as u64;
+        counts.rows_written += plan.rows as u64;
+        counts.dead_letters += plan.letters as u64;
         counts.batches += 1;
         counts.lag_max = counts.lag_max.max(lag);
     }
@@ -75,18 +84,29 @@ impl Progress {
         self.changed();
     }
 
-    pub(super) fn succeeded(&self, worker: usize) {
-        self.lock().errors.remove(&worker);
-    }
-
-    pub(super) fn failed(&self, worker: usize, error: String) {
-        self.lock().errors.insert(worker, error);
+    /// Redis or PostgreSQL went back in time, and was repaired.
+    pub(super) fn set_back(&self) {
+        self.lock().counts.setbacks += 1;
         self.changed();
     }
 
-    /// A worker has ended without being asked to.
-    pub(super) fn end(&self, reason: &'static str) {
-        self.lock().ended = Some(reason);
+    pub(super) fn panicked(&self) {
+        self.lock().counts.panics += 1;
+        self.changed();
+    }
+
+    pub(super) fn leases_renewed(&self, partitions: usize) {
+        let mut state = self.lock();
+        state.counts.partitions = partitions;
+        state.errors.remove(&Place::Leases);
+    }
+
+    pub(super) fn succeeded(&self, place: Place) {
+        self.lock().errors.remove(&place);
+    }
+
+    pub(super) fn failed(&self, place: Place, error: String) {
+        self.lock().errors.insert(place, error);
         self.changed();
     }
 
@@ -98,16 +118,13 @@ impl Progress {
         self.lock().errors.values().next().cloned()
     }
 
-    pub(super) fn ended(&self) -> Option<&'static str> {
-        self.lock().ended
-    }
-
-    /// Whether every partition is settled up to an entry.
-    pub(super) fn has_reached(&self, targets: &[(Partition, EntryId)]) -> bool {
+    /// Those of the targets that are not settled yet, as far as is known here.
+    pub(super) fn unreached(&self, targets: &[(Partition, EntryId)]) -> Vec<(Partition, EntryId)> {
         let state = self.lock();
-        targets.iter().all(|(partition, target)| {
-            *target == EntryId::ZERO
-                || state.settled.get(partition).is_some_and(|settled| settled >= target)
-        })
+        let is_open = |(partition, target): &&(Partition, EntryId)| {
+            *target != EntryId::ZERO
+                && state.settled.get(partition).is_none_or(|settled| settled < target)
+        };
+        targets.iter().filter(is_open).copied().collect()
     }
 }

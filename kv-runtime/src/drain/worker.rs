@@ -3,16 +3,29 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::backoff::Backoff;
-use super::plan::{Blocked, Context, Order, Plan, WentBack, plan, settle_again, trims};
-use super::progress::Progress;
-use crate::durable_store::{DurableStore, DurableStoreError, Offset};
+use super::isolate::isolate;
+use super::lease::{Assigned, Report};
+use super::plan::{
+    Context, Held, Plan, WentBack, plan, rows_to_look_up, settle_again, steps, trims,
+};
+use super::progress::{Place, Progress};
+use super::repair;
+use super::share::{Share, Waiting};
+use crate::durable_store::{DurableStoreError, Offset};
 use crate::entry::{EntryId, RawEntry};
 use crate::failpoint;
-use crate::hot_store::{HotStore, HotStoreError, ReadRequest, Settlement};
+use crate::hot_store::{HotStoreError, ReadRequest, Settlement};
 use crate::key::Partition;
+use crate::stores::Stores;
+
+/// How often offsets may be found elsewhere in a row before it is told: replays move them too.
+const MOVES_UNTOLD: u32 = 3;
+
+/// What an entry is taken to weigh before one was seen, in bytes.
+const USUAL_ENTRY: usize = 512;
 
 /// What the drainer's handle asks of its workers.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,15 +37,16 @@ pub(super) struct Request {
 }
 
 /// Drains its share of the partitions.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Worker {
     pub(super) number: usize,
     pub(super) context: Arc<Context>,
-    pub(super) hot: Arc<dyn HotStore>,
-    pub(super) durable: Arc<dyn DurableStore>,
-    pub(super) partitions: Vec<Partition>,
+    pub(super) stores: Arc<Stores>,
     pub(super) progress: Arc<Progress>,
+    /// The partitions that it has leases of.
+    pub(super) assigned: watch::Receiver<Vec<Assigned>>,
     pub(super) requests: watch::Receiver<Request>,
+    pub(super) reports: mpsc::UnboundedSender<Report>,
 }
 
 /// Why a step did not succeed.
@@ -42,12 +56,10 @@ pub(super) enum StepError {
     Hot(#[from] HotStoreError),
     #[error("PostgreSQL: {0}")]
     Durable(#[from] DurableStoreError),
-    #[error("another drainer has taken the partitions over")]
-    TakenOver,
+    #[error("another drainer has taken partitions over")]
+    Fenced(Vec<Partition>),
     #[error(transparent)]
     WentBack(#[from] WentBack),
-    #[error(transparent)]
-    Blocked(#[from] Blocked),
 }
 
 /// What is left after a step that succeeded.
@@ -62,6 +74,7 @@ enum Backlog {
 /// Where the worker stands between two steps.
 #[derive(Debug)]
 struct Standing {
+    partitions: Vec<Partition>,
     /// As PostgreSQL has committed them.
     offsets: Vec<Offset>,
     /// The next batch, if it was prepared while the last one was committed.
@@ -89,71 +102,64 @@ impl Read {
         let ends = self.from.iter().zip(&self.entries);
         ends.map(|(from, entries)| entries.last().map_or(*from, |entry| entry.id)).collect()
     }
+
+    /// What an entry of it weighs, in bytes.
+    fn weight(&self) -> usize {
+        let count: usize = self.entries.iter().map(Vec::len).sum();
+        let bytes: usize = self.entries.iter().flatten().map(RawEntry::byte_len).sum();
+        bytes.checked_div(count).unwrap_or(USUAL_ENTRY).max(1)
+    }
 }
 
 /// A batch that was read and planned.
 #[derive(Debug)]
 struct Prepared {
     read: Read,
+    held: Held,
     plan: Plan,
 }
 
-impl Drop for Worker {
-    /// A panic would otherwise leave its share of the partitions undrained in silence, and who
-    /// flushes waiting for ever.
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            tracing::error!(worker = self.number, "a worker of the drainer has panicked");
-            self.progress.end("a worker has panicked; what it said stands on stderr");
-        }
-    }
-}
-
 impl Worker {
-    /// Works until it is asked to stop, or another drainer takes over.
+    /// Works until it is asked to stop.
     pub(super) async fn run(mut self) {
+        let mut share = Share::new(&self.context.settings.drain);
         let mut backoff = Backoff::new(&self.context.settings.drain);
-        // The epoch is raised once; after a failure the offsets are read again.
-        let mut epochs: Option<Vec<i64>> = None;
         let mut standing: Option<Standing> = None;
+        let mut moves = 0;
         while !self.must_stop() {
-            let step = self.step(&mut epochs, &mut standing).await;
+            self.follow(&mut share, &mut standing).await;
+            let step = self.step(&mut share, &mut standing).await;
+            moves = match &step {
+                Err(StepError::Durable(DurableStoreError::OffsetMoved)) => moves + 1,
+                _ => 0,
+            };
             let wait = match step {
-                Ok(Backlog::More) => {
-                    self.succeed(&mut backoff);
-                    continue;
-                }
-                Ok(Backlog::Empty) => {
-                    self.succeed(&mut backoff);
-                    self.context.settings.drain.interval
-                }
-                Err(StepError::TakenOver) => {
-                    tracing::error!("another drainer has taken over; this one ends");
-                    self.progress.end("another drainer has taken the partitions over");
-                    return;
+                Ok(backlog) => {
+                    backoff.succeeded();
+                    self.progress.succeeded(Place::Worker(self.number));
+                    match backlog {
+                        Backlog::More => continue,
+                        Backlog::Empty => self.context.settings.drain.interval,
+                    }
                 }
                 Err(error) => {
                     standing = None;
+                    let error = match self.recover(&mut share, error).await {
+                        Ok(()) if moves < MOVES_UNTOLD => continue,
+                        Ok(()) => DurableStoreError::OffsetMoved.into(),
+                        Err(error) => error,
+                    };
                     let wait = backoff.failed();
                     let error = report(&error);
                     tracing::warn!(error, ?wait, "draining failed and is tried again");
-                    self.progress.failed(self.number, error);
+                    self.progress.failed(Place::Worker(self.number), error);
                     wait
                 }
             };
             self.wait(wait).await;
         }
-        if let Some(Standing { offsets, unsettled, .. }) = standing
-            && let Err(error) = self.settle(&offsets, &unsettled).await
-        {
-            // It is settled when a drainer takes over.
-            tracing::warn!(error = report(&error), "the last batch is not settled yet");
-        }
-    }
-
-    fn succeed(&self, backoff: &mut Backoff) {
-        backoff.succeeded();
-        self.progress.succeeded(self.number);
+        self.settle_last(&mut standing).await;
+        let _ = self.reports.send(Report::Dropped(share.follow(&[])));
     }
 
     fn must_stop(&self) -> bool {
@@ -162,21 +168,76 @@ impl Worker {
     }
 
     async fn wait(&mut self, wait: Duration) {
-        let _ = tokio::time::timeout(wait, self.requests.changed()).await;
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = self.requests.changed() => {}
+            Ok(()) = self.assigned.changed() => {}
+        }
+    }
+
+    /// Takes the partitions that are assigned to it, and gives up the others.
+    async fn follow(&mut self, share: &mut Share, standing: &mut Option<Standing>) {
+        let assigned = self.assigned.borrow_and_update().clone();
+        let is_same = |standing: &Standing| standing.partitions == share.active(Instant::now());
+        if share.has(&assigned) && standing.as_ref().is_some_and(is_same) {
+            return;
+        }
+        self.settle_last(standing).await;
+        let dropped = share.follow(&assigned);
+        if !dropped.is_empty() {
+            let _ = self.reports.send(Report::Dropped(dropped));
+        }
+    }
+
+    /// Settles what the last commit has left, as far as Redis answers.
+    async fn settle_last(&self, standing: &mut Option<Standing>) {
+        if let Some(Standing { offsets, unsettled, .. }) = standing.take()
+            && let Err(error) = self.settle(&offsets, &unsettled).await
+        {
+            // It is settled when the partitions are taken over.
+            tracing::warn!(error = report(&error), "the last batch is not settled yet");
+        }
+    }
+
+    /// Does what can be done about an error; one where only waiting helps comes back.
+    async fn recover(&self, share: &mut Share, error: StepError) -> Result<(), StepError> {
+        match error {
+            StepError::Fenced(partitions) => {
+                tracing::warn!(?partitions, "another drainer has taken partitions over");
+                let _ = self.reports.send(Report::Dropped(share.lose(&partitions)));
+                Ok(())
+            }
+            // Another drainer, a replay, or a commit of one's own whose answer was lost: the
+            // offsets are read again.
+            StepError::Durable(DurableStoreError::OffsetMoved) => Ok(()),
+            StepError::WentBack(went_back) => {
+                tracing::error!(error = %went_back, "the partition is repaired");
+                repair::after_redis_went_back(&self.context, &self.stores, &went_back).await?;
+                self.progress.set_back();
+                Ok(())
+            }
+            StepError::Hot(_) | StepError::Durable(_) => Err(error),
+        }
     }
 
     /// Commits one batch. Meanwhile the next one is planned, the one after that is read, and the
     /// last one settled: only commits have to come one after the other.
     async fn step(
         &self,
-        epochs: &mut Option<Vec<i64>>,
+        share: &mut Share,
         standing: &mut Option<Standing>,
     ) -> Result<Backlog, StepError> {
-        let Standing { offsets, next, ahead, unsettled, committed_at } = match standing {
+        self.look_at_waiting(share).await?;
+        let Standing { offsets, next, ahead, unsettled, committed_at, .. } = match standing {
             Some(standing) => standing,
             None => {
-                let offsets = self.load_offsets(epochs).await?;
+                let partitions = share.active(Instant::now());
+                if partitions.is_empty() {
+                    return Ok(Backlog::Empty);
+                }
+                let offsets = self.load_offsets(share, &partitions).await?;
                 standing.insert(Standing {
+                    partitions,
                     offsets,
                     next: None,
                     ahead: None,
@@ -190,19 +251,17 @@ impl Worker {
             None => self.prepare(offsets, ahead).await?,
         };
         let backlog = prepared.read.backlog;
+        self.rest_before_blocked(share, &prepared.plan);
         if prepared.plan.entries == 0 {
             self.settle(offsets, unsettled).await?;
             unsettled.clear();
             let retention = self.context.settings.drain.retention;
             if committed_at.is_some_and(|at| at.elapsed() >= retention) {
                 // Nothing comes that would trim the entries of the last batches.
-                self.hot.settle(&trims(offsets)).await?;
+                self.stores.hot.settle(&trims(offsets)).await?;
                 *committed_at = None;
             }
-            return match prepared.plan.blocked {
-                Some(blocked) => Err(blocked.into()),
-                None => Ok(backlog),
-            };
+            return Ok(backlog);
         }
         let after = moved(offsets, &prepared.plan);
         let prepare_next = async {
@@ -212,7 +271,7 @@ impl Worker {
             }
         };
         let (committed, settled, prepared_next) = tokio::join!(
-            self.commit(offsets, &prepared),
+            self.commit(share, offsets, &prepared),
             self.settle(offsets, unsettled),
             prepare_next,
         );
@@ -221,6 +280,11 @@ impl Worker {
         settled?;
         let plan = replanned.as_ref().unwrap_or(&prepared.plan);
         *offsets = moved(offsets, plan);
+        for step in &plan.batch.moves {
+            share.moved(&step.to);
+            self.progress.succeeded(Place::Partition(step.to.partition));
+        }
+        self.begin_waits(share, offsets).await?;
         // What was prepared begins where the first plan ended.
         *next = if *offsets == after { prepared_next? } else { None };
         *unsettled = replanned.unwrap_or(prepared.plan).settlements;
@@ -238,35 +302,69 @@ impl Worker {
         ahead: &mut Option<Read>,
     ) -> Result<Prepared, StepError> {
         let from: Vec<EntryId> = offsets.iter().map(|offset| offset.position).collect();
+        let partitions = || offsets.iter().map(|offset| offset.partition);
+        let mut weight = USUAL_ENTRY;
         let read = match ahead.take() {
             // A plan that ended early leaves entries before those.
             Some(read) if read.from == from => read,
-            _ => self.read(from).await?,
+            read => {
+                weight = read.map_or(weight, |read| read.weight());
+                self.read(partitions(), from, weight).await?
+            }
         };
         failpoint::reach("after_read");
         let read_ahead = async {
             match read.backlog {
-                Backlog::More => self.read(read.ends()).await.ok(),
+                Backlog::More => self.read(partitions(), read.ends(), read.weight()).await.ok(),
                 Backlog::Empty => None,
             }
         };
-        let planning = async { plan(&self.context, offsets, &read.entries, Order::Grouped) };
+        let planning = async {
+            let held = self.look_up_held(offsets, &read.entries).await?;
+            let steps = steps(&self.context, offsets, &read.entries, &held)?;
+            Ok::<_, StepError>((plan(&self.context, offsets, steps), held))
+        };
         let (read_ahead, planned) = tokio::join!(read_ahead, planning);
         // A failure to read ahead comes again where it is read in earnest.
         *ahead = read_ahead;
-        Ok(Prepared { plan: planned?, read })
+        let (plan, held) = planned?;
+        Ok(Prepared { read, held, plan })
     }
 
-    /// Takes the partitions over, or finds out how far they were committed; and settles what
+    async fn look_up_held(
+        &self,
+        offsets: &[Offset],
+        read: &[Vec<RawEntry>],
+    ) -> Result<Held, StepError> {
+        let rows = rows_to_look_up(offsets, read);
+        if rows.is_empty() {
+            return Ok(Held::new());
+        }
+        let found = self.stores.durable.held(&rows).await?;
+        let held = rows.into_iter().zip(found);
+        Ok(held.filter_map(|(row, entry)| Some((row, entry?))).collect())
+    }
+
+    /// Takes partitions over, or finds out how far they were committed; and settles what
     /// a crash between commit and settle has left.
-    async fn load_offsets(&self, epochs: &mut Option<Vec<i64>>) -> Result<Vec<Offset>, StepError> {
-        let offsets = match epochs {
-            None => self.durable.take_over(&self.partitions).await?,
-            Some(_) => self.durable.offsets(&self.partitions).await?,
-        };
-        let current: Vec<i64> = offsets.iter().map(|offset| offset.epoch).collect();
-        if epochs.get_or_insert_with(|| current.clone()) != &current {
-            return Err(StepError::TakenOver);
+    async fn load_offsets(
+        &self,
+        share: &mut Share,
+        partitions: &[Partition],
+    ) -> Result<Vec<Offset>, StepError> {
+        let is_new = |partition: &&Partition| share.epoch(**partition).is_none();
+        let new: Vec<Partition> = partitions.iter().filter(is_new).copied().collect();
+        if !new.is_empty() {
+            let offsets = self.stores.durable.take_over(&new).await?;
+            share.taken_over(&offsets);
+            repair::finish_releases(&self.stores, &offsets).await?;
+        }
+        let offsets = self.stores.durable.offsets(partitions).await?;
+        let is_lost = |offset: &&Offset| share.epoch(offset.partition) != Some(offset.epoch);
+        let lost: Vec<Partition> =
+            offsets.iter().filter(is_lost).map(|offset| offset.partition).collect();
+        if !lost.is_empty() {
+            return Err(StepError::Fenced(lost));
         }
         self.settle_again(&offsets).await?;
         self.progress.settled(&offsets);
@@ -274,10 +372,17 @@ impl Worker {
     }
 
     async fn settle_again(&self, offsets: &[Offset]) -> Result<(), StepError> {
-        let states = self.hot.states(&self.partitions).await?;
+        let partitions: Vec<Partition> = offsets.iter().map(|offset| offset.partition).collect();
+        let states = self.stores.hot.states(&partitions).await?;
         for (offset, state) in offsets.iter().zip(states) {
             if state.settled < offset.position {
                 self.settle_partition_again(state.settled, offset).await?;
+            } else if state.settled > offset.position {
+                let (partition, position) = (offset.partition, offset.position);
+                tracing::error!(%partition, %position, settled = %state.settled,
+                    "PostgreSQL went back in time; retained entries are applied again");
+                self.stores.hot.rebase(partition, position).await?;
+                self.progress.set_back();
             }
         }
         Ok(())
@@ -291,28 +396,37 @@ impl Worker {
         let count = self.context.settings.drain.batch_entries;
         while from < offset.position {
             let request = ReadRequest { partition: offset.partition, from, count: count + 1 };
-            let read = self.hot.read_entries(&[request]).await?;
+            let read = self.stores.hot.read_entries(&[request]).await?;
             let entries = read.into_iter().next().unwrap_or_default();
             // Where the queue ends before the offset, the rest of it is gone: nothing to settle.
             let last = entries.last().map_or(offset.position, |entry| entry.id);
             let reached = if last > from { last.min(offset.position) } else { offset.position };
             let to = Offset { position: reached, ..offset.clone() };
-            self.hot.settle(&[settle_again(&self.context, from, &to, &entries)]).await?;
+            let read = [entries];
+            let held = self.look_up_held(std::slice::from_ref(offset), &read).await?;
+            let settlement = settle_again(&self.context, from, &to, &read[0], &held);
+            self.stores.hot.settle(&[settlement]).await?;
             from = reached;
         }
         Ok(())
     }
 
     /// Reads from an entry of each partition on, itself included; a second time from those that
-    /// have more, if the first left room in the batch.
-    async fn read(&self, from: Vec<EntryId>) -> Result<Read, StepError> {
-        let room = self.context.settings.drain.batch_entries;
+    /// have more, if the first left room in the batch. `weight` is what an entry is likely to have.
+    async fn read(
+        &self,
+        partitions: impl Iterator<Item = Partition>,
+        from: Vec<EntryId>,
+        weight: usize,
+    ) -> Result<Read, StepError> {
+        let settings = &self.context.settings.drain;
+        let room = settings.batch_entries.min(settings.batch_bytes / weight).max(1);
         let share = room.div_ceil(from.len().max(1)) + 1;
-        let requests = self.partitions.iter().zip(&from);
-        let first: Vec<ReadRequest> = requests
-            .map(|(&partition, &from)| ReadRequest { partition, from, count: share })
+        let first: Vec<ReadRequest> = partitions
+            .zip(&from)
+            .map(|(partition, &from)| ReadRequest { partition, from, count: share })
             .collect();
-        let mut entries = self.hot.read_entries(&first).await?;
+        let mut entries = self.stores.hot.read_entries(&first).await?;
         let full: Vec<usize> =
             (0..entries.len()).filter(|&at| entries[at].len() == share).collect();
         if full.is_empty() {
@@ -322,12 +436,12 @@ impl Worker {
         let more = room.saturating_sub(used) / full.len();
         if more > 0 {
             let request = |&at: &usize| ReadRequest {
-                partition: self.partitions[at],
+                partition: first[at].partition,
                 from: entries[at].last().map_or(from[at], |entry| entry.id),
                 count: more + 1,
             };
             let second: Vec<ReadRequest> = full.iter().map(request).collect();
-            let rest = self.hot.read_entries(&second).await?;
+            let rest = self.stores.hot.read_entries(&second).await?;
             for (at, rest) in full.into_iter().zip(rest) {
                 entries[at].extend(rest.into_iter().skip(1));
             }
@@ -340,16 +454,14 @@ impl Worker {
         fields(entries = prepared.plan.entries))]
     async fn commit(
         &self,
+        share: &Share,
         offsets: &[Offset],
         prepared: &Prepared,
     ) -> Result<Option<Plan>, StepError> {
-        let replanned = match self.durable.apply(&prepared.plan.batch).await {
-            // Values that were swapped or handed on fail in any grouped order.
-            Err(DurableStoreError::Content(error)) => {
-                tracing::debug!(%error, "a grouped batch was refused, trying it in queue order");
-                let replanned = plan(&self.context, offsets, &prepared.read.entries, Order::Queue)?;
-                self.durable.apply(&replanned.batch).await?;
-                Some(replanned)
+        let replanned = match self.stores.durable.apply(&prepared.plan.batch).await {
+            Err(DurableStoreError::Refused(error)) => {
+                tracing::debug!(%error, "a batch was refused, its entries are attempted");
+                Some(self.apply_isolated(share, offsets, prepared).await?)
             }
             Err(error) => return Err(error.into()),
             Ok(()) => None,
@@ -360,6 +472,23 @@ impl Worker {
         Ok(replanned)
     }
 
+    async fn apply_isolated(
+        &self,
+        share: &Share,
+        offsets: &[Offset],
+        prepared: &Prepared,
+    ) -> Result<Plan, StepError> {
+        let steps = steps(&self.context, offsets, &prepared.read.entries, &prepared.held)?;
+        let partitions: Vec<Partition> = offsets.iter().map(|offset| offset.partition).collect();
+        let transaction = self.stores.durable.begin(&partitions).await?;
+        let may_refuse = |partition, entry| share.has_waited(partition, entry);
+        let plan = isolate(transaction, &self.context, offsets, steps, &may_refuse).await?;
+        if plan.letters > 0 {
+            tracing::error!(entries = plan.letters, "entries became dead letters");
+        }
+        Ok(plan)
+    }
+
     async fn settle(
         &self,
         offsets: &[Offset],
@@ -368,9 +497,55 @@ impl Worker {
         if settlements.is_empty() {
             return Ok(());
         }
-        self.hot.settle(settlements).await?;
+        self.stores.hot.settle(settlements).await?;
         failpoint::reach("after_settle");
         self.progress.settled(offsets);
+        Ok(())
+    }
+
+    /// Lets partitions rest that stand before an entry that is not understood.
+    fn rest_before_blocked(&self, share: &mut Share, plan: &Plan) {
+        for blocked in &plan.blocked {
+            let partition = blocked.partition;
+            if plan.batch.moves.iter().any(|step| step.to.partition == partition) {
+                // What comes before the entry is drained first.
+                continue;
+            }
+            let wait = share.rest(partition);
+            let error = blocked.to_string();
+            tracing::error!(error, ?wait, "an entry is not understood, a newer drainer is needed");
+            self.progress.failed(Place::Partition(partition), error);
+            let _ = self.reports.send(Report::StepAside(partition.queue));
+        }
+    }
+
+    /// Partitions that stopped before an entry begin to wait for the others.
+    async fn begin_waits(&self, share: &mut Share, offsets: &[Offset]) -> Result<(), StepError> {
+        for offset in offsets {
+            let (Some(entry), partition) = (offset.waits_at, offset.partition) else { continue };
+            if share.has_waited(partition, entry) {
+                continue;
+            }
+            let mut others = self.context.partitions();
+            others.retain(|other| *other != partition);
+            let states = self.stores.hot.states(&others).await?;
+            let tails = others.into_iter().zip(states.iter().map(|state| state.newest)).collect();
+            tracing::warn!(%partition, %entry, "a constraint ties an entry to a row that is not there: \
+                it waits until the other partitions are drained");
+            share.wait(partition, Waiting { entry, tails, is_over: false });
+        }
+        Ok(())
+    }
+
+    /// Finds out which of the waiting partitions have waited for long enough.
+    async fn look_at_waiting(&self, share: &mut Share) -> Result<(), StepError> {
+        if share.waiting().all(|(_, waiting)| waiting.is_over) {
+            return Ok(());
+        }
+        let offsets = self.stores.durable.offsets(&self.context.partitions()).await?;
+        for (partition, waiting) in share.waiting() {
+            waiting.is_over |= waiting.has_ended(partition, &offsets);
+        }
         Ok(())
     }
 }
@@ -395,7 +570,7 @@ pub(super) fn age(entry: EntryId) -> Duration {
 }
 
 /// An error with its sources, in one line.
-fn report(error: &dyn std::error::Error) -> String {
+pub(super) fn report(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -4,11 +4,17 @@
 //! takes effect as a whole or not at all.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{Batch, DurableStore, DurableStoreError, Fetched, Offset, Operation, Statement};
+use super::{
+    Batch, DurableStore, DurableStoreError, Fetched, HeldRow, Letter, Offset, OffsetMove,
+    Operation, Outcome, Refusal, Statement, Transaction,
+};
+use crate::dead_letters::{DeadLetter, DeadLetterFilter};
 use crate::entry::EntryId;
 use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
@@ -17,16 +23,26 @@ use crate::row::{EncodedPatch, EncodedRow};
 /// Tables and offsets in this process.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryDurableStore {
-    data: Mutex<Data>,
+    /// Held for as long as a transaction takes, so that nobody sees its effect before its end.
+    data: Arc<Mutex<Data>>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Data {
     tables: HashMap<&'static str, HashMap<EncodedRow, EncodedRow>>,
     offsets: HashMap<Partition, Offset>,
+    letters: Vec<StoredLetter>,
+    last_letter: i64,
+}
+
+#[derive(Debug)]
+struct StoredLetter {
+    letter: DeadLetter,
+    released: bool,
 }
 
 /// A change that takes a batch's effect back.
+#[derive(Debug)]
 struct Undo {
     table: &'static str,
     id: EncodedRow,
@@ -54,11 +70,7 @@ impl Data {
         self.tables.get(table)?.get(id)
     }
 
-    fn run(
-        &mut self,
-        statement: &Statement,
-        undo: &mut Vec<Undo>,
-    ) -> Result<(), DurableStoreError> {
+    fn run(&mut self, statement: &Statement, undo: &mut Vec<Undo>) -> Result<(), Refusal> {
         let Statement { model, operation } = statement;
         let table = model.table;
         for row in operation.rows() {
@@ -66,7 +78,7 @@ impl Data {
                 Operation::Insert(_) => {
                     let id = model.id_of(row);
                     if self.row(table, &id).is_some() {
-                        return Err(refusal(table, "a row with this id is there already"));
+                        return Err(refusal("23505", table, "a row with this id is there already"));
                     }
                     self.set(table, id, Some(row.clone()), undo);
                 }
@@ -76,7 +88,11 @@ impl Data {
                     let before = self.row(table, &id);
                     let after = before.map(|before| values.apply_to(before));
                     if after.is_none() {
-                        return Err(refusal(table, "there is no row with the id of a patch"));
+                        return Err(refusal(
+                            "KV404",
+                            table,
+                            "there is no row with the id of a patch",
+                        ));
                     }
                     self.set(table, id, after, undo);
                 }
@@ -86,19 +102,90 @@ impl Data {
         Ok(())
     }
 
-    fn move_offsets(&mut self, batch: &Batch) -> Result<(), DurableStoreError> {
-        let is_ours = |held: Option<&Offset>, from: EntryId, to: &Offset| {
-            held.is_some_and(|held| held.epoch == to.epoch && held.position == from)
-        };
-        for step in &batch.moves {
-            if !is_ours(self.offsets.get(&step.to.partition), step.from, &step.to) {
-                return Err(DurableStoreError::OffsetMoved);
-            }
+    fn offsets(&self, partitions: &[Partition]) -> Vec<Offset> {
+        let offset = |at: &Partition| self.offsets.get(at).cloned();
+        partitions.iter().map(|at| offset(at).unwrap_or_else(|| Offset::start(*at))).collect()
+    }
+
+    /// All of the statements, or none.
+    fn attempt(&mut self, statements: &[Statement], undo: &mut Vec<Undo>) -> Result<(), Refusal> {
+        let before = undo.len();
+        let outcome = statements.iter().try_for_each(|step| self.run(step, undo));
+        if outcome.is_err() {
+            self.roll_back(undo.drain(before..).rev());
         }
-        for step in &batch.moves {
+        outcome
+    }
+
+    fn roll_back(&mut self, undo: impl Iterator<Item = Undo>) {
+        for Undo { table, id, before } in undo {
+            self.set(table, id, before, &mut Vec::new());
+        }
+    }
+
+    fn move_offsets(&mut self, moves: &[OffsetMove]) -> Result<(), DurableStoreError> {
+        let is_ours = |step: &OffsetMove| {
+            self.offsets.get(&step.to.partition).is_some_and(|offset| {
+                offset.epoch == step.to.epoch
+                    && offset.position == step.from
+                    && offset.held == step.from_held
+            })
+        };
+        if !moves.iter().all(is_ours) {
+            return Err(DurableStoreError::OffsetMoved);
+        }
+        for step in moves {
             self.offsets.insert(step.to.partition, step.to.clone());
         }
         Ok(())
+    }
+
+    fn keep(&mut self, letters: &[Letter]) {
+        for letter in letters {
+            self.last_letter += 1;
+            let letter = dead_letter(self.last_letter, letter);
+            self.letters.push(StoredLetter { letter, released: false });
+        }
+        self.letters.sort_by_key(|stored| stored.letter.entry);
+    }
+
+    fn letters(&self, filter: &DeadLetterFilter) -> Vec<DeadLetter> {
+        let chosen = self.letters.iter().filter(|at| filter.matches(&at.letter, at.released));
+        let limit = filter.limit.map_or(usize::MAX, |limit| limit as usize);
+        chosen.take(limit).map(|stored| stored.letter.clone()).collect()
+    }
+
+    fn held(&self, row: &HeldRow) -> Option<EntryId> {
+        let is_of_row = |stored: &&StoredLetter| {
+            let letter = &stored.letter;
+            !stored.released
+                && letter.queue == row.partition.queue
+                && letter.partition == row.partition.number
+                && letter.model.as_deref() == Some(&row.model)
+                && letter.row_id.as_ref() == Some(&row.row_id)
+        };
+        self.letters.iter().find(is_of_row).map(|stored| stored.letter.entry)
+    }
+}
+
+fn dead_letter(id: i64, letter: &Letter) -> DeadLetter {
+    let Letter { partition, entry, row, refusal, behind } = letter.clone();
+    DeadLetter {
+        id,
+        queue: partition.queue.to_owned(),
+        partition: partition.number,
+        entry: entry.id,
+        model: row.as_ref().map(|row| row.model.to_string()),
+        row_id: row.map(|row| row.row_id),
+        change: String::from_utf8_lossy(&entry.header).into_owned(),
+        values: String::from_utf8_lossy(&entry.values).into_owned(),
+        sqlstate: refusal.sqlstate,
+        message: refusal.message,
+        detail: refusal.detail,
+        constraint: refusal.constraint,
+        behind,
+        refused_at: SystemTime::now(),
+        raw: entry,
     }
 }
 
@@ -113,21 +200,73 @@ fn split_patch(
     (id, EncodedPatch::from_changes(columns.iter().copied().zip(values)))
 }
 
-fn refusal(table: &str, reason: &str) -> DurableStoreError {
-    DurableStoreError::Content(format!("table `{table}`: {reason}").into())
+fn refusal(sqlstate: &str, table: &str, reason: &str) -> Refusal {
+    Refusal {
+        sqlstate: Some(sqlstate.to_owned()),
+        message: format!("table `{table}`: {reason}"),
+        ..Refusal::default()
+    }
 }
 
-impl MemoryDurableStore {
-    /// Never held across an await.
-    fn lock(&self) -> MutexGuard<'_, Data> {
-        self.data.lock().unwrap_or_else(PoisonError::into_inner)
+/// The data, locked until it ends; dropped, it takes back what it did.
+#[derive(Debug)]
+struct MemoryTransaction {
+    data: OwnedMutexGuard<Data>,
+    undo: Vec<Undo>,
+    offsets: Vec<Offset>,
+}
+
+impl Drop for MemoryTransaction {
+    fn drop(&mut self) {
+        let undo = std::mem::take(&mut self.undo);
+        self.data.roll_back(undo.into_iter().rev());
+    }
+}
+
+#[async_trait]
+impl Transaction for MemoryTransaction {
+    fn offsets(&self) -> &[Offset] {
+        &self.offsets
+    }
+
+    async fn attempt(
+        &mut self,
+        statements: &[Statement],
+    ) -> Result<Option<Refusal>, DurableStoreError> {
+        Ok(self.data.attempt(statements, &mut self.undo).err())
+    }
+
+    async fn letters(
+        &mut self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Vec<DeadLetter>, DurableStoreError> {
+        Ok(self.data.letters(filter))
+    }
+
+    async fn commit(mut self: Box<Self>, outcome: Outcome) -> Result<(), DurableStoreError> {
+        self.data.move_offsets(&outcome.moves)?;
+        self.data.keep(&outcome.letters);
+        for stored in &mut self.data.letters {
+            stored.released |= outcome.released.contains(&stored.letter.id);
+            if let Some((id, refusal)) = &outcome.refused_again
+                && stored.letter.id == *id
+            {
+                let Refusal { sqlstate, message, detail, constraint } = refusal.clone();
+                let letter = &mut stored.letter;
+                (letter.sqlstate, letter.message) = (sqlstate, message);
+                (letter.detail, letter.constraint) = (detail, constraint);
+                letter.behind = None;
+            }
+        }
+        self.undo.clear();
+        Ok(())
     }
 }
 
 #[async_trait]
 impl DurableStore for MemoryDurableStore {
     async fn take_over(&self, partitions: &[Partition]) -> Result<Vec<Offset>, DurableStoreError> {
-        let mut data = self.lock();
+        let mut data = self.data.lock().await;
         let take = |partition: &Partition| {
             let offset =
                 data.offsets.entry(*partition).or_insert_with(|| Offset::start(*partition));
@@ -138,25 +277,47 @@ impl DurableStore for MemoryDurableStore {
     }
 
     async fn offsets(&self, partitions: &[Partition]) -> Result<Vec<Offset>, DurableStoreError> {
-        let data = self.lock();
-        let offset = |partition: &Partition| data.offsets.get(partition).cloned();
-        let offsets = partitions.iter();
-        Ok(offsets.map(|at| offset(at).unwrap_or_else(|| Offset::start(*at))).collect())
+        Ok(self.data.lock().await.offsets(partitions))
     }
 
     async fn apply(&self, batch: &Batch) -> Result<(), DurableStoreError> {
-        let mut data = self.lock();
+        let mut data = self.data.lock().await;
         let mut undo = Vec::new();
-        let mut outcome = batch.statements.iter().try_for_each(|step| data.run(step, &mut undo));
-        if outcome.is_ok() {
-            outcome = data.move_offsets(batch);
+        data.attempt(&batch.statements, &mut undo)
+            .map_err(|refusal| DurableStoreError::Refused(refusal.message.into()))?;
+        if let Err(error) = data.move_offsets(&batch.moves) {
+            data.roll_back(undo.into_iter().rev());
+            return Err(error);
         }
-        if outcome.is_err() {
-            for Undo { table, id, before } in undo.into_iter().rev() {
-                data.set(table, id, before, &mut Vec::new());
-            }
-        }
-        outcome
+        data.keep(&batch.letters);
+        Ok(())
+    }
+
+    async fn begin<'a>(
+        &'a self,
+        partitions: &[Partition],
+    ) -> Result<Box<dyn Transaction + 'a>, DurableStoreError> {
+        let data = Arc::clone(&self.data).lock_owned().await;
+        let offsets = data.offsets(partitions);
+        Ok(Box::new(MemoryTransaction { data, undo: Vec::new(), offsets }))
+    }
+
+    async fn held(&self, rows: &[HeldRow]) -> Result<Vec<Option<EntryId>>, DurableStoreError> {
+        let data = self.data.lock().await;
+        Ok(rows.iter().map(|row| data.held(row)).collect())
+    }
+
+    async fn letters(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Vec<DeadLetter>, DurableStoreError> {
+        Ok(self.data.lock().await.letters(filter))
+    }
+
+    async fn forget_letters(&self, ids: &[i64]) -> Result<(), DurableStoreError> {
+        let mut data = self.data.lock().await;
+        data.letters.retain(|stored| !(stored.released && ids.contains(&stored.letter.id)));
+        Ok(())
     }
 
     async fn fetch(
@@ -164,7 +325,7 @@ impl DurableStore for MemoryDurableStore {
         model: &'static ModelDescriptor,
         keys: &[RowKey],
     ) -> Result<Vec<Option<Fetched>>, DurableStoreError> {
-        let data = self.lock();
+        let data = self.data.lock().await;
         let fetch = |key: &RowKey| {
             let row = data.row(model.table, &key.id_values)?.clone();
             let offset = data.offsets.get(&key.partition()).map_or(EntryId::ZERO, |at| at.position);
@@ -177,7 +338,7 @@ impl DurableStore for MemoryDurableStore {
         &self,
         model: &'static ModelDescriptor,
     ) -> Result<Vec<EncodedRow>, DurableStoreError> {
-        let data = self.lock();
+        let data = self.data.lock().await;
         let rows = data.tables.get(model.table).map(|rows| rows.values().cloned().collect());
         Ok(rows.unwrap_or_default())
     }

@@ -1,6 +1,9 @@
 //! The durable side on a PostgreSQL server, by Diesel.
 
 mod array;
+mod attempt;
+mod letters;
+mod offsets;
 mod sql;
 mod statement;
 
@@ -10,18 +13,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use diesel::ConnectionError;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel::sql_types::{Array, Integer, Nullable, Text};
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_async::pooled_connection::bb8::{Pool, PooledConnection};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
 };
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{
+    AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
+    TransactionManager,
+};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
 
 use self::array::ColumnArray;
-use self::statement::{FetchStatement, FetchedRow, OffsetRow, OffsetStatement, Statement};
-use super::{Batch, DurableStore, DurableStoreError, Fetched, Offset, OffsetMove, Operation};
+use self::attempt::PostgresTransaction;
+use self::offsets::{Access, partition_columns};
+use self::sql::Source;
+use self::statement::{Query, Statement};
+use super::{
+    Batch, DurableStore, DurableStoreError, Fetched, HeldRow, Offset, Operation, Transaction,
+};
+use crate::dead_letters::{DeadLetter, DeadLetterFilter};
 use crate::entry::EntryId;
 use crate::failpoint;
 use crate::key::{Partition, RowKey};
@@ -57,10 +70,13 @@ impl PostgresDurableStore {
     }
 
     fn new(settings: &Settings) -> Self {
+        // Who is paused within a transaction loses its locks before its lease has long passed on.
+        let lock = (settings.drain.lease / 2).as_millis().max(1);
         // The text forms of values must not depend on how the server is set up.
         let session = format!(
             "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET bytea_output = 'hex'; \
-             SET extra_float_digits = 1; SET statement_timeout = {}",
+             SET extra_float_digits = 1; SET statement_timeout = {}; SET lock_timeout = {lock}; \
+             SET idle_in_transaction_session_timeout = {lock}",
             settings.postgres.statement_timeout.as_millis()
         );
         let mut config = ManagerConfig::default();
@@ -108,65 +124,22 @@ impl PostgresDurableStore {
         Ok(connection)
     }
 
-    /// Runs a statement on offsets, and answers them in the order of the partitions.
-    async fn query_offsets(
+    async fn load_offsets(
         &self,
-        sql: String,
         partitions: &[Partition],
+        access: Access,
     ) -> Result<Vec<Offset>, DurableStoreError> {
-        let statement = Statement { sql, parameters: partition_columns(partitions) };
         let mut connection = self.connection().await?;
-        let rows: Vec<OffsetRow> =
-            OffsetStatement(statement).load(&mut connection).await.map_err(classify)?;
-        let find = |&partition: &Partition| {
-            let number = i32::from(partition.number);
-            let row = rows.iter().find(|row| row.0 == partition.queue && row.1 == number);
-            row.map_or(Ok(Offset::start(partition)), |row| self.offset(partition, row))
-        };
-        partitions.iter().map(find).collect()
-    }
-
-    fn offset(&self, partition: Partition, row: &OffsetRow) -> Result<Offset, DurableStoreError> {
-        let (_, _, position, nonce, epoch, layout) = row;
-        if *layout != i32::from(self.partitions) {
-            return Err(DurableStoreError::Configuration(
-                format!(
-                    "queue `{}` was written with {layout} partitions, but the settings say {}; \
-                     set `partitions` to {layout}",
-                    partition.queue, self.partitions
-                )
-                .into(),
-            ));
-        }
-        let malformed =
-            || DurableStoreError::Configuration("`kv_offsets` was changed by hand".into());
-        Ok(Offset {
-            partition,
-            position: position.parse().map_err(|_| malformed())?,
-            nonce: nonce.clone(),
-            epoch: *epoch,
-        })
+        offsets::load(&mut connection, partitions, self.partitions, access).await
     }
 }
 
-/// Queues and partition numbers as the first two parameters.
-fn partition_columns(partitions: &[Partition]) -> Vec<ColumnArray> {
-    let queues = partitions.iter().map(|partition| partition.queue);
-    let numbers = partitions.iter().map(|partition| partition.number.to_string());
-    vec![ColumnArray::of_texts(queues), ColumnArray::of_texts(numbers)]
-}
+/// A statement that answers rows of texts: ordinal, values, offset.
+type FetchedSql = (Integer, Array<Nullable<Text>>, Nullable<Text>);
+type FetchedRow = (i32, Vec<Option<String>>, Option<String>);
 
-fn move_statement(moves: &[OffsetMove]) -> Statement {
-    let partitions: Vec<Partition> = moves.iter().map(|step| step.to.partition).collect();
-    let mut parameters = partition_columns(&partitions);
-    let mut add = |text: fn(&OffsetMove) -> String| {
-        parameters.push(ColumnArray::of_texts(moves.iter().map(text)));
-    };
-    add(|step| step.to.epoch.to_string());
-    add(|step| step.from.to_string());
-    add(|step| step.to.position.to_string());
-    add(|step| step.to.nonce.clone());
-    Statement { sql: sql::move_offsets(), parameters }
+fn malformed(table: &str) -> DurableStoreError {
+    DurableStoreError::Configuration(format!("`{table}` was changed by hand").into())
 }
 
 /// Turns rows into columns: an array for each of the model's columns at these positions.
@@ -184,7 +157,7 @@ where
     for row in rows {
         for ((array, value), column) in arrays.iter_mut().zip(row).zip(&columns) {
             array.push(value).map_err(|source| {
-                DurableStoreError::Content(Box::new(FieldError { field: column.field, source }))
+                DurableStoreError::Refused(Box::new(FieldError { field: column.field, source }))
             })?;
         }
     }
@@ -196,17 +169,18 @@ fn statement_of(
     model: &'static ModelDescriptor,
     operation: &Operation,
 ) -> Result<Statement, DurableStoreError> {
+    let source = Source::Arrays;
     let all = 0..model.columns.len();
     let id = model.id.iter().copied();
     let rows = operation.rows().iter().map(EncodedRow::iter);
     let (sql, parameters) = match operation {
-        Operation::Insert(_) => (sql::insert(model), columns_of(model, all, rows)?),
-        Operation::Upsert(_) => (sql::upsert(model), columns_of(model, all, rows)?),
+        Operation::Insert(_) => (sql::insert(model, source), columns_of(model, all, rows)?),
+        Operation::Upsert(_) => (sql::upsert(model, source), columns_of(model, all, rows)?),
         Operation::Patch { columns, .. } => {
             let positions = id.chain(columns.iter().copied());
-            (sql::patch(model, columns), columns_of(model, positions, rows)?)
+            (sql::patch(model, columns, source), columns_of(model, positions, rows)?)
         }
-        Operation::Delete(_) => (sql::delete(model), columns_of(model, id, rows)?),
+        Operation::Delete(_) => (sql::delete(model, source), columns_of(model, id, rows)?),
     };
     Ok(Statement { sql, parameters })
 }
@@ -217,10 +191,7 @@ async fn run_batch(
     batch: &Batch,
 ) -> Result<(), DurableStoreError> {
     failpoint::reach("after_begin");
-    let moved = move_statement(&batch.moves).execute(connection).await.map_err(classify)?;
-    if moved != batch.moves.len() {
-        return Err(DurableStoreError::OffsetMoved);
-    }
+    offsets::move_all(connection, &batch.moves).await?;
     failpoint::reach("after_move_offsets");
     for step in &batch.statements {
         let statement = statement_of(step.model, &step.operation)?;
@@ -229,13 +200,14 @@ async fn run_batch(
         if matches!(step.operation, Operation::Patch { .. })
             && changed < step.operation.rows().len()
         {
-            return Err(DurableStoreError::Content(
+            return Err(DurableStoreError::Refused(
                 format!("table `{}`: there is no row with the id of a patch", step.model.table)
                     .into(),
             ));
         }
         failpoint::reach("after_statement");
     }
+    letters::insert(connection, &batch.letters).await?;
     failpoint::reach("before_commit");
     Ok(())
 }
@@ -243,19 +215,39 @@ async fn run_batch(
 #[async_trait]
 impl DurableStore for PostgresDurableStore {
     async fn take_over(&self, partitions: &[Partition]) -> Result<Vec<Offset>, DurableStoreError> {
-        let mut parameters = partition_columns(partitions);
-        let layout = self.partitions.to_string();
-        parameters.push(ColumnArray::of_texts(partitions.iter().map(|_| layout.as_str())));
-        let create = Statement { sql: sql::create_offsets(), parameters };
-        {
-            let mut connection = self.connection().await?;
-            create.execute(&mut connection).await.map_err(classify)?;
-        }
-        self.query_offsets(sql::take_over(), partitions).await
+        let mut connection = self.connection().await?;
+        offsets::create(&mut connection, partitions, self.partitions).await?;
+        offsets::load(&mut connection, partitions, self.partitions, Access::TakeOver).await
     }
 
     async fn offsets(&self, partitions: &[Partition]) -> Result<Vec<Offset>, DurableStoreError> {
-        self.query_offsets(sql::offsets(), partitions).await
+        self.load_offsets(partitions, Access::Read).await
+    }
+
+    async fn begin<'a>(
+        &'a self,
+        partitions: &[Partition],
+    ) -> Result<Box<dyn Transaction + 'a>, DurableStoreError> {
+        let mut connection = self.connection().await?;
+        AnsiTransactionManager::begin_transaction(&mut *connection).await.map_err(classify)?;
+        let offsets =
+            offsets::load(&mut connection, partitions, self.partitions, Access::Lock).await?;
+        Ok(Box::new(PostgresTransaction { connection, offsets }))
+    }
+
+    async fn held(&self, rows: &[HeldRow]) -> Result<Vec<Option<EntryId>>, DurableStoreError> {
+        letters::held(&mut *self.connection().await?, rows).await
+    }
+
+    async fn letters(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Vec<DeadLetter>, DurableStoreError> {
+        letters::load(&mut *self.connection().await?, filter).await
+    }
+
+    async fn forget_letters(&self, ids: &[i64]) -> Result<(), DurableStoreError> {
+        letters::forget(&mut *self.connection().await?, ids).await
     }
 
     async fn apply(&self, batch: &Batch) -> Result<(), DurableStoreError> {
@@ -278,7 +270,7 @@ impl DurableStore for PostgresDurableStore {
         let mut parameters = columns_of(model, model.id.iter().copied(), ids)?;
         parameters
             .extend(partition_columns(&keys.iter().map(RowKey::partition).collect::<Vec<_>>()));
-        let statement = FetchStatement(Statement { sql: sql::fetch(model), parameters });
+        let statement = Query::<FetchedSql>::new(Statement { sql: sql::fetch(model), parameters });
         let mut connection = self.connection().await?;
         let rows: Vec<FetchedRow> = statement.load(&mut connection).await.map_err(classify)?;
         let mut fetched: Vec<Option<Fetched>> = vec![None; keys.len()];
@@ -300,7 +292,7 @@ impl DurableStore for PostgresDurableStore {
         let statement = Statement { sql: sql::fetch_all(model), parameters: Vec::new() };
         let mut connection = self.connection().await?;
         let rows: Vec<FetchedRow> =
-            FetchStatement(statement).load(&mut connection).await.map_err(classify)?;
+            Query::<FetchedSql>::new(statement).load(&mut connection).await.map_err(classify)?;
         let rows = rows.iter().map(|(_, values, _)| values.iter().map(Option::as_deref).collect());
         Ok(rows.collect())
     }
@@ -370,24 +362,25 @@ fn pool_error(error: PoolError) -> DurableStoreError {
     }
 }
 
-/// Whether the rows are to blame, the schema, or the server and the way to it.
+/// Whether the statement was refused, the schema does not fit, or it is the server and the way to it.
+///
+/// Diesel hides the SQLSTATE, so a refusal can have reasons that are not the rows': attempts, which
+/// answer it, tell.
 fn classify(error: DieselError) -> DurableStoreError {
     use DatabaseErrorKind as Kind;
     let DieselError::DatabaseError(kind, details) = &error else {
         return DurableStoreError::Unavailable(Box::new(error));
     };
     match kind {
-        Kind::UniqueViolation
-        | Kind::ForeignKeyViolation
-        | Kind::NotNullViolation
-        | Kind::CheckViolation
-        | Kind::ExclusionViolation
-        | Kind::RestrictViolation => DurableStoreError::Content(Box::new(error)),
+        Kind::UnableToSendCommand
+        | Kind::SerializationFailure
+        | Kind::ReadOnlyTransaction
+        | Kind::ClosedConnection => DurableStoreError::Unavailable(Box::new(error)),
         // Only what PostgreSQL does not understand has a position in the statement: a table, a
-        // column or a type that is not there. Diesel hides the code that would say so.
+        // column or a type that is not there.
         Kind::Unknown if details.statement_position().is_some() => {
             DurableStoreError::Configuration(Box::new(error))
         }
-        _ => DurableStoreError::Unavailable(Box::new(error)),
+        _ => DurableStoreError::Refused(Box::new(error)),
     }
 }

@@ -11,17 +11,21 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{
-    Fill, HotStore, HotStoreError, Invalidated, PartitionState, Probe, ReadOutcome, ReadRequest,
-    SettledRow, Settlement, Write, WriteOutcome,
+    Fill, HotStore, HotStoreError, Invalidated, Membership, PartitionState, Probe, ReadOutcome,
+    ReadRequest, RowState, SettledRow, Settlement, Write, WriteOutcome,
 };
 use crate::entry::{Change, EntryId, RawEntry};
-use crate::key::{Partition, RowKey};
+use crate::key::{KeySpace, Partition, RowKey};
+use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
+use crate::settings::{OnHeld, Settings};
 
 /// Rows, queues and their state in this process.
 #[derive(Debug)]
 pub(crate) struct MemoryHotStore {
     partition_capacity: u64,
+    takes_held: bool,
+    keys: KeySpace,
     data: Mutex<Data>,
 }
 
@@ -29,6 +33,9 @@ pub(crate) struct MemoryHotStore {
 struct Data {
     slots: HashMap<String, Slot>,
     queues: HashMap<Partition, Queue>,
+    /// With the time at which each ends.
+    leases: HashMap<Partition, (String, Instant)>,
+    members: HashMap<&'static str, BTreeMap<String, Instant>>,
 }
 
 /// What lies under a row's key.
@@ -52,6 +59,17 @@ struct Stored {
     row: EncodedRow,
     entry: EntryId,
     operation_id: String,
+    mark: Mark,
+}
+
+/// What is known of a row beside its entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    None,
+    /// It has dead letters.
+    Held,
+    /// PostgreSQL may have it otherwise, so it goes when it is clean.
+    Stale,
 }
 
 #[derive(Debug, Default)]
@@ -90,28 +108,28 @@ impl Data {
     }
 
     /// One change with its entry: the rules of `write.lua`.
-    fn write(&mut self, write: &Write, capacity: u64) -> WriteOutcome {
+    fn write(&mut self, write: &Write, capacity: u64, takes_held: bool) -> WriteOutcome {
         let is_whole_row = matches!(write.change, Change::Create(_) | Change::Upsert(_));
         let is_create = matches!(write.change, Change::Create(_));
-        let base = match self.slot(&write.key.key).map(|slot| &slot.content) {
-            Some(Content::Row(stored)) => {
-                if stored.operation_id == write.operation_id {
-                    return WriteOutcome::Written(stored.entry);
-                }
-                if is_create {
-                    return WriteOutcome::Exists;
-                }
-                Some(stored.row.clone())
+        let content = self.slot(&write.key.key).map(|slot| &slot.content);
+        let mut mark = Mark::None;
+        if let Some(Content::Row(stored) | Content::Tombstone(stored)) = content {
+            if stored.operation_id == write.operation_id {
+                return WriteOutcome::Written(stored.entry);
             }
-            Some(Content::Tombstone(stored)) => {
-                if stored.operation_id == write.operation_id {
-                    return WriteOutcome::Written(stored.entry);
-                }
-                if !is_whole_row {
-                    return WriteOutcome::Deleted;
-                }
-                None
+            if stored.mark == Mark::Held && !takes_held {
+                return WriteOutcome::Held;
             }
+            // A whole row says all there is to say, so it is not stale any more.
+            if stored.mark == Mark::Held || matches!(write.change, Change::Patch(_)) {
+                mark = stored.mark;
+            }
+        }
+        let base = match content {
+            Some(Content::Row(_)) if is_create => return WriteOutcome::Exists,
+            Some(Content::Row(stored)) => Some(stored.row.clone()),
+            Some(Content::Tombstone(_)) if !is_whole_row => return WriteOutcome::Deleted,
+            Some(Content::Tombstone(_)) => None,
             Some(Content::Token(_)) | None if !is_whole_row => return WriteOutcome::Absent,
             Some(Content::Token(left)) if is_create && write.probe == Probe::Done(left.clone()) => {
                 None
@@ -131,7 +149,7 @@ impl Data {
             (Change::Patch(patch), Some(base)) => patch.apply_to(&base),
             (Change::Patch(_) | Change::Delete, _) => EncodedRow::default(),
         };
-        let stored = Stored { row, entry, operation_id: write.operation_id.clone() };
+        let stored = Stored { row, entry, operation_id: write.operation_id.clone(), mark };
         let content = match write.change {
             Change::Delete => Content::Tombstone(stored),
             _ => Content::Row(stored),
@@ -145,26 +163,50 @@ impl Data {
             Some(Content::Token(left)) if *left == fill.token => {}
             _ => return,
         }
-        let stored =
-            Stored { row: fill.row.clone(), entry: fill.offset, operation_id: String::new() };
+        let stored = Stored {
+            row: fill.row.clone(),
+            entry: fill.offset,
+            operation_id: String::new(),
+            mark: Mark::None,
+        };
         self.slots.insert(fill.key.key.clone(), Slot::expiring(Content::Row(stored), fill.ttl));
     }
 
     /// One row after the commit of its entry: the rules of `settle.lua`.
     fn settle_row(&mut self, row: &SettledRow) {
         let Some(slot) = self.slot(&row.key) else { return };
-        let (newest, is_tombstone) = match &slot.content {
-            Content::Row(stored) => (stored.entry, false),
-            Content::Tombstone(stored) => (stored.entry, true),
+        let (stored, is_tombstone) = match &mut slot.content {
+            Content::Row(stored) => (stored, false),
+            Content::Tombstone(stored) => (stored, true),
             Content::Token(_) => return,
         };
-        if newest > row.entry {
-            return;
-        }
-        if is_tombstone || newest < row.entry {
+        if row.held {
+            // A row that was filled since is as PostgreSQL has it.
+            if !stored.operation_id.is_empty() {
+                stored.mark = Mark::Held;
+                slot.expires_at = None;
+            }
+        } else if stored.entry < row.entry {
             self.slots.remove(&row.key);
+        } else if stored.entry == row.entry && stored.mark != Mark::Held {
+            if is_tombstone || stored.mark == Mark::Stale {
+                self.slots.remove(&row.key);
+            } else {
+                slot.expires_at = Some(Instant::now() + row.ttl);
+            }
+        }
+    }
+
+    /// The rules of `let_go.lua`.
+    fn let_go(&mut self, key: &str, up_to: EntryId) {
+        let Some(slot) = self.slot(key) else { return };
+        let (Content::Row(stored) | Content::Tombstone(stored)) = &mut slot.content else {
+            return;
+        };
+        if stored.operation_id.is_empty() || stored.entry <= up_to {
+            self.slots.remove(key);
         } else {
-            slot.expires_at = Some(Instant::now() + row.ttl);
+            stored.mark = Mark::Stale;
         }
     }
 }
@@ -192,8 +234,13 @@ impl Queue {
 }
 
 impl MemoryHotStore {
-    pub(crate) fn new(partition_capacity: u64) -> Self {
-        Self { partition_capacity, data: Mutex::default() }
+    pub(crate) fn new(settings: &Settings, keys: KeySpace) -> Self {
+        Self {
+            partition_capacity: settings.partition_capacity(),
+            takes_held: settings.on_held == OnHeld::Queue,
+            keys,
+            data: Mutex::default(),
+        }
     }
 
     /// Never held across an await; nothing that is done under it leaves the data half-changed,
@@ -210,7 +257,9 @@ const TOKEN_TTL: Duration = Duration::from_secs(10);
 impl HotStore for MemoryHotStore {
     async fn write(&self, writes: &[Arc<Write>]) -> Vec<Result<WriteOutcome, HotStoreError>> {
         let mut data = self.lock();
-        writes.iter().map(|write| Ok(data.write(write, self.partition_capacity))).collect()
+        let write =
+            |write: &Arc<Write>| Ok(data.write(write, self.partition_capacity, self.takes_held));
+        writes.iter().map(write).collect()
     }
 
     async fn read(&self, keys: &[RowKey]) -> Result<Vec<ReadOutcome>, HotStoreError> {
@@ -277,6 +326,97 @@ impl HotStore for MemoryHotStore {
                 queue.entries = queue.entries.split_off(&settlement.retain_from);
             }
         }
+        Ok(())
+    }
+
+    async fn row_state(&self, key: &RowKey) -> Result<RowState, HotStoreError> {
+        let mut data = self.lock();
+        let Some(slot) = data.slot(&key.key) else { return Ok(RowState::Missing) };
+        Ok(match &slot.content {
+            Content::Token(_) => RowState::Missing,
+            Content::Row(stored) | Content::Tombstone(stored) if stored.mark == Mark::Held => {
+                RowState::Held
+            }
+            Content::Tombstone(_) => RowState::Deleted,
+            Content::Row(_) if slot.expires_at.is_none() => RowState::Dirty,
+            Content::Row(_) => RowState::Clean,
+        })
+    }
+
+    async fn let_go(&self, keys: &[String], up_to: EntryId) -> Result<(), HotStoreError> {
+        let mut data = self.lock();
+        keys.iter().for_each(|key| data.let_go(key, up_to));
+        Ok(())
+    }
+
+    async fn scan(
+        &self,
+        model: &'static ModelDescriptor,
+        partition: Partition,
+    ) -> Result<Vec<String>, HotStoreError> {
+        let data = self.lock();
+        let is_of = |key: &&String| {
+            let row = self.keys.parse_row(model, key);
+            row.is_some_and(|row| row.partition() == partition)
+        };
+        Ok(data.slots.keys().filter(is_of).cloned().collect())
+    }
+
+    async fn rebase(&self, partition: Partition, to: EntryId) -> Result<(), HotStoreError> {
+        let mut data = self.lock();
+        let queue = data.queues.entry(partition).or_default();
+        queue.state.undrained = queue.entries.keys().filter(|entry| **entry > to).count() as u64;
+        queue.state.settled = to;
+        Ok(())
+    }
+
+    async fn join(
+        &self,
+        queue: &'static str,
+        owner: &str,
+        ttl: Duration,
+    ) -> Result<Membership, HotStoreError> {
+        let mut data = self.lock();
+        let members = data.members.entry(queue).or_default();
+        let now = Instant::now();
+        members.retain(|_, ends| *ends > now);
+        members.insert(owner.to_owned(), now + ttl);
+        let rank = members.keys().take_while(|member| *member != owner).count();
+        Ok(Membership { members: members.len(), rank })
+    }
+
+    async fn leave(&self, queue: &'static str, owner: &str) -> Result<(), HotStoreError> {
+        if let Some(members) = self.lock().members.get_mut(queue) {
+            members.remove(owner);
+        }
+        Ok(())
+    }
+
+    async fn lease(
+        &self,
+        partitions: &[Partition],
+        owner: &str,
+        ttl: Duration,
+    ) -> Result<Vec<bool>, HotStoreError> {
+        let mut data = self.lock();
+        let now = Instant::now();
+        let take = |partition: &Partition| {
+            let is_free = data
+                .leases
+                .get(partition)
+                .is_none_or(|(holder, ends)| holder == owner || *ends <= now);
+            if is_free {
+                data.leases.insert(*partition, (owner.to_owned(), now + ttl));
+            }
+            Ok(is_free)
+        };
+        partitions.iter().map(take).collect()
+    }
+
+    async fn give_back(&self, partitions: &[Partition], owner: &str) -> Result<(), HotStoreError> {
+        let mut data = self.lock();
+        data.leases
+            .retain(|partition, (holder, _)| holder != owner || !partitions.contains(partition));
         Ok(())
     }
 

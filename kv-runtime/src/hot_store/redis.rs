@@ -2,6 +2,7 @@
 
 mod connection;
 mod lane;
+mod leases;
 mod reply;
 mod script;
 mod writer;
@@ -16,20 +17,23 @@ use redis::{Cmd, Pipeline, RedisError, Value};
 
 use self::connection::Connection;
 use self::lane::{Lane, SendWrites, WRITES_MAX, WriteResult};
-use self::script::{FILL, INVALIDATE, RESERVE, SETTLE};
+use self::script::{FILL, INVALIDATE, LET_GO, REBASE, RESERVE, SETTLE};
 use self::writer::Writer;
 use super::{
-    Fill, HotStore, HotStoreError, Invalidated, PartitionState, ReadOutcome, ReadRequest,
-    SettledRow, Settlement, Write,
+    Fill, HotStore, HotStoreError, Invalidated, Membership, PartitionState, ReadOutcome,
+    ReadRequest, RowState, SettledRow, Settlement, Write,
 };
-use crate::entry::RawEntry;
+use crate::entry::{EntryId, RawEntry};
 use crate::key::{KeySpace, Partition, RowKey};
+use crate::model::ModelDescriptor;
 use crate::settings::Settings;
 
 /// How long a reader may take from its miss to its fill.
 const TOKEN_TTL: Duration = Duration::from_secs(10);
 /// Rows of one script call: long calls would hold up everyone else.
 const SETTLED_ROWS_MAX: usize = 500;
+/// How many keys a step of a scan looks at.
+const SCANNED: usize = 1_000;
 /// The waits before the retries of a write whose answer was lost.
 const WRITE_RETRIES: [Duration; 3] =
     [Duration::from_millis(20), Duration::from_millis(200), Duration::from_millis(800)];
@@ -61,7 +65,7 @@ impl RedisHotStore {
             .set_max_delay(Duration::from_secs(1))
             .set_number_of_retries(2)
             .set_pipeline_buffer_size(1_024);
-        let writer = Writer::new(keys.clone(), settings.partition_capacity());
+        let writer = Writer::new(keys.clone(), settings);
         let mut lanes = Vec::with_capacity(settings.redis.connections);
         let connect = async || {
             let manager = ConnectionManager::new_with_config(client.clone(), config.clone());
@@ -112,10 +116,10 @@ impl RedisHotStore {
 impl RedisHotStore {
     fn settle_calls(&self, settlement: &Settlement) -> Vec<Cmd> {
         // A call is about rows with one time to live, which are mostly all.
-        let same_ttl = |a: &SettledRow, b: &SettledRow| a.ttl == b.ttl;
+        let are_alike = |a: &SettledRow, b: &SettledRow| (a.ttl, a.held) == (b.ttl, b.held);
         let mut chunks: Vec<&[SettledRow]> = settlement
             .rows
-            .chunk_by(same_ttl)
+            .chunk_by(are_alike)
             .flat_map(|rows| rows.chunks(SETTLED_ROWS_MAX))
             .collect();
         if chunks.is_empty() {
@@ -138,7 +142,11 @@ impl RedisHotStore {
             .arg(if is_last { settlement.to.to_string() } else { String::new() })
             .arg(settlement.entries)
             .arg(settlement.retain_from.to_string())
-            .arg(rows.first().map_or(0, |row| milliseconds(row.ttl)));
+            .arg(match rows.first() {
+                Some(row) if row.held => "held".to_owned(),
+                Some(row) => milliseconds(row.ttl).to_string(),
+                None => String::new(),
+            });
         for row in rows {
             call.arg(format!("{} ", row.entry));
         }
@@ -275,6 +283,86 @@ impl HotStore for RedisHotStore {
             settlements.iter().flat_map(|settlement| self.settle_calls(settlement)).collect();
         let answers = self.settling.call(&SETTLE, calls).await;
         answers.and_then(reply::all_done).map_err(classify)
+    }
+
+    async fn row_state(&self, key: &RowKey) -> Result<RowState, HotStoreError> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("HGET").arg(&key.key).arg("@");
+        pipeline.cmd("PTTL").arg(&key.key);
+        let connection = self.lane(key.partition).connection();
+        let answers = connection.send(&pipeline).await.map_err(classify)?;
+        let [meta, ttl] = answers.as_slice() else { return Ok(RowState::Missing) };
+        reply::row_state(meta, ttl).map_err(classify)
+    }
+
+    async fn let_go(&self, keys: &[String], up_to: EntryId) -> Result<(), HotStoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let calls = keys.iter().map(|key| {
+            let mut call = LET_GO.call(1);
+            call.arg(key).arg(up_to.to_string());
+            call
+        });
+        let answers = self.settling.call(&LET_GO, calls.collect()).await;
+        answers.and_then(reply::all_done).map_err(classify)
+    }
+
+    async fn scan(
+        &self,
+        model: &'static ModelDescriptor,
+        partition: Partition,
+    ) -> Result<Vec<String>, HotStoreError> {
+        let pattern = self.keys.rows_pattern(model, partition);
+        let mut cursor = "0".to_owned();
+        let mut found = Vec::new();
+        loop {
+            let mut scan = Cmd::new();
+            scan.arg("SCAN").arg(&cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(SCANNED);
+            let answer = self.settling.send_one(&scan).await.map_err(classify)?;
+            let (next, keys) = reply::scanned(answer).map_err(classify)?;
+            found.extend(keys);
+            if next == "0" {
+                return Ok(found);
+            }
+            cursor = next;
+        }
+    }
+
+    async fn rebase(&self, partition: Partition, to: EntryId) -> Result<(), HotStoreError> {
+        let mut call = REBASE.call(2);
+        call.arg(self.keys.state(partition))
+            .arg(self.keys.stream(partition))
+            .arg(to.to_string())
+            .arg(self.keys.partitions());
+        let answers = self.settling.call(&REBASE, vec![call]).await;
+        answers.and_then(reply::all_done).map_err(classify)
+    }
+
+    async fn join(
+        &self,
+        queue: &'static str,
+        owner: &str,
+        ttl: Duration,
+    ) -> Result<Membership, HotStoreError> {
+        leases::join(&self.settling, &self.keys, queue, owner, ttl).await.map_err(classify)
+    }
+
+    async fn leave(&self, queue: &'static str, owner: &str) -> Result<(), HotStoreError> {
+        leases::leave(&self.settling, &self.keys, queue, owner).await.map_err(classify)
+    }
+
+    async fn lease(
+        &self,
+        partitions: &[Partition],
+        owner: &str,
+        ttl: Duration,
+    ) -> Result<Vec<bool>, HotStoreError> {
+        leases::take(&self.settling, &self.keys, partitions, owner, ttl).await.map_err(classify)
+    }
+
+    async fn give_back(&self, partitions: &[Partition], owner: &str) -> Result<(), HotStoreError> {
+        leases::give_back(&self.settling, &self.keys, partitions, owner).await.map_err(classify)
     }
 
     async fn states(&self, partitions: &[Partition]) -> Result<Vec<PartitionState>, HotStoreError> {

@@ -3,11 +3,14 @@
 -- KEYS: the partition's state, its stream, then the rows.
 -- ARGV: the position settled before, the committed position (empty: rows of the batch are
 --   still to come), the number of entries between, the entry to trim before, the rows' time to
---   live in milliseconds, then for each row its newest committed entry and a space.
+--   live in milliseconds (or `held`), then for each row its newest committed entry and a space.
 --
 -- A row is clean when its newest entry is the committed one. Then it may expire, and a
--- tombstone may go. A row whose newest entry is older than that was filled from a snapshot
--- before the commit: it is stale and goes. One with a newer entry is dirty and stays.
+-- tombstone may go, as may a row that is marked ` stale`. A row whose newest entry is older than
+-- that was filled from a snapshot before the commit: it is stale and goes. One with a newer entry
+-- is dirty and stays.
+--
+-- Rows whose entries became dead letters stay, and say so.
 
 local call, pcall, find = redis.call, redis.pcall, string.find
 
@@ -24,17 +27,28 @@ end
 -- Once a drained row, so what it costs is what draining costs the server: plain comparisons come
 -- before patterns.
 local time_to_live = ARGV[5]
+local is_held = time_to_live == 'held'
 for i = 3, #KEYS do
   local key, entry = KEYS[i], ARGV[i + 3]
   local meta = pcall('HGET', key, '@')
   if type(meta) == 'string' then
-    if find(meta, entry, 1, true) ~= 1 then
+    if is_held then
+      -- A row that was filled since, or that a reader waits for, is as PostgreSQL has it.
+      if string.find(meta, '^%d+%-%d+ %x') and string.sub(meta, -5) ~= ' held' then
+        -- In this order, which Redis allows though it is full.
+        call('PERSIST', key)
+        call('HSET', key, '@', meta .. ' held')
+      end
+    elseif find(meta, entry, 1, true) ~= 1 then
       local newest = string.match(meta, '^%d+%-%d+')
       if newest and is_older(newest, string.sub(entry, 1, -2)) then
         call('DEL', key)
       end
-    elseif find(meta, ' deleted', #entry, true) then
-      call('DEL', key)
+    elseif find(meta, ' ', #entry + 1, true) then
+      -- One more word: ` deleted` or ` stale`, or it is held again.
+      if string.sub(meta, -5) ~= ' held' then
+        call('DEL', key)
+      end
     else
       call('PEXPIRE', key, time_to_live)
     end

@@ -2,7 +2,8 @@
 --
 -- KEYS: for each change its partition's state and stream, and its row.
 -- ARGV: the number of partitions, the bound of undrained entries of a partition, the
---   milliseconds since the first try of these changes (0: this is the first), then for each:
+--   milliseconds since the first try of these changes (0: this is the first), whether rows that
+--   are held take changes (1, else 0), then for each:
 --   operation, the entry's header, its values, operation id, probe, check,
 --   number of columns that become NULL, their names,
 --   number of names and values, the names and values.
@@ -23,7 +24,7 @@
 -- tenth of one, a number that becomes text half of one. So the entry is made by the caller, the
 -- version is the entry's id, and the partitions are compared only when there is no stream.
 
-local EXISTS, ABSENT, DELETED, FULL, UNPROBED = 1, 2, 3, 4, 5
+local EXISTS, ABSENT, DELETED, FULL, UNPROBED, HELD = 1, 2, 3, 4, 5, 6
 
 local call, pcall = redis.call, redis.pcall
 local bound = tonumber(ARGV[2])
@@ -66,8 +67,9 @@ local function room_of(state, stream)
   return bound - (call('XLEN', stream) - retained)
 end
 
+local takes_held = ARGV[4] == '1'
 local answers, rooms = {}, {}
-local at = 4
+local at = 5
 for i = 1, #KEYS / 3 do
   local state, stream, key = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
   local operation, header, values = ARGV[at], ARGV[at + 1], ARGV[at + 2]
@@ -82,14 +84,18 @@ for i = 1, #KEYS / 3 do
   local last_item = first_item + ARGV[first_item - 1] - 1
   at = last_item + 1
 
-  -- `<entry> <operation id>`, then ` deleted` where it is a tombstone; or `reading <token>`.
+  -- `<entry> <operation id>`, then ` deleted` where it is a tombstone, then ` held` or ` stale`;
+  -- or `reading <token>`.
   local meta = pcall('HGET', key, '@')
   local is_foreign = type(meta) == 'table'
   local is_there, deleted, token = false, false, nil
+  local mark = ''
   if meta and not is_foreign then
     token = string.match(meta, '^reading (%S+)')
     deleted = not token and string.find(meta, ' deleted', 1, true)
     is_there = not token and not deleted
+    mark = string.sub(meta, -5)
+    mark = mark == ' held' and mark or mark == 'stale' and ' stale' or ''
   end
   local is_whole_row = operation == 'create' or operation == 'upsert'
 
@@ -100,6 +106,8 @@ for i = 1, #KEYS / 3 do
   elseif meta and not token and string.find(meta, operation_id, 1, true) then
     -- Two tries that passed each other on the way here.
     answers[i] = string.match(meta, '^%S+')
+  elseif mark == ' held' and not takes_held then
+    answers[i] = HELD
   elseif is_there and operation == 'create' then
     answers[i] = EXISTS
   elseif deleted and not is_whole_row then
@@ -119,6 +127,13 @@ for i = 1, #KEYS / 3 do
     answers[i] = entry
     if type(entry) ~= 'table' then
       meta = entry .. ' ' .. operation_id
+      if operation == 'delete' then
+        meta = meta .. ' deleted'
+      end
+      if mark == ' held' or operation == 'patch' then
+        -- A whole row says all there is to say, so it is not stale any more.
+        meta = meta .. mark
+      end
       if operation == 'patch' then
         call('HSET', key, '@', meta, unpack(ARGV, first_item, last_item))
         if first_item - 1 > first_null then
@@ -130,7 +145,7 @@ for i = 1, #KEYS / 3 do
           call('DEL', key)
         end
         if operation == 'delete' then
-          call('HSET', key, '@', meta .. ' deleted')
+          call('HSET', key, '@', meta)
         else
           call('HSET', key, '@', meta, unpack(ARGV, first_item, last_item))
         end

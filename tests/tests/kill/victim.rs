@@ -45,6 +45,8 @@ impl Victim {
             // Small, so that there are many batches to be killed in.
             .env("KV_DRAIN_BATCH_ENTRIES", "40")
             .env("KV_DRAIN_INTERVAL_MS", "5")
+            // What a killed one had a claim on is soon free.
+            .env("KV_DRAIN_LEASE_MS", "200")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -1,47 +1,60 @@
 //! The rows of a batch and the queue's new offset commit in one transaction; a drainer that was
 //! taken over from cannot commit. What crashes leave is the topic of `kill.rs`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use kv_runtime::DrainError;
+use kv_runtime::Drainer;
 use kv_tests::contract;
 use kv_tests::models::{Account, Booking, Seat};
 use kv_tests::pair::Pair;
 
 use super::proxy::Proxy;
 
-contract!(a_drainer_that_was_taken_over_from_commits_nothing, draining_again_repeats_nothing);
+contract!(drainers_share_the_partitions_evenly, draining_again_repeats_nothing);
 
 fn account(id: i64) -> Account {
     Account { id, revision: 1, note: None, active: true }
 }
 
-async fn a_drainer_that_was_taken_over_from_commits_nothing(pair: Pair) {
-    // Each looks when it is told to, and hardly by itself.
-    let pair = pair.with(|settings| settings.drain.interval = Duration::from_secs(600)).await;
+async fn drainers_share_the_partitions_evenly(pair: Pair) {
+    let mut drainers = vec![pair.spawn_drainer()];
+    until(&drainers, |shares| shares == [56]).await;
+    drainers.extend([pair.spawn_drainer(), pair.spawn_drainer()]);
+    // Seven queues of eight partitions: 3, 3 and 2 of each.
+    let is_even = |shares: &[usize]| {
+        shares.iter().sum::<usize>() == 56 && shares.iter().all(|share| (14..=21).contains(share))
+    };
+    until(&drainers, is_even).await;
     let accounts = pair.kv.repository::<Account>();
-    let _ = accounts.create(&account(1)).await.expect("a new row");
-    let first = pair.spawn_drainer();
-    first.flush().await.expect("it drains");
-    assert_eq!(first.status().await.expect("a status").entries_drained, 1);
+    for id in 0..100 {
+        let _ = accounts.create(&account(id)).await.expect("a new row");
+    }
+    drainers[0].flush().await.expect("all of them drain");
+    let mut drained = Vec::new();
+    for drainer in &drainers {
+        drained.push(drainer.status().await.expect("a status").entries_drained);
+    }
+    assert_eq!(drained.iter().sum::<u64>(), 100, "{drained:?}");
+    assert!(drained.iter().all(|share| *share > 0), "{drained:?}");
+    // One that stops gives its leases back at once, one that is dropped soon.
+    drainers.remove(0).stop().await;
+    drop(drainers.remove(0));
+    until(&drainers, |shares| shares == [56]).await;
+}
 
-    let second = pair.spawn_drainer();
-    second.flush().await.expect("it drains");
-    let _ = accounts.update(&1, Account::patch().revision(2)).await.expect("a row");
-    let _ = accounts.create(&account(2)).await.expect("a new row");
-    let error = first.flush().await.expect_err("it was taken over from");
-    let DrainError::Ended { reason } = error else { panic!("{error}") };
-    assert!(reason.contains("taken"), "{reason}");
-    assert_eq!(first.status().await.expect("a status").entries_drained, 1);
-
-    second.flush().await.expect("it drains");
-    assert_eq!(second.status().await.expect("a status").entries_drained, 2);
-    let error = first.shutdown().await.expect_err("it has ended before");
-    assert!(matches!(error, DrainError::Ended { .. }), "{error}");
-    second.shutdown().await.expect("everything is drained");
-    let mut rows = pair.kv.durable_rows::<Account>().await.expect("the rows");
-    rows.sort_by_key(|row| row.id);
-    assert_eq!(rows, [Account { revision: 2, ..account(1) }, account(2)]);
+async fn until(drainers: &[Drainer], holds: impl Fn(&[usize]) -> bool) {
+    let started = Instant::now();
+    loop {
+        let mut shares = Vec::new();
+        for drainer in drainers {
+            shares.push(drainer.status().await.expect("a status").partitions);
+        }
+        if holds(&shares) {
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{shares:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 async fn draining_again_repeats_nothing(pair: Pair) {
@@ -64,6 +77,30 @@ async fn draining_again_repeats_nothing(pair: Pair) {
     } else {
         assert_eq!(rows.len(), 50);
     }
+}
+
+/// Another drainer has raised the epoch: what this one has read it cannot commit.
+#[tokio::test]
+async fn a_drainer_that_was_taken_over_from_commits_nothing() {
+    let pair = Pair::servers().await;
+    // It looks when it is told to, and hardly by itself.
+    let pair = pair.with(|settings| settings.drain.interval = Duration::from_secs(600)).await;
+    let accounts = pair.kv.repository::<Account>();
+    let _ = accounts.create(&account(1)).await.expect("a new row");
+    let drainer = pair.spawn_drainer();
+    drainer.flush().await.expect("it drains");
+    let epochs = "SELECT sum(epoch)::text AS value FROM kv_offsets";
+    assert_eq!(pair.texts(epochs).await, [Some("56".to_owned())]);
+
+    pair.sql("UPDATE kv_offsets SET epoch = epoch + 1").await;
+    let _ = accounts.update(&1, Account::patch().revision(2)).await.expect("a row");
+    drainer.flush().await.expect("it takes its partitions anew, and drains");
+    let rows = pair.kv.durable_rows::<Account>().await.expect("the rows");
+    assert_eq!(rows, [Account { revision: 2, ..account(1) }]);
+    // Those that it found out about were taken over again: a third epoch for them.
+    let raised = "SELECT count(*)::text AS value FROM kv_offsets WHERE epoch = 3";
+    assert_ne!(pair.texts(raised).await, [Some("0".to_owned())]);
+    drainer.shutdown().await.expect("everything is drained");
 }
 
 /// The last statement of a batch fails, and nothing of the batch is there.

@@ -146,10 +146,17 @@ impl ColumnArray {
 
     /// An array of texts.
     pub(super) fn of_texts<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> Self {
+        Self::of_nullable_texts(texts.into_iter().map(Some))
+    }
+
+    /// An array of texts and NULLs.
+    pub(super) fn of_nullable_texts<S: AsRef<str>>(
+        texts: impl IntoIterator<Item = Option<S>>,
+    ) -> Self {
         let mut array = Self::new(ColumnType::Text);
         for text in texts {
             // Texts are sent as they are.
-            let _ = array.push(Some(text.as_ref()));
+            let _ = array.push(text.as_ref().map(AsRef::as_ref));
         }
         array
     }

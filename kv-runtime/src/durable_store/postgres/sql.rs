@@ -3,12 +3,43 @@
 //! A parameter is an array, one for each column. A statement is therefore the same for any
 //! number of rows, and is prepared once.
 
-use std::fmt::Write;
-
 use crate::model::{ColumnDescriptor, ColumnType, ModelDescriptor};
 
 /// Stands for the next parameter; it cannot occur in a name.
 pub(super) const PARAMETER: char = '\u{1}';
+
+/// Where a statement's rows come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Parameters, one array a column.
+    Arrays,
+    /// `$1` alone, a JSON array of rows, each an array of texts: what `kv_attempt` takes.
+    Json,
+}
+
+impl Source {
+    /// The rows as `u(c0, c1, …)`.
+    fn rows(self, columns: usize) -> String {
+        match self {
+            Self::Arrays => unnest(columns, ""),
+            Self::Json => {
+                let columns: Vec<String> =
+                    (0..columns).map(|at| format!("j.r->>{at} AS c{at}")).collect();
+                let columns = columns.join(", ");
+                format!("(SELECT {columns} FROM jsonb_array_elements($1::jsonb) AS j(r)) AS u")
+            }
+        }
+    }
+
+    /// A column of `u` as a value of the column's type.
+    fn value(self, at: usize, ty: ColumnType) -> String {
+        let column = format!("u.c{at}");
+        match self {
+            Self::Json if !matches!(ty, ColumnType::Array(_)) => format!("{column}::{ty}"),
+            _ => cast(&column, ty),
+        }
+    }
+}
 
 /// A name as SQL quotes it, part by part: `app.bookings` is `"app"."bookings"`.
 fn quote(name: &str) -> String {
@@ -44,7 +75,7 @@ fn text_of(expression: &str, ty: ColumnType) -> String {
 }
 
 /// `unnest(…) AS u(c0, c1, …)` over as many parameters.
-fn unnest(columns: usize, options: &str) -> String {
+pub(super) fn unnest(columns: usize, options: &str) -> String {
     let parameters = vec![PARAMETER.to_string(); columns].join(", ");
     let names: Vec<String> = (0..columns).map(|at| format!("c{at}")).collect();
     let ordinality = if options.is_empty() { "" } else { ", ordinal" };
@@ -52,10 +83,10 @@ fn unnest(columns: usize, options: &str) -> String {
 }
 
 /// `t."id" = u.c0::uuid AND …` over the id's columns, the first parameters.
-fn same_id(model: &ModelDescriptor) -> String {
+fn same_id(model: &ModelDescriptor, source: Source) -> String {
     let conditions = model.id.iter().enumerate().map(|(at, &position)| {
         let column = &model.columns[position];
-        format!("t.{} = {}", quote(column.column), cast(&format!("u.c{at}"), column.ty))
+        format!("t.{} = {}", quote(column.column), source.value(at, column.ty))
     });
     conditions.collect::<Vec<_>>().join(" AND ")
 }
@@ -66,18 +97,18 @@ fn list(columns: &[ColumnDescriptor], item: impl Fn(usize, &ColumnDescriptor) ->
 }
 
 /// Inserts whole rows; one parameter a column.
-pub(super) fn insert(model: &ModelDescriptor) -> String {
+pub(super) fn insert(model: &ModelDescriptor, source: Source) -> String {
     format!(
         "INSERT INTO {} ({}) SELECT {} FROM {}",
         quote(model.table),
         list(model.columns, |_, column| quote(column.column)),
-        list(model.columns, |at, column| cast(&format!("u.c{at}"), column.ty)),
-        unnest(model.columns.len(), ""),
+        list(model.columns, |at, column| source.value(at, column.ty)),
+        source.rows(model.columns.len()),
     )
 }
 
 /// Inserts whole rows, or replaces those that are there; one parameter a column.
-pub(super) fn upsert(model: &ModelDescriptor) -> String {
+pub(super) fn upsert(model: &ModelDescriptor, source: Source) -> String {
     let id: Vec<String> = model.id.iter().map(|&at| quote(model.columns[at].column)).collect();
     let others: Vec<String> = (0..model.columns.len())
         .filter(|at| !model.id.contains(at))
@@ -88,37 +119,37 @@ pub(super) fn upsert(model: &ModelDescriptor) -> String {
         [] => "NOTHING".to_owned(),
         others => format!("UPDATE SET {}", others.join(", ")),
     };
-    format!("{} ON CONFLICT ({}) DO {action}", insert(model), id.join(", "))
+    format!("{} ON CONFLICT ({}) DO {action}", insert(model, source), id.join(", "))
 }
 
 /// Sets some columns by id; a parameter for each of the id's columns, then one for each changed.
-pub(super) fn patch(model: &ModelDescriptor, columns: &[usize]) -> String {
+pub(super) fn patch(model: &ModelDescriptor, columns: &[usize], source: Source) -> String {
     let first = model.id.len();
     let changes = columns.iter().enumerate().map(|(at, &position)| {
         let column = &model.columns[position];
-        let value = cast(&format!("u.c{}", first + at), column.ty);
+        let value = source.value(first + at, column.ty);
         format!("{} = {value}", quote(column.column))
     });
     format!(
         "UPDATE {} AS t SET {} FROM {} WHERE {}",
         quote(model.table),
         changes.collect::<Vec<_>>().join(", "),
-        unnest(first + columns.len(), ""),
-        same_id(model),
+        source.rows(first + columns.len()),
+        same_id(model, source),
     )
 }
 
 /// Deletes rows by id; a parameter for each of the id's columns.
-pub(super) fn delete(model: &ModelDescriptor) -> String {
+pub(super) fn delete(model: &ModelDescriptor, source: Source) -> String {
     let table = quote(model.table);
-    if let [position] = model.id {
+    if let ([position], Source::Arrays) = (model.id, source) {
         let column = &model.columns[*position];
         let name = quote(column.column);
         let ids = cast_array(column.ty);
         return format!("DELETE FROM {table} WHERE {name} = ANY({ids})");
     }
-    let ids = unnest(model.id.len(), "");
-    format!("DELETE FROM {table} AS t USING {ids} WHERE {}", same_id(model))
+    let ids = source.rows(model.id.len());
+    format!("DELETE FROM {table} AS t USING {ids} WHERE {}", same_id(model, source))
 }
 
 /// Reads rows by id with the offset of their partition: queue, partitions, then the id's columns.
@@ -132,7 +163,7 @@ pub(super) fn fetch(model: &ModelDescriptor) -> String {
         row_as_texts(model),
         unnest(at + 2, "WITH ORDINALITY"),
         quote(model.table),
-        same_id(model),
+        same_id(model, Source::Arrays),
         at + 1,
     )
 }
@@ -148,46 +179,4 @@ fn row_as_texts(model: &ModelDescriptor) -> String {
     let texts =
         list(model.columns, |_, column| text_of(&format!("t.{}", quote(column.column)), column.ty));
     format!("ARRAY[{texts}]")
-}
-
-/// Makes sure that partitions have an offset row: queues, partitions, layouts.
-pub(super) fn create_offsets() -> String {
-    format!(
-        "INSERT INTO kv_offsets (queue, partition, layout) \
-         SELECT u.c0, u.c1::int, u.c2::int FROM {} ON CONFLICT (queue, partition) DO NOTHING",
-        unnest(3, "")
-    )
-}
-
-/// Raises the epoch of partitions: queues, partitions.
-pub(super) fn take_over() -> String {
-    let mut sql = format!(
-        "UPDATE kv_offsets AS o SET epoch = o.epoch + 1, updated_at = now() FROM {} \
-         WHERE o.queue = u.c0 AND o.partition = u.c1::int",
-        unnest(2, "")
-    );
-    let _ = write!(sql, " RETURNING {OFFSET_COLUMNS}");
-    sql
-}
-
-/// Reads offsets: queues, partitions.
-pub(super) fn offsets() -> String {
-    format!(
-        "SELECT {OFFSET_COLUMNS} FROM {} \
-         JOIN kv_offsets AS o ON o.queue = u.c0 AND o.partition = u.c1::int",
-        unnest(2, "")
-    )
-}
-
-const OFFSET_COLUMNS: &str = "o.queue, o.partition, o.position, o.nonce, o.epoch, o.layout";
-
-/// Moves offsets that are still where this drainer left them: queues, partitions, epochs,
-/// old positions, new positions, nonces.
-pub(super) fn move_offsets() -> String {
-    format!(
-        "UPDATE kv_offsets AS o SET position = u.c4, nonce = u.c5, \
-         updated_at = now() FROM {} WHERE o.queue = u.c0 AND o.partition = u.c1::int \
-         AND o.epoch = u.c2::bigint AND o.position = u.c3",
-        unnest(6, "")
-    )
 }

@@ -1,9 +1,10 @@
 //! A statement with its parameters, in the form that Diesel runs.
 
+use std::marker::PhantomData;
+
 use diesel::pg::Pg;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::QueryResult;
-use diesel::sql_types::{Array, BigInt, Integer, Nullable, Text};
 
 use super::array::ColumnArray;
 use super::sql::PARAMETER;
@@ -36,38 +37,30 @@ impl QueryId for Statement {
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-/// A statement that answers rows of texts: ordinal, values, offset.
+/// A statement that answers rows of an SQL type.
 #[derive(Debug)]
-pub(super) struct FetchStatement(pub(super) Statement);
-
-/// What a [`FetchStatement`] answers.
-pub(super) type FetchedRow = (i32, Vec<Option<String>>, Option<String>);
-
-/// A statement that answers offsets.
-#[derive(Debug)]
-pub(super) struct OffsetStatement(pub(super) Statement);
-
-/// What an [`OffsetStatement`] answers: queue, partition, position, nonce, epoch, layout.
-pub(super) type OffsetRow = (String, i32, String, String, i64, i32);
-
-macro_rules! query {
-    ($statement:ident: $sql_type:ty) => {
-        impl QueryFragment<Pg> for $statement {
-            fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-                self.0.walk_ast(out)
-            }
-        }
-
-        impl QueryId for $statement {
-            type QueryId = ();
-            const HAS_STATIC_QUERY_ID: bool = false;
-        }
-
-        impl Query for $statement {
-            type SqlType = $sql_type;
-        }
-    };
+pub(super) struct Query<T> {
+    statement: Statement,
+    answers: PhantomData<fn() -> T>,
 }
 
-query!(FetchStatement: (Integer, Array<Nullable<Text>>, Nullable<Text>));
-query!(OffsetStatement: (Text, Integer, Text, Text, BigInt, Integer));
+impl<T> Query<T> {
+    pub(super) fn new(statement: Statement) -> Self {
+        Self { statement, answers: PhantomData }
+    }
+}
+
+impl<T> QueryFragment<Pg> for Query<T> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.statement.walk_ast(out)
+    }
+}
+
+impl<T> QueryId for Query<T> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<T> diesel::query_builder::Query for Query<T> {
+    type SqlType = T;
+}

@@ -3,7 +3,7 @@
 use redis::{RedisError, Value};
 
 use crate::entry::{CHANGE, EntryId, RawEntry, VALUES};
-use crate::hot_store::{PartitionState, ReadOutcome, WriteOutcome};
+use crate::hot_store::{Membership, PartitionState, ReadOutcome, RowState, WriteOutcome};
 use crate::row::EncodedRow;
 
 /// An answer that is not of the form the scripts and commands give.
@@ -75,6 +75,7 @@ pub(super) fn written(answer: Option<Value>, changes: usize) -> Result<Written, 
         Value::Int(3) => Ok(WriteOutcome::Deleted),
         Value::Int(4) => Ok(WriteOutcome::Full),
         Value::Int(5) => Ok(WriteOutcome::Unprobed),
+        Value::Int(6) => Ok(WriteOutcome::Held),
         entry => entry_id(&entry).map(WriteOutcome::Written),
     };
     let room = |answer: Value| match answer {
@@ -98,7 +99,7 @@ pub(super) fn row(answer: Value) -> Result<ReadOutcome, RedisError> {
         Value::Nil => return Ok(ReadOutcome::Missing { token: None }),
         meta => {
             let meta = text(meta, WHAT)?;
-            if meta.ends_with(" deleted") {
+            if meta.split(' ').nth(2) == Some("deleted") {
                 return Ok(ReadOutcome::Deleted);
             }
             if let Some(token) = meta.strip_prefix("reading ") {
@@ -114,6 +115,50 @@ pub(super) fn row(answer: Value) -> Result<ReadOutcome, RedisError> {
         });
     }
     Ok(ReadOutcome::Row(row))
+}
+
+/// `HGET` of a row's metadata, and its time to live.
+pub(super) fn row_state(meta: &Value, ttl: &Value) -> Result<RowState, RedisError> {
+    const WHAT: &str = "a row's state";
+    let meta = match meta {
+        Value::Nil => return Ok(RowState::Missing),
+        Value::ServerError(error) => return Err(error.clone().into()),
+        meta => text(meta, WHAT)?,
+    };
+    Ok(match (meta.starts_with("reading "), ttl) {
+        (true, _) => RowState::Missing,
+        _ if meta.ends_with(" held") => RowState::Held,
+        _ if meta.ends_with(" deleted") => RowState::Deleted,
+        // Dirty rows, and they alone, have no time to live.
+        (_, Value::Int(-1)) => RowState::Dirty,
+        _ => RowState::Clean,
+    })
+}
+
+/// `join.lua`: the number of members, and of those that stand before.
+pub(super) fn membership(answer: Option<Value>) -> Result<Membership, RedisError> {
+    const WHAT: &str = "a membership";
+    let count = |value: &Value| match value {
+        Value::Int(count) => usize::try_from(*count).map_err(|_| unexpected(WHAT)),
+        _ => Err(unexpected(WHAT)),
+    };
+    match items(answer.unwrap_or(Value::Nil), WHAT)?.as_slice() {
+        [members, rank] => Ok(Membership { members: count(members)?, rank: count(rank)? }),
+        _ => Err(unexpected(WHAT)),
+    }
+}
+
+/// `SCAN`: where to go on, and keys.
+pub(super) fn scanned(answer: Value) -> Result<(String, Vec<String>), RedisError> {
+    const WHAT: &str = "a scan";
+    let mut parts = items(answer, WHAT)?.into_iter();
+    let (Some(cursor), Some(keys)) = (parts.next(), parts.next()) else {
+        return Err(unexpected(WHAT));
+    };
+    let keys = items(keys, WHAT)?;
+    // A key that is not text is not one of ours.
+    let keys = keys.iter().filter_map(|key| text(key, WHAT).ok().map(str::to_owned));
+    Ok((text(&cursor, WHAT)?.to_owned(), keys.collect()))
 }
 
 /// `XRANGE`: entries with their fields.

@@ -27,6 +27,11 @@ script!(SETTLE, "settle.lua");
 script!(RESERVE, "reserve.lua");
 script!(FILL, "fill.lua");
 script!(INVALIDATE, "invalidate.lua");
+script!(LET_GO, "let_go.lua");
+script!(REBASE, "rebase.lua");
+script!(JOIN, "join.lua");
+script!(LEASE, "lease.lua");
+script!(GIVE_BACK, "give_back.lua");
 
 impl Script {
     /// The beginning of a call; the keys come next, then the arguments.

@@ -12,6 +12,7 @@ use super::script::WRITE;
 use super::{classify_write, milliseconds, reply};
 use crate::hot_store::Write;
 use crate::key::{KeySpace, Partition};
+use crate::settings::{OnHeld, Settings};
 
 /// Of the room that a check has found, a writer uses this share before it checks again: so
 /// several writers together stay within the bound, and one that nears it checks every write.
@@ -22,6 +23,7 @@ const ROOM_SHARE: i64 = 16;
 pub(super) struct Writer {
     keys: Arc<KeySpace>,
     partition_capacity: u64,
+    takes_held: bool,
     /// How many writes a partition takes before its room is checked again.
     unchecked: Arc<Mutex<HashMap<Partition, i64>>>,
 }
@@ -33,8 +35,13 @@ impl SendWrites for Writer {
 }
 
 impl Writer {
-    pub(super) fn new(keys: KeySpace, partition_capacity: u64) -> Self {
-        Self { keys: Arc::new(keys), partition_capacity, unchecked: Arc::default() }
+    pub(super) fn new(keys: KeySpace, settings: &Settings) -> Self {
+        Self {
+            keys: Arc::new(keys),
+            partition_capacity: settings.partition_capacity(),
+            takes_held: settings.on_held == OnHeld::Queue,
+            unchecked: Arc::default(),
+        }
     }
 
     /// `elapsed` is the time since the first try, zero if this is it.
@@ -93,6 +100,7 @@ impl Writer {
                 .arg(&write.key.key);
         }
         call.arg(self.keys.partitions()).arg(self.partition_capacity).arg(milliseconds(elapsed));
+        call.arg(i32::from(self.takes_held));
         for (write, &checked) in writes.iter().zip(checked) {
             let model = write.key.model;
             let (values, nulls) = write.change.fields(model);

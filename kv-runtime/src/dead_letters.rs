@@ -1,0 +1,376 @@
+//! Dead letters: entries that PostgreSQL refused for their content, and what queued behind them.
+//!
+//! They are kept in the table `kv_dead_letters`, in the order of their entries, until they are
+//! replayed or discarded. Their rows are held meanwhile: they can be read in Redis as they were
+//! written, and are not changed in PostgreSQL.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::drain::in_queue_order;
+use crate::durable_store::{
+    DurableStoreError, HeldRow, Offset, OffsetMove, Outcome, Refusal, Transaction,
+};
+use crate::entry::{Entry, EntryError, EntryId, RawEntry};
+use crate::error::Source;
+use crate::hot_store::HotStoreError;
+use crate::key::Partition;
+use crate::model::{FieldError, KvModel, ModelDescriptor};
+use crate::row;
+use crate::stores::Stores;
+
+/// An entry that was refused, or that queues behind one of the same row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeadLetter {
+    /// Its number.
+    pub id: i64,
+    /// The queue that it was on.
+    pub queue: String,
+    /// The number of its partition.
+    pub partition: u16,
+    /// The entry.
+    pub entry: EntryId,
+    /// The key prefix of the row's model, if the entry names a row.
+    pub model: Option<String>,
+    /// The row's id as in its key, if the entry names a row.
+    pub row_id: Option<String>,
+    /// The entry's header: operation, key prefix, id, operation id and fingerprint.
+    pub change: String,
+    /// The changed columns as JSON.
+    pub values: String,
+    /// What PostgreSQL calls the error, where it was PostgreSQL that refused it.
+    pub sqlstate: Option<String>,
+    /// Why it was refused.
+    pub message: String,
+    /// What PostgreSQL said beside that.
+    pub detail: Option<String>,
+    /// The constraint that is violated.
+    pub constraint: Option<String>,
+    /// The refused entry that it queues behind; `None` if it was refused itself.
+    pub behind: Option<EntryId>,
+    /// When that was.
+    pub refused_at: SystemTime,
+    /// The bytes of the entry, which need not be text.
+    pub(crate) raw: RawEntry,
+}
+
+/// Chooses dead letters; by default all of them.
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct DeadLetterFilter {
+    pub(crate) id: Option<i64>,
+    pub(crate) model: Option<String>,
+    pub(crate) row_id: Option<String>,
+    pub(crate) error: Option<String>,
+    pub(crate) partitions: Option<Vec<Partition>>,
+    pub(crate) released: bool,
+    pub(crate) limit: Option<u32>,
+}
+
+impl DeadLetterFilter {
+    /// All dead letters.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Those of one model.
+    pub fn model<M: KvModel>(self) -> Self {
+        Self { model: Some(M::DESCRIPTOR.key_prefix.to_owned()), ..self }
+    }
+
+    /// Those of one row.
+    ///
+    /// # Errors
+    /// A value of the id that cannot be stored.
+    pub fn row<M: KvModel>(self, id: &M::Id) -> Result<Self, FieldError> {
+        let id = crate::key::format_id(&row::encode_id::<M>(id)?);
+        Ok(Self { row_id: Some(id), ..self.model::<M>() })
+    }
+
+    /// Those with this SQLSTATE or constraint, or with this text in their message.
+    pub fn error(self, text: impl Into<String>) -> Self {
+        Self { error: Some(text.into()), ..self }
+    }
+
+    /// At most so many, the oldest first.
+    pub fn limit(self, limit: u32) -> Self {
+        Self { limit: Some(limit), ..self }
+    }
+
+    fn id(self, id: i64) -> Self {
+        Self { id: Some(id), ..self }
+    }
+
+    fn of_row(row: &HeldRow) -> Self {
+        Self {
+            model: Some(row.model.to_string()),
+            row_id: Some(row.row_id.clone()),
+            partitions: Some(vec![row.partition]),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it chooses a letter, its limit left aside.
+    pub(crate) fn matches(&self, letter: &DeadLetter, released: bool) -> bool {
+        let is_error = |text: &String| {
+            letter.sqlstate.as_ref() == Some(text)
+                || letter.constraint.as_ref() == Some(text)
+                || letter.message.contains(text)
+        };
+        let is_there = |partition: &Partition| {
+            partition.queue == letter.queue && partition.number == letter.partition
+        };
+        self.released == released
+            && self.id.is_none_or(|id| id == letter.id)
+            && self.model.as_ref().is_none_or(|model| letter.model.as_ref() == Some(model))
+            && self.row_id.as_ref().is_none_or(|id| letter.row_id.as_ref() == Some(id))
+            && self.error.as_ref().is_none_or(is_error)
+            && self.partitions.as_ref().is_none_or(|all| all.iter().any(is_there))
+    }
+}
+
+/// What a replay came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Replayed {
+    /// Dead letters whose effect is committed now.
+    pub applied: u64,
+    /// Dead letters that were refused again, or queue behind one that was.
+    pub still_held: u64,
+}
+
+/// Why dead letters could not be listed, replayed or discarded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeadLetterError {
+    /// PostgreSQL did not do it; nothing is changed.
+    #[error("PostgreSQL cannot be asked for the dead letters")]
+    PostgreSql(#[source] Source),
+    /// Redis could not be told that rows are let go. A drainer does it later.
+    #[error("it is done in PostgreSQL, but Redis cannot be told yet that the rows are let go")]
+    Redis(#[source] Source),
+    /// A drainer, or another replay, was at the same partition again and again.
+    #[error("the partition is too busy; try again")]
+    Busy,
+    /// A dead letter is of a model that this process has no repository and no drainer of.
+    #[error(
+        "model `{0}` is not known to this process; make its repository with `kv.repository::<…>()` \
+         before the replay"
+    )]
+    UnknownModel(String),
+}
+
+impl From<DurableStoreError> for DeadLetterError {
+    fn from(error: DurableStoreError) -> Self {
+        match error {
+            DurableStoreError::OffsetMoved => Self::Busy,
+            error => Self::PostgreSql(error.into_source()),
+        }
+    }
+}
+
+impl From<HotStoreError> for DeadLetterError {
+    fn from(error: HotStoreError) -> Self {
+        Self::Redis(error.into_source())
+    }
+}
+
+/// The dead letters of a [`Kv`](crate::Kv); made by [`Kv::dead_letters`](crate::Kv::dead_letters).
+///
+/// ```
+/// # use kv_runtime::{DeadLetterFilter, Kv};
+/// # async fn run(kv: Kv) -> Result<(), Box<dyn std::error::Error>> {
+/// for letter in kv.dead_letters().list(&DeadLetterFilter::new().limit(10)).await? {
+///     println!("{} {:?}: {}", letter.entry, letter.row_id, letter.message);
+/// }
+/// // After the table was mended:
+/// kv.dead_letters().replay(&DeadLetterFilter::new().error("23514")).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct DeadLetters {
+    stores: Arc<Stores>,
+}
+
+/// What is to become of the dead letters of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disposal {
+    Replay,
+    Discard,
+}
+
+impl DeadLetters {
+    pub(crate) fn new(stores: Arc<Stores>) -> Self {
+        Self { stores }
+    }
+
+    /// Those that the filter chooses, the oldest first.
+    ///
+    /// # Errors
+    /// [`DeadLetterError::PostgreSql`].
+    pub async fn list(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Vec<DeadLetter>, DeadLetterError> {
+        Ok(self.stores.durable.letters(filter).await?)
+    }
+
+    /// The one with this number.
+    ///
+    /// # Errors
+    /// [`DeadLetterError::PostgreSql`].
+    pub async fn show(&self, id: i64) -> Result<Option<DeadLetter>, DeadLetterError> {
+        Ok(self.list(&DeadLetterFilter::new().id(id)).await?.pop())
+    }
+
+    /// Applies the dead letters of every row that the filter meets, all of a row's in order,
+    /// and lets the row go; up to the first that is refused again.
+    ///
+    /// Each row is a transaction of its own, in which its dead letters end: replaying them twice
+    /// is not possible.
+    ///
+    /// # Errors
+    /// [`DeadLetterError`]; rows that were replayed before it stay replayed.
+    pub async fn replay(&self, filter: &DeadLetterFilter) -> Result<Replayed, DeadLetterError> {
+        let mut replayed = Replayed::default();
+        for (row, _) in self.rows(filter).await? {
+            let Some(row) = row else {
+                replayed.still_held += 1;
+                continue;
+            };
+            let (applied, still_held) = self.dispose(&row, Disposal::Replay).await?;
+            replayed.applied += applied;
+            replayed.still_held += still_held;
+        }
+        Ok(replayed)
+    }
+
+    /// Drops the dead letters of every row that the filter meets, all of a row's, and lets the
+    /// row go: it is then as PostgreSQL has it. Answers how many were dropped.
+    ///
+    /// # Errors
+    /// [`DeadLetterError`]; what was discarded before it stays discarded.
+    pub async fn discard(&self, filter: &DeadLetterFilter) -> Result<u64, DeadLetterError> {
+        let mut discarded = 0;
+        for (row, letter) in self.rows(filter).await? {
+            discarded += match row {
+                Some(row) => self.dispose(&row, Disposal::Discard).await?.0,
+                None => self.discard_one(&letter).await?,
+            };
+        }
+        Ok(discarded)
+    }
+
+    /// The rows of dead letters, each once; and the dead letters that name none.
+    async fn rows(
+        &self,
+        filter: &DeadLetterFilter,
+    ) -> Result<Vec<(Option<HeldRow>, DeadLetter)>, DeadLetterError> {
+        let mut seen = HashSet::new();
+        let mut rows = Vec::new();
+        for letter in self.list(filter).await? {
+            let row = match (&letter.model, &letter.row_id) {
+                (Some(model), Some(row_id)) => Some(HeldRow {
+                    partition: self.partition(&letter)?,
+                    model: model.as_str().into(),
+                    row_id: row_id.clone(),
+                }),
+                _ => None,
+            };
+            if row.as_ref().is_none_or(|row| seen.insert(row.clone())) {
+                rows.push((row, letter));
+            }
+        }
+        Ok(rows)
+    }
+
+    fn partition(&self, letter: &DeadLetter) -> Result<Partition, DeadLetterError> {
+        let model = self.stores.models().into_iter().find(|model| model.queue == letter.queue);
+        let queue = model.map(|model| model.queue);
+        let unknown = || letter.model.clone().unwrap_or_else(|| letter.queue.clone());
+        let queue = queue.ok_or_else(|| DeadLetterError::UnknownModel(unknown()))?;
+        Ok(Partition { queue, number: letter.partition })
+    }
+
+    /// Ends the dead letters of a row, and lets it go where none is left: how many, and how
+    /// many are left.
+    async fn dispose(
+        &self,
+        row: &HeldRow,
+        disposal: Disposal,
+    ) -> Result<(u64, u64), DeadLetterError> {
+        let models = self.stores.models();
+        let mut transaction = self.stores.durable.begin(&[row.partition]).await?;
+        let letters = transaction.letters(&DeadLetterFilter::of_row(row)).await?;
+        let mut done = letters.len();
+        let mut outcome = Outcome::default();
+        if disposal == Disposal::Replay {
+            let refused = apply_in_order(transaction.as_mut(), &letters, &models).await?;
+            if let Some((at, refusal)) = refused {
+                done = at;
+                outcome.refused_again = Some((letters[at].id, refusal));
+            }
+        }
+        outcome.released = letters[..done].iter().map(|letter| letter.id).collect();
+        let offset = transaction.offsets().first().cloned();
+        let offset = offset.unwrap_or_else(|| Offset::start(row.partition));
+        outcome.moves.push(fewer_held(&offset, done));
+        let released = outcome.released.clone();
+        transaction.commit(outcome).await?;
+        let left = letters.len() - done;
+        if left == 0 {
+            self.stores.let_go(row, offset.position, &models).await?;
+        }
+        self.stores.durable.forget_letters(&released).await?;
+        Ok((done as u64, left as u64))
+    }
+
+    /// Drops a dead letter that names no row.
+    async fn discard_one(&self, letter: &DeadLetter) -> Result<u64, DeadLetterError> {
+        let partition = self.partition(letter)?;
+        let mut transaction = self.stores.durable.begin(&[partition]).await?;
+        let still_there = transaction.letters(&DeadLetterFilter::new().id(letter.id)).await?;
+        if still_there.is_empty() {
+            return Ok(0);
+        }
+        let moves = transaction.offsets().iter().map(|offset| fewer_held(offset, 1)).collect();
+        let outcome = Outcome { moves, released: vec![letter.id], ..Outcome::default() };
+        transaction.commit(outcome).await?;
+        self.stores.durable.forget_letters(&[letter.id]).await?;
+        Ok(1)
+    }
+}
+
+/// Applies dead letters of a row; answers the first that is refused again, by place.
+async fn apply_in_order(
+    transaction: &mut dyn Transaction,
+    letters: &[DeadLetter],
+    models: &[&'static ModelDescriptor],
+) -> Result<Option<(usize, Refusal)>, DeadLetterError> {
+    for (at, letter) in letters.iter().enumerate() {
+        let understood =
+            Entry::decode(&letter.raw, models).and_then(|entry| Ok((entry.id_values()?, entry)));
+        let refusal = match understood {
+            Ok((id, entry)) => transaction.attempt(&in_queue_order([(entry, id)], models)).await?,
+            Err(EntryError::UnknownModel(model)) => {
+                return Err(DeadLetterError::UnknownModel(model));
+            }
+            Err(error) => Some(Refusal { message: error.to_string(), ..Refusal::default() }),
+        };
+        if let Some(refusal) = refusal {
+            return Ok(Some((at, refusal)));
+        }
+    }
+    Ok(None)
+}
+
+/// An offset that stays where it is, with fewer dead letters: a drainer that knows of more
+/// reads it again.
+fn fewer_held(offset: &Offset, done: usize) -> OffsetMove {
+    let held = offset.held - i64::try_from(done).unwrap_or(i64::MAX);
+    let to = Offset { held, ..offset.clone() };
+    OffsetMove { from: offset.position, from_held: offset.held, to }
+}

@@ -1,0 +1,285 @@
+//! Finds the entries of a batch that PostgreSQL refuses for their content, and applies the others.
+//!
+//! A range of the entries is attempted in its grouped form; where that is refused, its halves are.
+//! An entry that is refused by itself becomes a dead letter, and so do the later ones of its row.
+//! So one bad row among thousands costs a few attempts, and swapped values, which no grouped form
+//! can have, are applied in the order of the queue.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use super::fold::{Fold, in_queue_order};
+use super::plan::{Action, Context, Plan, Reached, Step, Steps, letter, letter_behind};
+use super::worker::StepError;
+use crate::durable_store::{DurableStoreError, Offset, Outcome, Refusal, Statement, Transaction};
+use crate::entry::{Change, Entry, EntryId};
+use crate::key::Partition;
+use crate::row::EncodedRow;
+
+/// What may be refused alike, before it is taken to be the fault of something else.
+const SUSPECTS_MAX: usize = 16;
+
+/// What a refusal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// The entry is to blame.
+    Content,
+    /// It may be for a row that is still on its way in another partition.
+    Dependent,
+    /// The entry is to blame if others like it are taken: a trigger of the user's refused it.
+    Suspect,
+    /// The schema, or a right.
+    Configuration,
+    /// The server; it passes.
+    Outage,
+}
+
+impl Verdict {
+    /// By SQLSTATE (PostgreSQL's documentation, appendix A), of which two characters are the class.
+    fn of(refusal: &Refusal) -> Self {
+        let Some(sqlstate) = refusal.sqlstate.as_deref() else { return Self::Content };
+        match sqlstate {
+            // Foreign key, unique, exclusion.
+            "23503" | "23505" | "23P01" => return Self::Dependent,
+            // A patch of no row; a value too large for an index.
+            "KV404" | "54000" => return Self::Content,
+            _ => {}
+        }
+        match sqlstate.get(..2).unwrap_or_default() {
+            "22" | "23" => Self::Content,
+            "P0" | "21" | "2F" | "38" | "39" | "44" => Self::Suspect,
+            "08" | "25" | "40" | "53" | "55" | "57" | "58" | "XX" => Self::Outage,
+            _ => Self::Configuration,
+        }
+    }
+}
+
+/// The entries of a batch in the order of the queues, and what became of them so far.
+struct Isolation<'a, 'b> {
+    context: &'b Context,
+    offsets: &'b [Offset],
+    may_refuse: &'b (dyn Fn(Partition, EntryId) -> bool + Send + Sync),
+    /// With the place of its partition.
+    steps: Vec<(usize, Step<'a>)>,
+    /// Rows with a refused entry, by key.
+    held: HashMap<String, EntryId>,
+    refused: HashMap<usize, Refusal>,
+    /// Where each partition stops, if it does.
+    stops: Vec<Option<EntryId>>,
+    /// What was taken, and what was refused by a user's trigger.
+    taken: HashSet<Shape>,
+    suspects: Vec<(Shape, Refusal)>,
+}
+
+/// What statements have alike: model, kind, and a patch's columns.
+type Shape = (usize, &'static str, Vec<usize>);
+
+fn shape(entry: &Entry) -> Shape {
+    let columns = match &entry.change {
+        Change::Patch(patch) => patch.columns().to_vec(),
+        _ => Vec::new(),
+    };
+    (entry.model, entry.change.name(), columns)
+}
+
+/// Applies what can be applied within a transaction, and commits it: the plan of that.
+///
+/// `may_refuse` says whether other partitions were waited for long enough.
+pub(super) async fn isolate(
+    mut transaction: Box<dyn Transaction + '_>,
+    context: &Context,
+    offsets: &[Offset],
+    steps: Steps<'_>,
+    may_refuse: &(dyn Fn(Partition, EntryId) -> bool + Send + Sync),
+) -> Result<Plan, StepError> {
+    if transaction.offsets() != offsets {
+        return Err(DurableStoreError::OffsetMoved.into());
+    }
+    let mut isolation = Isolation::new(context, offsets, may_refuse, steps);
+    isolation.run(transaction.as_mut()).await?;
+    let mut plan = isolation.into_plan();
+    let moves = plan.batch.moves.clone();
+    let letters = std::mem::take(&mut plan.batch.letters);
+    transaction.commit(Outcome { moves, letters, ..Outcome::default() }).await?;
+    Ok(plan)
+}
+
+impl<'a, 'b> Isolation<'a, 'b> {
+    fn new(
+        context: &'b Context,
+        offsets: &'b [Offset],
+        may_refuse: &'b (dyn Fn(Partition, EntryId) -> bool + Send + Sync),
+        steps: Steps<'a>,
+    ) -> Self {
+        let partitions = steps.of_partitions.into_iter().enumerate();
+        let mut steps: Vec<(usize, Step<'a>)> = partitions
+            .flat_map(|(at, steps)| steps.into_iter().map(move |step| (at, step)))
+            .collect();
+        // Entry ids follow the server's clock, also from one partition to another.
+        steps.sort_by_key(|(_, step)| step.raw.id);
+        Self {
+            context,
+            offsets,
+            may_refuse,
+            steps,
+            held: HashMap::new(),
+            refused: HashMap::new(),
+            stops: vec![None; offsets.len()],
+            taken: HashSet::new(),
+            suspects: Vec::new(),
+        }
+    }
+
+    async fn run(&mut self, transaction: &mut dyn Transaction) -> Result<(), StepError> {
+        // The last range is the next one, so that the entries go in order.
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        ranges.push(0..self.steps.len());
+        while let Some(range) = ranges.pop() {
+            let places = self.standing(range);
+            let (Some(&first), Some(&last)) = (places.first(), places.last()) else { continue };
+            let refusal = match self.statements(&places) {
+                Some(statements) => transaction.attempt(&statements).await?,
+                // They cannot be one batch.
+                None => Some(Refusal::default()),
+            };
+            match refusal {
+                None => self.take(&places),
+                Some(refusal) if first == last => self.refuse(first, refusal)?,
+                Some(refusal) => {
+                    self.can_be_isolated(&refusal)?;
+                    let middle = places[places.len() / 2];
+                    ranges.push(middle..last + 1);
+                    ranges.push(first..middle);
+                }
+            }
+        }
+        self.judge_suspects()
+    }
+
+    /// The entries of a range that are to be applied, and have nothing before them that is not.
+    fn standing(&self, range: Range<usize>) -> Vec<usize> {
+        let stands = |&place: &usize| {
+            let (at, step) = &self.steps[place];
+            let is_held = step.row.as_ref().is_some_and(|row| self.held.contains_key(&row.key));
+            matches!(step.action, Action::Apply(..)) && self.stops[*at].is_none() && !is_held
+        };
+        range.filter(stands).collect()
+    }
+
+    /// `None` where they cannot be folded.
+    fn statements(&self, places: &[usize]) -> Option<Vec<Statement>> {
+        let models = &self.context.models;
+        let entries = places.iter().filter_map(|&place| self.entry(place).cloned());
+        if let [_] = places {
+            return Some(in_queue_order(entries, models));
+        }
+        let mut fold = Fold::default();
+        for (entry, id) in entries {
+            if !fold.add(entry, id) {
+                return None;
+            }
+        }
+        Some(fold.into_statements(models))
+    }
+
+    fn entry(&self, place: usize) -> Option<&(Entry, EncodedRow)> {
+        match &self.steps[place].1.action {
+            Action::Apply(applied) => Some(applied),
+            _ => None,
+        }
+    }
+
+    fn take(&mut self, places: &[usize]) {
+        let shapes: Vec<Shape> =
+            places.iter().filter_map(|&place| Some(shape(&self.entry(place)?.0))).collect();
+        self.taken.extend(shapes);
+    }
+
+    /// An error where looking for the entry to blame is in vain.
+    fn can_be_isolated(&self, refusal: &Refusal) -> Result<(), StepError> {
+        match Verdict::of(refusal) {
+            Verdict::Configuration => Err(misfit(refusal)),
+            Verdict::Outage => Err(outage(refusal)),
+            Verdict::Suspect if self.suspects.len() > SUSPECTS_MAX && self.taken.is_empty() => {
+                Err(misfit(refusal))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An entry was refused by itself.
+    fn refuse(&mut self, place: usize, refusal: Refusal) -> Result<(), StepError> {
+        let (at, step) = &self.steps[place];
+        let (at, id) = (*at, step.raw.id);
+        let row = step.row.as_ref().map(|row| row.key.clone());
+        match Verdict::of(&refusal) {
+            Verdict::Dependent if !(self.may_refuse)(self.offsets[at].partition, id) => {
+                self.stops[at] = Some(id);
+                return Ok(());
+            }
+            Verdict::Suspect => {
+                let shapes = self.entry(place).map(|(entry, _)| shape(entry));
+                self.suspects.extend(shapes.map(|shape| (shape, refusal.clone())));
+            }
+            Verdict::Content | Verdict::Dependent => {}
+            Verdict::Configuration | Verdict::Outage => return self.can_be_isolated(&refusal),
+        }
+        self.held.extend(row.map(|key| (key, id)));
+        self.refused.insert(place, refusal);
+        Ok(())
+    }
+
+    /// What a user's trigger refused is the entries' fault if it took others like them.
+    fn judge_suspects(&self) -> Result<(), StepError> {
+        let unheard = self.suspects.iter().find(|(shape, _)| !self.taken.contains(shape));
+        unheard.map_or(Ok(()), |(_, refusal)| Err(misfit(refusal)))
+    }
+
+    fn into_plan(mut self) -> Plan {
+        let mut reached: Vec<Reached> = self.offsets.iter().map(|_| Reached::default()).collect();
+        for (place, (at, step)) in self.steps.into_iter().enumerate() {
+            let Step { raw, mut row, action } = step;
+            if self.stops[at].is_some_and(|stop| raw.id >= stop) {
+                continue;
+            }
+            let partition = self.offsets[at].partition;
+            let earlier = row.as_ref().and_then(|row| self.held.get(&row.key)).copied();
+            let letter = match (self.refused.remove(&place), action, earlier) {
+                (Some(refusal), ..) | (None, Action::Refuse(refusal), None) => {
+                    Some(letter(partition, raw, refusal, None))
+                }
+                (None, Action::Behind(earlier), _) => Some(letter_behind(partition, raw, earlier)),
+                (None, _, Some(earlier)) if earlier < raw.id => {
+                    Some(letter_behind(partition, raw, earlier))
+                }
+                _ => None,
+            };
+            if let Some(row) = &mut row {
+                row.held = letter.is_some();
+            }
+            reached[at].letters.extend(letter);
+            reached[at].pass(raw, row);
+        }
+        for (reached, stop) in reached.iter_mut().zip(&self.stops) {
+            reached.waits_at = *stop;
+        }
+        let mut plan = Plan::of(self.context, self.offsets, reached);
+        plan.rows = plan.entries - plan.letters;
+        plan
+    }
+}
+
+fn describe(refusal: &Refusal) -> String {
+    match &refusal.sqlstate {
+        Some(sqlstate) => format!("{} (SQLSTATE {sqlstate})", refusal.message),
+        None => refusal.message.clone(),
+    }
+}
+
+fn misfit(refusal: &Refusal) -> StepError {
+    DurableStoreError::Configuration(describe(refusal).into()).into()
+}
+
+fn outage(refusal: &Refusal) -> StepError {
+    DurableStoreError::Unavailable(describe(refusal).into()).into()
+}

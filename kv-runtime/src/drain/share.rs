@@ -1,0 +1,167 @@
+//! The partitions of a worker, and which of them can be drained now.
+
+use std::time::{Duration, Instant};
+
+use super::backoff::Backoff;
+use super::lease::Assigned;
+use crate::durable_store::Offset;
+use crate::entry::EntryId;
+use crate::key::Partition;
+use crate::settings::DrainSettings;
+
+/// The partitions that a worker has leases of.
+#[derive(Debug)]
+pub(super) struct Share {
+    claims: Vec<Claim>,
+    /// What was lost to another drainer, until it is assigned anew.
+    lost: Vec<Assigned>,
+    settings: DrainSettings,
+}
+
+#[derive(Debug)]
+struct Claim {
+    assigned: Assigned,
+    partition: Partition,
+    /// As it was raised to when the partition was taken over; `None` before.
+    epoch: Option<i64>,
+    /// Before this time there is nothing to be done.
+    rests_until: Option<Instant>,
+    backoff: Backoff,
+    waits: Option<Waiting>,
+}
+
+/// A partition that waits for others before an entry.
+#[derive(Debug, Clone)]
+pub(super) struct Waiting {
+    pub(super) entry: EntryId,
+    /// The newest entry of each other partition, when the wait began.
+    pub(super) tails: Vec<(Partition, EntryId)>,
+    /// Whether they have been drained.
+    pub(super) is_over: bool,
+}
+
+impl Share {
+    pub(super) fn new(settings: &DrainSettings) -> Self {
+        Self { claims: Vec::new(), lost: Vec::new(), settings: settings.clone() }
+    }
+
+    /// Whether it is what is assigned.
+    pub(super) fn has(&self, assigned: &[Assigned]) -> bool {
+        let expected = assigned.iter().filter(|assigned| !self.lost.contains(assigned));
+        expected.eq(self.claims.iter().map(|claim| &claim.assigned))
+    }
+
+    /// Takes what is assigned; answers what is given up.
+    pub(super) fn follow(&mut self, assigned: &[Assigned]) -> Vec<Assigned> {
+        self.lost.retain(|lost| assigned.contains(lost));
+        let mut before = std::mem::take(&mut self.claims);
+        for &assigned in assigned.iter().filter(|assigned| !self.lost.contains(assigned)) {
+            let kept = before.iter().position(|claim| claim.assigned == assigned);
+            self.claims.push(match kept {
+                Some(at) => before.swap_remove(at),
+                None => Claim::new(assigned, &self.settings),
+            });
+        }
+        before.iter().map(|claim| claim.assigned).collect()
+    }
+
+    /// Those that neither rest nor wait.
+    pub(super) fn active(&self, now: Instant) -> Vec<Partition> {
+        let is_active = |claim: &&Claim| {
+            claim.rests_until.is_none_or(|until| until <= now)
+                && claim.waits.as_ref().is_none_or(|waiting| waiting.is_over)
+        };
+        self.claims.iter().filter(is_active).map(|claim| claim.partition).collect()
+    }
+
+    pub(super) fn epoch(&self, partition: Partition) -> Option<i64> {
+        self.claim(partition)?.epoch
+    }
+
+    pub(super) fn taken_over(&mut self, offsets: &[Offset]) {
+        for offset in offsets {
+            if let Some(claim) = self.claim_mut(offset.partition) {
+                claim.epoch = Some(offset.epoch);
+            }
+        }
+    }
+
+    /// Gives partitions up that are another's by now.
+    pub(super) fn lose(&mut self, partitions: &[Partition]) -> Vec<Assigned> {
+        let is_lost = |claim: &&Claim| partitions.contains(&claim.partition);
+        let lost: Vec<Assigned> =
+            self.claims.iter().filter(is_lost).map(|claim| claim.assigned).collect();
+        self.claims.retain(|claim| !is_lost(&claim));
+        self.lost.extend(&lost);
+        lost
+    }
+
+    /// Leaves a partition alone for a while; answers for how long.
+    pub(super) fn rest(&mut self, partition: Partition) -> Duration {
+        let Some(claim) = self.claim_mut(partition) else { return Duration::ZERO };
+        let wait = claim.backoff.failed();
+        claim.rests_until = Some(Instant::now() + wait);
+        wait
+    }
+
+    /// A partition has moved on.
+    pub(super) fn moved(&mut self, to: &Offset) {
+        let Some(claim) = self.claim_mut(to.partition) else { return };
+        claim.backoff.succeeded();
+        claim.rests_until = None;
+        let passed = |waiting: &Waiting| waiting.entry <= to.position;
+        if claim.waits.as_ref().is_some_and(passed) {
+            claim.waits = None;
+        }
+    }
+
+    pub(super) fn wait(&mut self, partition: Partition, waiting: Waiting) {
+        if let Some(claim) = self.claim_mut(partition) {
+            claim.waits = Some(waiting);
+        }
+    }
+
+    /// The partitions that wait, with what for.
+    pub(super) fn waiting(&mut self) -> impl Iterator<Item = (Partition, &mut Waiting)> {
+        let claims = self.claims.iter_mut();
+        claims.filter_map(|claim| Some((claim.partition, claim.waits.as_mut()?)))
+    }
+
+    /// Whether other partitions were waited for before this entry.
+    pub(super) fn has_waited(&self, partition: Partition, entry: EntryId) -> bool {
+        let waits = self.claim(partition).and_then(|claim| claim.waits.as_ref());
+        waits.is_some_and(|waiting| waiting.is_over && waiting.entry == entry)
+    }
+
+    fn claim(&self, partition: Partition) -> Option<&Claim> {
+        self.claims.iter().find(|claim| claim.partition == partition)
+    }
+
+    fn claim_mut(&mut self, partition: Partition) -> Option<&mut Claim> {
+        self.claims.iter_mut().find(|claim| claim.partition == partition)
+    }
+}
+
+impl Claim {
+    fn new(assigned: Assigned, settings: &DrainSettings) -> Self {
+        let (partition, backoff) = (assigned.partition, Backoff::new(settings));
+        Self { assigned, partition, epoch: None, rests_until: None, backoff, waits: None }
+    }
+}
+
+impl Waiting {
+    /// Whether nothing that the entry could depend on is still on its way: every other partition
+    /// has passed the tail it had, or itself waits before a younger entry.
+    pub(super) fn has_ended(&self, partition: Partition, offsets: &[Offset]) -> bool {
+        self.tails.iter().all(|(other, tail)| {
+            let offset = offsets.iter().find(|offset| offset.partition == *other);
+            offset.is_some_and(|offset| {
+                let has_passed = offset.position >= *tail;
+                // Of two that wait for each other, the older one cannot be waiting in truth.
+                let is_younger =
+                    |entry: EntryId| (entry, offset.partition) > (self.entry, partition);
+                has_passed || offset.waits_at.is_some_and(is_younger)
+            })
+        })
+    }
+}

@@ -1,0 +1,30 @@
+-- Lets a row go whose content PostgreSQL may have otherwise.
+--
+-- KEYS: a row. ARGV: the partition's offset.
+--
+-- Without a younger entry it is removed, and the next read gets what PostgreSQL has. With one it
+-- is marked, so that settling removes it instead of letting it expire.
+
+local function is_younger(a, b)
+  local a_time, a_sequence = string.match(a, '^(%d+)-(%d+)$')
+  local b_time, b_sequence = string.match(b, '^(%d+)-(%d+)$')
+  a_time, b_time = tonumber(a_time), tonumber(b_time)
+  if a_time ~= b_time then
+    return a_time > b_time
+  end
+  return tonumber(a_sequence) > tonumber(b_sequence)
+end
+
+local meta = redis.pcall('HGET', KEYS[1], '@')
+local newest = type(meta) == 'string' and string.match(meta, '^%d+%-%d+')
+if not newest then
+  return 0
+end
+if string.find(meta, ' filled', 1, true) or not is_younger(newest, ARGV[1]) then
+  redis.call('DEL', KEYS[1])
+elseif string.sub(meta, -6) ~= ' stale' then
+  -- It has no time to live; but after this write Redis allows the other though it is full.
+  redis.call('PERSIST', KEYS[1])
+  redis.call('HSET', KEYS[1], '@', string.gsub(meta, ' held$', '') .. ' stale')
+end
+return 1
