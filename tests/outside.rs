@@ -76,10 +76,48 @@ impl RedisView {
         undrained
     }
 
-    async fn keys(&self, of_type: &str) -> Vec<String> {
-        let pattern = format!("{}/*", self.tenant);
+    /// Removes everything of the tenant.
+    pub async fn empty(&self) {
+        for key in self.all_keys().await {
+            self.ask::<i64>(&["DEL", &key]).await;
+        }
+    }
+
+    /// Everything of the tenant: keys with their contents and times to live.
+    pub async fn snapshot(&self) -> Vec<(String, Vec<u8>, i64)> {
+        let mut snapshot = Vec::new();
+        for key in self.all_keys().await {
+            // A lease may end between the commands.
+            if let Some(content) = self.ask::<Option<Vec<u8>>>(&["DUMP", &key]).await {
+                let ttl_ms = self.ttl_ms(&key).await;
+                snapshot.push((key, content, ttl_ms));
+            }
+        }
+        snapshot
+    }
+
+    /// Puts a snapshot in the place of everything of the tenant, at once.
+    pub async fn restore(&self, snapshot: &[(String, Vec<u8>, i64)]) {
+        let mut pipeline = redis::pipe();
+        pipeline.atomic();
+        for key in self.all_keys().await {
+            pipeline.del(key).ignore();
+        }
+        for (key, content, ttl_ms) in snapshot {
+            pipeline.cmd("RESTORE").arg(key).arg((*ttl_ms).max(0)).arg(content).ignore();
+        }
+        let restored: Result<(), RedisError> =
+            pipeline.query_async(&mut self.connection.clone()).await;
+        restored.expect("the snapshot fits");
+    }
+
+    async fn all_keys(&self) -> Vec<String> {
         // Test servers are small, and a scan could see a key twice.
-        let keys: Vec<String> = self.ask(&["KEYS", &pattern]).await;
+        self.ask(&["KEYS", &format!("{}/*", self.tenant)]).await
+    }
+
+    async fn keys(&self, of_type: &str) -> Vec<String> {
+        let keys = self.all_keys().await;
         let mut chosen = Vec::new();
         for key in keys {
             if self.ask::<String>(&["TYPE", &key]).await == of_type {

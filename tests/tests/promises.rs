@@ -5,6 +5,7 @@ mod promises {
     mod monitor;
     mod proxy;
 
+    mod promise_10_time;
     mod promise_1_atomic;
     mod promise_2_pinned;
     mod promise_3_exactly_once;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use kv_runtime::{Error, Repository};
+use kv_runtime::{DeadLetterFilter, Error, Repository};
 use kv_tests::contract;
-use kv_tests::models::{Counter, Seat};
+use kv_tests::models::{Account, Counter, Seat};
 use kv_tests::pair::Pair;
 
 contract!(any_sequence_ends_in_its_last_state, deleting_and_creating_again_ends_created);
@@ -167,4 +167,57 @@ async fn unique_values_are_swapped_and_handed_on_in_one_batch() {
     rows.sort_by_key(|row| row.number);
     let expected = [(1, "Ben"), (2, "Ada"), (3, "Eve"), (4, "Flo"), (5, "Cy"), (6, "Di")];
     assert_eq!(rows, expected.map(|(number, name)| seat(number, name)));
+}
+
+/// Children in other partitions than their parents, and on another queue.
+const CHILDREN: &str = "ALTER TABLE counters ADD CONSTRAINT of_account \
+                        FOREIGN KEY (total_count) REFERENCES accounts (id)";
+
+fn child(id: i64, parent: i64) -> Counter {
+    Counter { id, total: parent, r#type: "child".to_owned() }
+}
+
+#[tokio::test]
+async fn a_child_waits_for_its_parent_in_another_partition() {
+    let pair = Pair::servers().await;
+    let pair = pair.with(|settings| settings.drain.batch_entries = 10).await;
+    pair.sql(CHILDREN).await;
+    let (accounts, counters) = (pair.kv.repository::<Account>(), pair.kv.repository::<Counter>());
+    for id in 0..200 {
+        let account = Account { id, revision: 1, note: None, active: true };
+        let _ = accounts.create(&account).await.expect("a new row");
+        let _ = counters.create(&child(id, id)).await.expect("a new row");
+    }
+    let status = pair.drain().await;
+    assert_eq!((status.entries_drained, status.dead_letters), (400, 0));
+    // And the other way round: parents go after their children.
+    for id in 0..200 {
+        let _ = counters.delete(&id).await.expect("a row");
+        let _ = accounts.delete(&id).await.expect("a row");
+    }
+    let status = pair.drain().await;
+    assert_eq!((status.entries_drained, status.dead_letters), (400, 0));
+    assert!(pair.kv.durable_rows::<Account>().await.expect("the rows").is_empty());
+}
+
+/// Orphans in several partitions wait for each other, and yet come to an end.
+#[tokio::test]
+async fn a_child_without_a_parent_is_refused_in_the_end() {
+    let pair = Pair::servers().await;
+    pair.sql(CHILDREN).await;
+    let counters = pair.kv.repository::<Counter>();
+    for id in 0..20 {
+        let _ = counters.create(&child(id, 1_000 + id)).await.expect("a new row");
+    }
+    let account = Account { id: 7, revision: 1, note: None, active: true };
+    let _ = pair.kv.repository().create(&account).await.expect("a new row");
+    let _ = counters.create(&child(20, 7)).await.expect("a new row");
+    let status = pair.drain().await;
+    assert_eq!((status.entries_drained, status.dead_letters), (22, 20));
+    let filter = DeadLetterFilter::new().error("23503");
+    assert_eq!(pair.kv.dead_letters().list(&filter).await.expect("letters").len(), 20);
+    let rows = pair.kv.durable_rows::<Counter>().await.expect("the rows");
+    assert_eq!(rows, [child(20, 7)]);
+    let waits = "SELECT waits_at AS value FROM kv_offsets WHERE waits_at IS NOT NULL";
+    assert!(pair.texts(waits).await.is_empty());
 }

@@ -1,0 +1,117 @@
+//! A Redis that lost its newest writes, or all of them, is noticed, repaired as far as entries and
+//! rows allow, and told of. What was written after that is drained like anything else.
+
+use std::collections::BTreeMap;
+
+use kv_runtime::Status;
+use kv_tests::models::Account;
+use kv_tests::outside::RedisView;
+use kv_tests::pair::Pair;
+
+fn account(id: i64, revision: i64) -> Account {
+    Account { id, revision, note: None, active: true }
+}
+
+async fn create(pair: &Pair, ids: std::ops::Range<i64>) {
+    let rows: Vec<Account> = ids.map(|id| account(id, 1)).collect();
+    let created = pair.kv.repository::<Account>().create_many(&rows).await;
+    assert!(created.iter().all(Result::is_ok));
+}
+
+async fn raise(pair: &Pair, ids: std::ops::Range<i64>, revision: i64) {
+    let accounts = pair.kv.repository::<Account>();
+    for id in ids {
+        let _ = accounts.update(&id, Account::patch().revision(revision)).await.expect("a row");
+    }
+}
+
+async fn revisions(pair: &Pair) -> BTreeMap<i64, i64> {
+    let rows = pair.kv.durable_rows::<Account>().await.expect("the rows");
+    rows.into_iter().map(|row| (row.id, row.revision)).collect()
+}
+
+/// Reads say what PostgreSQL has, all is drained, and nothing is left without a time to live.
+async fn all_is_well(pair: &Pair, redis: &RedisView) {
+    let accounts = pair.kv.repository::<Account>();
+    for (id, revision) in revisions(pair).await {
+        assert_eq!(accounts.get_by_id(&id).await.expect("a row").revision, revision, "{id}");
+        assert_eq!(accounts.status(&id).await.expect("a status"), Status::Clean, "{id}");
+    }
+    assert_eq!(redis.undrained().await, 0);
+    for key in redis.row_keys().await {
+        assert!(redis.ttl_ms(&key).await > 0, "{key} is pinned");
+    }
+}
+
+/// With a drainer at work all the time, and with one that comes later.
+#[tokio::test]
+async fn a_redis_that_was_emptied_is_told_of_and_gone_on_with() {
+    for is_running in [true, false] {
+        let pair = Pair::servers().await;
+        let redis = RedisView::of(&pair).await;
+        create(&pair, 0..50).await;
+        let drainer = pair.spawn_drainer();
+        drainer.flush().await.expect("it drains");
+        let drainer = if is_running {
+            Some(drainer)
+        } else {
+            drainer.stop().await;
+            None
+        };
+        redis.empty().await;
+        raise(&pair, 0..10, 2).await;
+        create(&pair, 50..60).await;
+        let drainer = drainer.unwrap_or_else(|| pair.spawn_drainer());
+        drainer.flush().await.expect("it drains");
+        let status = drainer.shutdown().await.expect("everything is drained");
+        assert!(status.setbacks > 0, "{status:?}");
+        assert_eq!((status.dead_letters, status.undrained), (0, 0));
+        let expected = (0..60).map(|id| (id, if id < 10 { 2 } else { 1 }));
+        assert_eq!(revisions(&pair).await, expected.collect());
+        all_is_well(&pair, &redis).await;
+    }
+}
+
+/// As a replica has them that took over without the newest writes: PostgreSQL, which has some of
+/// those, does not go back with it.
+#[tokio::test]
+async fn a_redis_that_went_back_does_not_take_postgresql_along() {
+    for is_running in [true, false] {
+        let pair = Pair::servers().await;
+        let redis = RedisView::of(&pair).await;
+        create(&pair, 0..50).await;
+        pair.drain().await;
+        // Not drained yet when the replica gets them.
+        raise(&pair, 0..20, 2).await;
+        let replica = redis.snapshot().await;
+        // What the replica does not get: drained by then, and not.
+        raise(&pair, 10..30, 3).await;
+        create(&pair, 50..60).await;
+        let drainer = pair.spawn_drainer();
+        drainer.flush().await.expect("it drains");
+        let drainer = if is_running {
+            Some(drainer)
+        } else {
+            drainer.stop().await;
+            raise(&pair, 30..35, 4).await;
+            None
+        };
+        redis.restore(&replica).await;
+        // New writes, also of rows that are older there than in PostgreSQL.
+        raise(&pair, 25..40, 5).await;
+        create(&pair, 60..70).await;
+        let drainer = drainer.unwrap_or_else(|| pair.spawn_drainer());
+        drainer.flush().await.expect("it drains");
+        let status = drainer.shutdown().await.expect("everything is drained");
+        assert!(status.setbacks > 0, "{status:?}");
+        assert_eq!((status.dead_letters, status.undrained), (0, 0));
+        let expected = |id| match id {
+            0..10 => 2,
+            10..25 => 3,
+            25..40 => 5,
+            _ => 1,
+        };
+        assert_eq!(revisions(&pair).await, (0..70).map(|id| (id, expected(id))).collect());
+        all_is_well(&pair, &redis).await;
+    }
+}
