@@ -55,7 +55,9 @@ impl EntryId {
     ///
     /// It is the version of the row that the entry changed.
     pub fn version(self) -> i64 {
-        let version = (self.milliseconds << 20) | self.sequence.min((1 << 20) - 1);
+        // An id that was made by hand may be past what the bits hold: the year 2248.
+        let milliseconds = self.milliseconds.min((1 << 43) - 1);
+        let version = (milliseconds << 20) | self.sequence.min((1 << 20) - 1);
         i64::try_from(version).unwrap_or(i64::MAX)
     }
 }
@@ -72,13 +74,16 @@ impl FromStr for EntryId {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parse = || {
             let (milliseconds, sequence) = text.split_once('-')?;
-            Some(Self {
-                milliseconds: milliseconds.parse().ok()?,
-                sequence: sequence.parse().ok()?,
-            })
+            Some(Self { milliseconds: number(milliseconds)?, sequence: number(sequence)? })
         };
         parse().ok_or(EntryError::InvalidId)
     }
+}
+
+/// A number as Redis writes it: `parse` alone would take a sign and zeros in front.
+fn number(text: &str) -> Option<u64> {
+    let is_canonical = text == "0" || text.starts_with(|first| matches!(first, '1'..='9'));
+    is_canonical.then(|| text.parse().ok())?
 }
 
 /// What a write does to a row.

@@ -62,6 +62,9 @@ mod durable_store;
 mod entry;
 mod error;
 mod failpoint;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hot_store;
 mod key;
 mod kv;

@@ -178,8 +178,10 @@ impl<M: KvModel> Repository<M> {
 
     /// The id within a Redis key, if it is the key of a row of this model.
     pub fn parse_key(&self, key: &str) -> Option<M::Id> {
-        let key = self.rows.parse_key(key)?;
-        M::decode_id(&mut RowDecoder::new(&key.id_values)).ok()
+        let parsed = self.rows.parse_key(key)?;
+        let id = M::decode_id(&mut RowDecoder::new(&parsed.id_values)).ok()?;
+        // A type may take texts that it does not write, as `007`: these are keys of no row.
+        (self.key(&id).ok()? == key).then_some(id)
     }
 
     fn encode_id(&self, at: Operation, id: &M::Id) -> Result<crate::key::RowKey, Error> {

@@ -164,6 +164,20 @@ proptest! {
     }
 }
 
+/// A number and a UUID can be written in several ways, and a row has one key.
+#[test]
+fn other_texts_of_an_id_are_no_keys() {
+    let kv = kv(None, 1);
+    for key in ["account:+7", "account:007", "account: 7"] {
+        assert_eq!(kv.repository::<Account>().parse_key(key), None, "{key}");
+    }
+    let uuid = Uuid::from_u128(0xab);
+    for id in [uuid.simple().to_string(), uuid.to_string().to_uppercase(), uuid.urn().to_string()] {
+        assert_eq!(kv.repository::<Booking>().parse_key(&format!("booking:{id}")), None, "{id}");
+    }
+    assert_eq!(kv.repository::<Booking>().parse_key(&format!("booking:{uuid}")), Some(uuid));
+}
+
 contract!(rows_with_any_id_go_all_the_way);
 
 /// Ids go through keys and entries, values through entries alone, and all come to the table.

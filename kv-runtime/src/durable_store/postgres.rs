@@ -1,6 +1,6 @@
 //! The durable side on a PostgreSQL server, by Diesel.
 
-mod array;
+pub(crate) mod array;
 mod attempt;
 mod letters;
 mod offsets;

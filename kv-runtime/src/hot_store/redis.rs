@@ -1,6 +1,8 @@
 //! The hot side on a Redis server.
 
 mod connection;
+#[cfg(feature = "testing")]
+pub(crate) mod fuzzing;
 mod lane;
 mod leases;
 mod reply;

@@ -1,5 +1,8 @@
 //! Integers, floats, booleans and decimals.
 
+#[cfg(feature = "bigdecimal")]
+use bigdecimal::Zero;
+
 use super::{IsNull, KvElement, KvValue, ValueError, required, write_display};
 use crate::model::ColumnType;
 
@@ -42,6 +45,22 @@ impl KvValue for bigdecimal::BigDecimal {
     const TYPE: ColumnType = ColumnType::Numeric;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
+        /// PostgreSQL's bounds of `numeric`.
+        const DIGITS_BEFORE_POINT_MAX: u64 = 131_072;
+        const DIGITS_BEHIND_POINT_MAX: i64 = 16_383;
+        let behind = self.fractional_digit_count();
+        if behind < 0 && self.is_zero() {
+            // The plain form has a zero for each of its exponent.
+            out.push('0');
+            return Ok(IsNull::No);
+        }
+        let before = self.digits().saturating_add_signed(behind.saturating_neg());
+        // Ahead of the text: a number of few digits with a great exponent would fill the memory.
+        if before > DIGITS_BEFORE_POINT_MAX || behind > DIGITS_BEHIND_POINT_MAX {
+            return Err(ValueError::Unsupported {
+                reason: "`numeric` has 131072 digits before the point and 16383 behind it",
+            });
+        }
         // PostgreSQL expands exponents; the plain form is the one both sides agree on.
         out.push_str(&self.to_plain_string());
         Ok(IsNull::No)
@@ -86,3 +105,25 @@ elements!(bool, i16, i32, i64, u16, u32, u64, f32, f64);
 elements!(rust_decimal::Decimal);
 #[cfg(feature = "bigdecimal")]
 elements!(bigdecimal::BigDecimal);
+
+#[cfg(all(test, feature = "bigdecimal"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exponent_is_bounded_before_it_is_written_out() {
+        let encoded = |text: &str| {
+            let mut out = String::new();
+            let number: bigdecimal::BigDecimal = text.parse().expect("a number");
+            number.encode(&mut out).map(|_| out)
+        };
+        for text in ["1e131072", "-12e131071", "1e999999999999", "1e-16384", "0e-16384"] {
+            assert!(encoded(text).is_err(), "{text}");
+        }
+        for (text, expected) in [("0e999999999999", "0"), ("-12e3", "-12000"), ("1e-2", "0.01")] {
+            assert_eq!(encoded(text).as_deref(), Ok(expected), "{text}");
+        }
+        let greatest = encoded("1e131071").map(|text| text.len());
+        assert_eq!(greatest, Ok(131_072));
+    }
+}

@@ -11,11 +11,14 @@ const DATE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[hour]:[minute]:[second][optional [.[subsecond]]]");
 
+const YEAR_OUT_OF_RANGE: ValueError =
+    ValueError::Unsupported { reason: "dates are stored from year 1 to year 9999" };
+
 fn check_year(year: i32) -> Result<(), ValueError> {
     if (1..=9999).contains(&year) {
         return Ok(());
     }
-    Err(ValueError::Unsupported { reason: "dates are stored from year 1 to year 9999" })
+    Err(YEAR_OUT_OF_RANGE)
 }
 
 fn encode_date(date: Date, out: &mut String) -> Result<(), ValueError> {
@@ -85,7 +88,8 @@ impl KvValue for OffsetDateTime {
     const TYPE: ColumnType = ColumnType::Timestamptz;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
-        let utc = self.to_offset(UtcOffset::UTC);
+        // The last hours of year 9999 west of Greenwich are in the next year there.
+        let utc = self.checked_to_offset(UtcOffset::UTC).ok_or(YEAR_OUT_OF_RANGE)?;
         encode_date(utc.date(), out)?;
         out.push('T');
         encode_time(utc.time(), out);
@@ -107,3 +111,16 @@ impl KvElement for Date {}
 impl KvElement for Time {}
 impl KvElement for PrimitiveDateTime {}
 impl KvElement for OffsetDateTime {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::time::macros::datetime;
+
+    #[test]
+    fn a_time_whose_year_in_utc_is_out_of_range_is_refused() {
+        for time in [datetime!(9999-12-31 23:59 -01:00), datetime!(0001-01-01 00:00 +01:00)] {
+            assert_eq!(time.encode(&mut String::new()), Err(YEAR_OUT_OF_RANGE));
+        }
+    }
+}

@@ -105,7 +105,10 @@ fn number(text: &str) -> Option<i64> {
 /// leap day is the last of a year.
 fn days(text: &str) -> Option<i32> {
     let (year, month, day) =
-        (number(text.get(..4)?)?, number(text.get(5..7)?)?, number(text.get(8..)?)?);
+        (number(text.get(..4)?)?, number(text.get(5..7)?)?, number(text.get(8..10)?)?);
+    if text.len() != 10 {
+        return None;
+    }
     let year = if month <= 2 { year - 1 } else { year };
     let (era, year_of_era) = (year / 400, year % 400);
     let month_from_march = (month + 9) % 12;
@@ -131,7 +134,7 @@ fn timestamp(text: &str) -> Option<i64> {
 
 /// The values of one column.
 #[derive(Debug)]
-pub(super) struct ColumnArray {
+pub(crate) struct ColumnArray {
     ty: ColumnType,
     length: i32,
     has_null: bool,
@@ -140,7 +143,7 @@ pub(super) struct ColumnArray {
 }
 
 impl ColumnArray {
-    pub(super) fn new(ty: ColumnType) -> Self {
+    pub(crate) fn new(ty: ColumnType) -> Self {
         Self { ty, length: 0, has_null: false, values: Vec::new() }
     }
 
@@ -162,7 +165,7 @@ impl ColumnArray {
     }
 
     /// Appends a value.
-    pub(super) fn push(&mut self, value: Option<&str>) -> Result<(), ValueError> {
+    pub(crate) fn push(&mut self, value: Option<&str>) -> Result<(), ValueError> {
         self.length += 1;
         match value {
             Some(text) => self.ty.write_element(text, &mut self.values),
@@ -232,7 +235,9 @@ mod tests {
         ] {
             assert_eq!(days(date), Some(expected), "{date}");
         }
-        assert_eq!(days("2000-1-1"), None);
+        for malformed in ["2000-1-1", "2000-01-9223372036854775807"] {
+            assert_eq!(days(malformed), None, "{malformed}");
+        }
     }
 
     #[test]

@@ -204,7 +204,7 @@ pub(super) fn state(
     let newest = items(last, WHAT)?.into_iter().next();
     let newest = newest.map(|entry| items(entry, WHAT)).transpose()?.unwrap_or_default();
     Ok(PartitionState {
-        undrained: u64::try_from(length - retained).unwrap_or_default(),
+        undrained: u64::try_from(length.saturating_sub(retained)).unwrap_or_default(),
         settled: match position {
             Value::Nil => EntryId::ZERO,
             position => entry_id(position)?,
