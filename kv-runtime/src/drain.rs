@@ -8,6 +8,7 @@
 
 mod backoff;
 mod fold;
+mod gate;
 mod plan;
 mod progress;
 mod worker;
@@ -15,12 +16,14 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::plan::Context;
 use self::progress::Progress;
 use self::worker::{Request, Worker, age};
+use crate::checks::{self, CheckError};
 use crate::entry::EntryId;
 use crate::error::Source;
 use crate::hot_store::{HotStoreError, ReadRequest};
@@ -64,10 +67,20 @@ impl DrainerBuilder {
         self
     }
 
+    /// Checks the models' tables, the runtime's own ones and the number of partitions, as
+    /// [`Checks::run`](crate::Checks::run) does: for who wants to know before it spawns.
+    ///
+    /// # Errors
+    /// [`CheckError`], with all problems in one go.
+    pub async fn check(&self) -> Result<(), CheckError> {
+        checks::check_models(&self.stores, &self.models).await
+    }
+
     /// Starts draining, on the Tokio runtime that this is called on.
     ///
     /// It needs no server to be up: what is missing is waited for and reported by
-    /// [`Drainer::status`] and as warnings.
+    /// [`Drainer::status`] and as warnings. The start-up checks are made first; a problem that
+    /// they refuse is reported as an error, and nothing is drained until it is gone.
     pub fn spawn(self) -> Drainer {
         let Self { stores, models } = self;
         let mut partitions: Vec<Partition> = Vec::new();
@@ -76,13 +89,20 @@ impl DrainerBuilder {
                 partitions.extend(stores.keys.partitions_of(model.queue));
             }
         }
+        let progress = Arc::new(Progress::new());
+        let (requests, receiver) = watch::channel(Request::default());
+        let checked = gate::wait_until_checked(
+            Arc::clone(&stores),
+            models.clone(),
+            Arc::clone(&progress),
+            receiver.clone(),
+        );
+        let checked = checked.boxed().shared();
         let context = Arc::new(Context {
             models,
             keys: stores.keys.clone(),
             settings: stores.settings.clone(),
         });
-        let progress = Arc::new(Progress::new());
-        let (requests, receiver) = watch::channel(Request::default());
         let workers = context.settings.drain.workers.min(partitions.len());
         let tasks = (0..workers).map(|number| {
             let share = partitions.iter().skip(number).step_by(workers).copied();
@@ -95,7 +115,12 @@ impl DrainerBuilder {
                 progress: Arc::clone(&progress),
                 requests: receiver.clone(),
             };
-            tokio::spawn(worker.run())
+            let checked = checked.clone();
+            tokio::spawn(async move {
+                if checked.await {
+                    worker.run().await;
+                }
+            })
         });
         let tasks = tasks.collect();
         Drainer { stores, partitions, progress, requests, tasks }

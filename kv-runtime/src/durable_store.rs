@@ -9,6 +9,7 @@ pub(crate) mod postgres;
 
 use async_trait::async_trait;
 
+use crate::checks::StoreChecks;
 use crate::entry::EntryId;
 use crate::error::Source;
 use crate::key::{Partition, RowKey};
@@ -121,7 +122,7 @@ impl DurableStoreError {
 
 /// The port of the durable side.
 #[async_trait]
-pub(crate) trait DurableStore: std::fmt::Debug + Send + Sync {
+pub(crate) trait DurableStore: StoreChecks + std::fmt::Debug + Send + Sync {
     /// Takes partitions over: raises their epoch, so that an earlier holder can commit nothing.
     async fn take_over(&self, partitions: &[Partition]) -> Result<Vec<Offset>, DurableStoreError>;
 

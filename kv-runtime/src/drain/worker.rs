@@ -395,7 +395,7 @@ pub(super) fn age(entry: EntryId) -> Duration {
 }
 
 /// An error with its sources, in one line.
-fn report(error: &dyn std::error::Error) -> String {
+pub(super) fn report(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{Batch, DurableStore, DurableStoreError, Fetched, Offset, Operation, Statement};
+use crate::checks::StoreChecks;
 use crate::entry::EntryId;
 use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
@@ -123,6 +124,8 @@ impl MemoryDurableStore {
         self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl StoreChecks for MemoryDurableStore {}
 
 #[async_trait]
 impl DurableStore for MemoryDurableStore {

@@ -1,6 +1,8 @@
 //! The durable side on a PostgreSQL server, by Diesel.
 
 mod array;
+mod schema;
+mod server;
 mod sql;
 mod statement;
 

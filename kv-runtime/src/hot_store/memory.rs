@@ -14,6 +14,7 @@ use super::{
     Fill, HotStore, HotStoreError, Invalidated, PartitionState, Probe, ReadOutcome, ReadRequest,
     SettledRow, Settlement, Write, WriteOutcome,
 };
+use crate::checks::StoreChecks;
 use crate::entry::{Change, EntryId, RawEntry};
 use crate::key::{Partition, RowKey};
 use crate::row::EncodedRow;
@@ -205,6 +206,8 @@ impl MemoryHotStore {
 
 /// How long a reader may take from its miss to its fill.
 const TOKEN_TTL: Duration = Duration::from_secs(10);
+
+impl StoreChecks for MemoryHotStore {}
 
 #[async_trait]
 impl HotStore for MemoryHotStore {

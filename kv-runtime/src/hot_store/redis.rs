@@ -4,6 +4,7 @@ mod connection;
 mod lane;
 mod reply;
 mod script;
+mod server;
 mod writer;
 
 use std::sync::Arc;

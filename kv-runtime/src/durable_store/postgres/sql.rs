@@ -11,7 +11,7 @@ use crate::model::{ColumnDescriptor, ColumnType, ModelDescriptor};
 pub(super) const PARAMETER: char = '\u{1}';
 
 /// A name as SQL quotes it, part by part: `app.bookings` is `"app"."bookings"`.
-fn quote(name: &str) -> String {
+pub(super) fn quote(name: &str) -> String {
     let quoted: Vec<String> =
         name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
     quoted.join(".")
