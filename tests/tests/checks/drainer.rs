@@ -11,13 +11,16 @@ use super::log::Log;
 
 /// What stands in the drainer's way, once something does.
 async fn complaint(drainer: &Drainer) -> String {
-    loop {
-        let status = drainer.status().await.expect("a status");
-        if let Some(error) = status.last_error {
-            return error;
+    let complaint = async {
+        loop {
+            let status = drainer.status().await.expect("a status");
+            if let Some(error) = status.last_error {
+                return error;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(30), complaint).await.expect("it complains")
 }
 
 #[tokio::test]
