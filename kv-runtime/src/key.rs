@@ -179,11 +179,11 @@ impl KeySpace {
         let mut states = vec![state("")];
         let mut count = 2;
         for name in tag_names(0) {
-            let is_in_use = is_in_share(&name, 0, count);
+            let first = count;
             while count <= MAX_PARTITIONS && is_in_share(&name, 0, count) {
                 count += 1;
             }
-            if is_in_use {
+            if count > first {
                 states.push(state(&format!("{{{name}}}")));
             }
             if count > MAX_PARTITIONS {

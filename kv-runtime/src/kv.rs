@@ -173,7 +173,7 @@ impl Kv {
     /// # use kv_runtime::{CheckError, Kv, KvModel};
     /// # #[derive(Debug, Clone, PartialEq, KvModel)]
     /// # #[kv(table = "bookings")]
-    /// # struct Booking { #[kv(id, fresh)] id: i64 }
+    /// # struct Booking { #[kv(id, fresh)] id: i64, status: String }
     /// # async fn check(kv: &Kv) -> Result<(), CheckError> {
     /// kv.checks().model::<Booking>().run().await?;
     /// # Ok(())
