@@ -50,6 +50,7 @@ async fn connect(redis: &str, database: &str) -> Result<Kv> {
     let kv = Kv::connect(Settings::new(redis, database)).await.map_err(|error| {
         let flag = match &error {
             ConnectError::Redis { .. } => "--redis",
+            ConnectError::Check(_) => "--redis or --database",
             _ => "--database",
         };
         anyhow::Error::new(error).context(flag)

@@ -8,6 +8,7 @@
 
 mod backoff;
 mod fold;
+mod gate;
 mod isolate;
 mod lease;
 mod plan;
@@ -30,6 +31,7 @@ use self::lease::Keeper;
 use self::plan::Context;
 use self::progress::{Place, Progress};
 use self::worker::{Request, Worker, age};
+use crate::checks::{self, CheckError};
 use crate::entry::EntryId;
 use crate::error::Source;
 use crate::hot_store::{HotStoreError, ReadRequest};
@@ -76,10 +78,20 @@ impl DrainerBuilder {
         self
     }
 
+    /// Checks the models' tables, the runtime's own ones and the number of partitions, as
+    /// [`Checks::run`](crate::Checks::run) does: for who wants to know before it spawns.
+    ///
+    /// # Errors
+    /// [`CheckError`], with all problems in one go.
+    pub async fn check(&self) -> Result<(), CheckError> {
+        checks::check_models(&self.stores, &self.models).await
+    }
+
     /// Starts draining, on the Tokio runtime that this is called on.
     ///
     /// It needs no server to be up: what is missing is waited for and reported by
-    /// [`Drainer::status`] and as warnings.
+    /// [`Drainer::status`] and as warnings. The start-up checks are made first; a problem that
+    /// they refuse is reported as an error, and nothing is drained until it is gone.
     pub fn spawn(self) -> Drainer {
         let Self { stores, models } = self;
         let context = Arc::new(Context {
@@ -106,9 +118,14 @@ impl DrainerBuilder {
         let mut tasks: Vec<JoinHandle<()>> =
             workers.map(|worker| tokio::spawn(supervise(worker))).collect();
         drop(reports);
-        let (hot, shown) = (Arc::clone(&stores.hot), Arc::clone(&progress));
-        let keeper = Keeper::new(context, hot, shown, assignments, reported);
-        tasks.push(tokio::spawn(keeper.run()));
+        let (checked, shown) = (Arc::clone(&stores), Arc::clone(&progress));
+        let hot = Arc::clone(&stores.hot);
+        tasks.push(tokio::spawn(async move {
+            // Until the checks are passed, the partitions are left to other drainers.
+            if gate::wait_until_checked(&checked, &context, &shown, requested).await {
+                Keeper::new(context, hot, shown, assignments, reported).run().await;
+            }
+        }));
         Drainer { stores, partitions, progress, requests, tasks }
     }
 }

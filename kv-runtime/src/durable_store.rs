@@ -11,6 +11,7 @@ use async_trait::async_trait;
 
 use std::sync::Arc;
 
+use crate::checks::StoreChecks;
 use crate::dead_letters::{DeadLetter, DeadLetterFilter};
 use crate::entry::{EntryId, RawEntry};
 use crate::error::Source;
@@ -196,7 +197,7 @@ impl DurableStoreError {
 
 /// The port of the durable side.
 #[async_trait]
-pub(crate) trait DurableStore: std::fmt::Debug + Send + Sync {
+pub(crate) trait DurableStore: StoreChecks + std::fmt::Debug + Send + Sync {
     /// Takes partitions over: raises their epoch, so that an earlier holder can commit nothing.
     async fn take_over(&self, partitions: &[Partition]) -> Result<Vec<Offset>, DurableStoreError>;
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::checks::StoreChecks;
 use crate::entry::{self, Change, EntryId, RawEntry};
 use crate::error::Source;
 use crate::key::{Partition, RowKey};
@@ -213,7 +214,7 @@ impl HotStoreError {
 
 /// The port of the hot side.
 #[async_trait]
-pub(crate) trait HotStore: std::fmt::Debug + Send + Sync {
+pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
     /// Makes changes of rows in any partitions, in order for each row.
     ///
     /// Each change is made together with its entry or not at all, whatever becomes of the others.

@@ -189,6 +189,28 @@ impl KeySpace {
         format!("{}{}:*{tag}", self.tenant, model.key_prefix)
     }
 
+    /// The key of the first partition's counters in each of the layouts that a queue can have.
+    ///
+    /// They are few: a tag that lies in the first of many shares lies in the first of fewer, too.
+    pub(crate) fn first_states(&self, queue: &str) -> Vec<String> {
+        let state = |tag: &str| format!("{}{queue}.state{tag}", self.tenant);
+        let mut states = vec![state("")];
+        let mut count = 2;
+        for name in tag_names(0) {
+            let first = count;
+            while count <= MAX_PARTITIONS && is_in_share(&name, 0, count) {
+                count += 1;
+            }
+            if count > first {
+                states.push(state(&format!("{{{name}}}")));
+            }
+            if count > MAX_PARTITIONS {
+                break;
+            }
+        }
+        states
+    }
+
     fn of_partition(&self, partition: Partition, suffix: &str) -> String {
         let tag = &self.tags[usize::from(partition.number)];
         format!("{}{}{suffix}{tag}", self.tenant, partition.queue)
@@ -213,12 +235,19 @@ impl KeySpace {
 /// Without the letters, the slots of the numbers 0 to 63 would lie anywhere;
 /// with them, masters that own equal ranges of slots get equal numbers of partitions.
 fn tag(number: u16, count: u16) -> String {
-    let in_share = |name: &String| slot(name) * usize::from(count) / SLOTS == usize::from(number);
     // At most `MAX_PARTITIONS`, so a share has 16 slots or more and the search is short.
-    let candidates = std::iter::once(number.to_string())
-        .chain((0_u32..100_000).map(|attempt| format!("{number}{}", letters(attempt))));
-    let name = candidates.into_iter().find(in_share).unwrap_or_else(|| number.to_string());
-    format!("{{{name}}}")
+    let name = tag_names(number).find(|name| is_in_share(name, number, count));
+    format!("{{{}}}", name.unwrap_or_else(|| number.to_string()))
+}
+
+/// What may stand between the braces of a partition's tag, the first first.
+fn tag_names(number: u16) -> impl Iterator<Item = String> {
+    let with_letters = (0_u32..100_000).map(move |attempt| format!("{number}{}", letters(attempt)));
+    std::iter::once(number.to_string()).chain(with_letters)
+}
+
+fn is_in_share(name: &str, number: u16, count: u16) -> bool {
+    slot(name) * usize::from(count) / SLOTS == usize::from(number)
 }
 
 fn slot(name: &str) -> usize {
@@ -255,6 +284,21 @@ mod tests {
                     "{tag} of {count}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn the_first_partition_of_any_layout_is_among_a_few_keys() {
+        let states = KeySpace::new(Some("acme"), 8).first_states("booking_queue");
+        assert!(states.len() < 20, "{states:?}");
+        let first = Partition { queue: "booking_queue", number: 0 };
+        for count in 1..=MAX_PARTITIONS {
+            let state = match count {
+                // All tags of a layout would take long here.
+                2.. => format!("acme/booking_queue.state{}", tag(0, count)),
+                _ => KeySpace::new(Some("acme"), 1).state(first),
+            };
+            assert!(states.contains(&state), "{state} of {count}");
         }
     }
 

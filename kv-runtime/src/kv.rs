@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::checks::{CheckError, Checks};
 use crate::dead_letters::DeadLetters;
 use crate::drain::DrainerBuilder;
 use crate::durable_store::DurableStore;
@@ -77,6 +78,9 @@ pub enum ConnectError {
         #[source]
         source: Source,
     },
+    /// The servers take connections, and are not fit for the runtime.
+    #[error(transparent)]
+    Check(#[from] CheckError),
     /// The runtime's own tables could not be created.
     #[error("the runtime's own tables cannot be created")]
     Migration(#[source] Source),
@@ -110,12 +114,15 @@ impl Kv {
         Self { stores: Arc::new(Stores::new(hot, durable, keys, settings)) }
     }
 
-    /// Redis and PostgreSQL. Connects to both, so that a wrong address or password shows now.
+    /// Redis and PostgreSQL. Connects to both, so that a wrong address or password shows now, and
+    /// checks what does not depend on the models: Redis' memory policy and persistence, and the
+    /// versions of both. [`Settings::checks`] says what becomes of a problem.
     ///
     /// # Errors
     /// [`ConnectError`], naming the server or the setting.
     #[cfg(all(feature = "redis", feature = "postgres"))]
     pub async fn connect(settings: Settings) -> Result<Self, ConnectError> {
+        use crate::checks;
         use crate::durable_store::postgres::PostgresDurableStore;
         use crate::hot_store::redis::RedisHotStore;
 
@@ -133,7 +140,9 @@ impl Kv {
             url: settings.postgres.url.to_string(),
             source: error.into_source(),
         })?;
-        Ok(Self::new(Arc::new(hot), Arc::new(durable), settings))
+        let kv = Self::new(Arc::new(hot), Arc::new(durable), settings);
+        checks::check_servers(&kv.stores).await?;
+        Ok(kv)
     }
 
     /// Creates the runtime's own tables in PostgreSQL, where they are missing.
@@ -160,6 +169,25 @@ impl Kv {
     /// The repository of a model.
     pub fn repository<M: KvModel>(&self) -> Repository<M> {
         Repository::new(Arc::clone(&self.stores))
+    }
+
+    /// The start-up checks of some models, to be told them and run.
+    ///
+    /// A drainer runs them by itself; a service that has none, or wants to know before it goes on,
+    /// asks for them:
+    ///
+    /// ```
+    /// # use kv_runtime::{CheckError, Kv, KvModel};
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # #[kv(table = "bookings")]
+    /// # struct Booking { #[kv(id, fresh)] id: i64, status: String }
+    /// # async fn check(kv: &Kv) -> Result<(), CheckError> {
+    /// kv.checks().model::<Booking>().run().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn checks(&self) -> Checks {
+        Checks::new(Arc::clone(&self.stores))
     }
 
     /// A drainer, to be told its models and spawned.

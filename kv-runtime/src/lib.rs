@@ -56,6 +56,7 @@
 // The derive names this crate from outside; its tests and examples live inside.
 extern crate self as kv_runtime;
 
+mod checks;
 mod dead_letters;
 mod drain;
 mod durable_store;
@@ -84,6 +85,7 @@ mod value;
 #[path = "private.rs"]
 pub mod __private;
 
+pub use checks::{Check, CheckError, CheckMode, CheckSettings, Checks, Problem};
 pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetterFilter, DeadLetters, Replayed};
 pub use drain::{DrainError, DrainStatus, Drainer, DrainerBuilder};
 pub use entry::{EntryError, EntryId};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::checks::{Check, CheckSettings};
 use crate::key::MAX_PARTITIONS;
 
 /// A shorter lease would be lost to a hiccup of the network.
@@ -45,6 +46,8 @@ pub struct Settings {
     pub on_held: OnHeld,
     /// The drainer's choices.
     pub drain: DrainSettings,
+    /// Which of the start-up checks are made. In memory there is nothing to check.
+    pub checks: CheckSettings,
 }
 
 /// What becomes of a write of a row that has dead letters.
@@ -223,13 +226,17 @@ impl Settings {
             queue_capacity: 4_000_000,
             on_held: OnHeld::default(),
             drain: DrainSettings::default(),
+            checks: CheckSettings::default(),
         }
     }
 
     /// Reads `REDIS_URL` and `DATABASE_URL`, which are required, and where they are set
     /// `KV_PARTITIONS`, `KV_TENANT`, `KV_ROW_TTL_S`, `KV_QUEUE_CAPACITY`,
     /// `REDIS_CONNECTIONS`, `DATABASE_MAX_CONNECTIONS`, `KV_DRAIN_INTERVAL_MS`,
-    /// `KV_DRAIN_BATCH_ENTRIES`, `KV_DRAIN_WORKERS` and `KV_DRAIN_LEASE_MS`.
+    /// `KV_DRAIN_BATCH_ENTRIES`, `KV_DRAIN_WORKERS` and `KV_DRAIN_LEASE_MS`; and for the start-up checks
+    /// `KV_CHECKS_EVICTION`, `KV_CHECKS_PERSISTENCE`, `KV_CHECKS_REDIS_VERSION`,
+    /// `KV_CHECKS_POSTGRES_VERSION`, `KV_CHECKS_SCHEMA`, `KV_CHECKS_MIGRATIONS` and
+    /// `KV_CHECKS_PARTITIONS`, each of them `refuse`, `warn` or `off`.
     ///
     /// # Errors
     /// The first variable that is missing or malformed, by name.
@@ -269,6 +276,13 @@ impl Settings {
         let mut milliseconds = 10_000_u64;
         set(&mut milliseconds, "KV_DRAIN_LEASE_MS", &lookup)?;
         settings.drain.lease = Duration::from_millis(milliseconds);
+        for check in Check::ALL {
+            let name = check.variable();
+            let Some(text) = lookup(name)? else { continue };
+            *settings.checks.mode_mut(check) = text.trim().parse().map_err(|problem| {
+                SettingsError::new(name, format!("is `{text}`, but {problem}"))
+            })?;
+        }
         settings.check()?;
         Ok(settings)
     }
@@ -342,6 +356,7 @@ fn set<T: FromStr>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checks::CheckMode;
 
     fn from(variables: &[(&'static str, &str)]) -> Result<Settings, SettingsError> {
         Settings::from_lookup(|name| {
@@ -370,6 +385,21 @@ mod tests {
         }
         let settings = from(&[redis, database, ("KV_PARTITIONS", "8")]).expect("valid settings");
         assert_eq!(settings.partitions, 8);
+    }
+
+    #[test]
+    fn each_check_has_a_variable_of_its_own() {
+        let [redis, database] = SERVERS;
+        for check in Check::ALL {
+            let variable = check.variable();
+            let settings = from(&[redis, database, (variable, "off")]).expect(variable);
+            let mut expected = CheckSettings::default();
+            *expected.mode_mut(check) = CheckMode::Off;
+            assert_eq!(settings.checks, expected, "{variable}");
+            let error = from(&[redis, database, (variable, "no")]).expect_err(variable);
+            let problem = "is `no`, but should be `refuse`, `warn` or `off`";
+            assert_eq!((error.setting, error.problem.as_str()), (variable, problem));
+        }
     }
 
     #[test]

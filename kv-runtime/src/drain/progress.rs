@@ -22,6 +22,7 @@ pub(super) struct Progress {
 /// Whose trouble it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
+    Checks,
     Leases,
     Worker(usize),
     Partition(Partition),

@@ -14,6 +14,7 @@ use super::{
     Batch, DurableStore, DurableStoreError, Fetched, HeldRow, Letter, Offset, OffsetMove,
     Operation, Outcome, Refusal, Statement, Transaction,
 };
+use crate::checks::StoreChecks;
 use crate::dead_letters::{DeadLetter, DeadLetterFilter};
 use crate::entry::EntryId;
 use crate::key::{Partition, RowKey};
@@ -262,6 +263,8 @@ impl Transaction for MemoryTransaction {
         Ok(())
     }
 }
+
+impl StoreChecks for MemoryDurableStore {}
 
 #[async_trait]
 impl DurableStore for MemoryDurableStore {

@@ -4,6 +4,8 @@ pub(crate) mod array;
 mod attempt;
 mod letters;
 mod offsets;
+mod schema;
+mod server;
 mod sql;
 mod statement;
 

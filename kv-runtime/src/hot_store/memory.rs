@@ -14,6 +14,7 @@ use super::{
     Fill, HotStore, HotStoreError, Invalidated, Membership, PartitionState, Probe, ReadOutcome,
     ReadRequest, RowState, SettledRow, Settlement, Write, WriteOutcome,
 };
+use crate::checks::StoreChecks;
 use crate::entry::{Change, EntryId, RawEntry};
 use crate::key::{KeySpace, Partition, RowKey};
 use crate::model::ModelDescriptor;
@@ -252,6 +253,8 @@ impl MemoryHotStore {
 
 /// How long a reader may take from its miss to its fill.
 const TOKEN_TTL: Duration = Duration::from_secs(10);
+
+impl StoreChecks for MemoryHotStore {}
 
 #[async_trait]
 impl HotStore for MemoryHotStore {

@@ -7,6 +7,7 @@ mod lane;
 mod leases;
 mod reply;
 mod script;
+mod server;
 mod writer;
 
 use std::sync::Arc;

@@ -42,7 +42,7 @@ impl Source {
 }
 
 /// A name as SQL quotes it, part by part: `app.bookings` is `"app"."bookings"`.
-fn quote(name: &str) -> String {
+pub(super) fn quote(name: &str) -> String {
     let quoted: Vec<String> =
         name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
     quoted.join(".")

@@ -1,0 +1,258 @@
+//! Whether a table fits its model; what does not, with the statement that mends it.
+
+use super::super::sql::quote;
+use super::{Column, Table};
+use crate::checks::{Check, Problem};
+use crate::model::{ColumnDescriptor, ColumnType, ModelDescriptor};
+
+/// Collects what is found about one model.
+struct Findings {
+    model: &'static ModelDescriptor,
+    problems: Vec<Problem>,
+}
+
+impl Findings {
+    fn text(&self, message: &str) -> String {
+        format!("model `{}`: {message}", self.model.name)
+    }
+
+    fn add(&mut self, message: &str) {
+        self.problems.push(Problem::new(Check::Schema, self.text(message)));
+    }
+
+    fn advise(&mut self, message: &str) {
+        self.problems.push(Problem::advice(Check::Schema, self.text(message)));
+    }
+
+    /// The beginning of a statement that mends it.
+    fn alter(&self) -> String {
+        format!("ALTER TABLE {}", quote(self.model.table))
+    }
+}
+
+/// All that does not fit.
+pub(super) fn of(model: &'static ModelDescriptor, table: Option<&Table>) -> Vec<Problem> {
+    let mut findings = Findings { model, problems: Vec::new() };
+    match table {
+        None => findings.add(&format!(
+            "there is no table `{}`; create it with `{}`",
+            model.table,
+            create_table(model)
+        )),
+        // Nothing else would be true of it.
+        Some(table) if !["r", "p"].contains(&table.kind.as_str()) => findings.add(&format!(
+            "`{}` is a view or a foreign table; name a table with `#[kv(table = \"…\")]`",
+            model.table
+        )),
+        Some(table) => {
+            check_rights(table, &mut findings);
+            for column in model.columns {
+                check_column(column, table, &mut findings);
+            }
+            check_other_columns(table, &mut findings);
+            check_id(table, &mut findings);
+            check_side_effects(table, &mut findings);
+        }
+    }
+    findings.problems
+}
+
+fn create_table(model: &ModelDescriptor) -> String {
+    let columns = model.columns.iter().map(definition).collect::<Vec<_>>().join(", ");
+    format!("CREATE TABLE {} ({columns}, PRIMARY KEY ({}))", quote(model.table), id_columns(model))
+}
+
+fn definition(column: &ColumnDescriptor) -> String {
+    let constraint = if column.nullable { "" } else { " NOT NULL" };
+    format!("{} {}{constraint}", quote_one(column.column), column.ty)
+}
+
+fn id_columns(model: &ModelDescriptor) -> String {
+    let columns = model.id.iter().map(|&at| quote_one(model.columns[at].column));
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+fn check_rights(table: &Table, findings: &mut Findings) {
+    let user = quote_one(&table.user);
+    if !table.is_schema_usable {
+        let schema = quote_one(&table.schema);
+        findings.add(&format!(
+            "user {user} may not use schema {schema}; grant it with \
+             `GRANT USAGE ON SCHEMA {schema} TO {user}`"
+        ));
+    }
+    if !table.missing_rights.is_empty() {
+        let rights = table.missing_rights.join(", ");
+        let name = findings.model.table;
+        let quoted = quote(name);
+        findings.add(&format!(
+            "user {user} lacks rights on table `{name}`; grant them with \
+             `GRANT {rights} ON {quoted} TO {user}`"
+        ));
+    }
+}
+
+fn check_column(column: &ColumnDescriptor, table: &Table, findings: &mut Findings) {
+    let (name, alter) = (findings.model.table, findings.alter());
+    let quoted = quote_one(column.column);
+    let place = format!("column `{}` of table `{name}`", column.column);
+    let Some(found) = table.columns.iter().find(|found| found.name == column.column) else {
+        findings.add(&format!(
+            "table `{name}` has no column `{}`; add it with `{alter} ADD COLUMN {}`",
+            column.column,
+            definition(column)
+        ));
+        return;
+    };
+    if !is_of_type(column.ty, found) {
+        findings.add(&format!(
+            "{place} is `{}`, but field `{}` needs `{}`; change one of them, the column with \
+             `{alter} ALTER COLUMN {quoted} TYPE {}`",
+            found.r#type, column.field, column.ty, column.ty
+        ));
+    } else if is_rounded(column.ty, found) {
+        findings.advise(&format!(
+            "{place} is `{}`, to which PostgreSQL rounds what was written; make it exact with \
+             `{alter} ALTER COLUMN {quoted} TYPE {}`",
+            found.r#type, column.ty
+        ));
+    }
+    if found.is_generated {
+        findings.add(&format!(
+            "{place} is generated, so that it takes no value; make it a plain column, or leave \
+             field `{}` out",
+            column.field
+        ));
+    }
+    if column.nullable && found.is_not_null {
+        findings.add(&format!(
+            "{place} is NOT NULL, but field `{}` is an `Option`; allow it with \
+             `{alter} ALTER COLUMN {quoted} DROP NOT NULL`, or make the field none",
+            column.field
+        ));
+    }
+}
+
+/// A row of the model has no value for these.
+fn check_other_columns(table: &Table, findings: &mut Findings) {
+    let model = findings.model;
+    for found in &table.columns {
+        let is_known = model.columns.iter().any(|column| column.column == found.name);
+        if !is_known && found.is_not_null && !found.has_default && !found.is_generated {
+            findings.add(&format!(
+                "table `{}` has a column `{}` that needs a value, and the model has none for it; \
+                 add a field, or allow it with `{} ALTER COLUMN {} DROP NOT NULL`",
+                model.table,
+                found.name,
+                findings.alter(),
+                quote_one(&found.name)
+            ));
+        }
+    }
+}
+
+fn check_id(table: &Table, findings: &mut Findings) {
+    let model = findings.model;
+    let mut id: Vec<&str> = model.id.iter().map(|&at| model.columns[at].column).collect();
+    id.sort_unstable();
+    let is_id = |key: &Vec<String>| {
+        let mut key: Vec<&str> = key.iter().map(String::as_str).collect();
+        key.sort_unstable();
+        key == id
+    };
+    if !table.unique_keys.iter().any(is_id) {
+        let (name, columns) = (model.table, id_columns(model));
+        findings.add(&format!(
+            "table `{name}` has no unique index on exactly the id ({columns}) that is neither \
+             partial nor deferrable; add it with `CREATE UNIQUE INDEX ON {} ({columns})`",
+            quote(name)
+        ));
+    }
+}
+
+/// What changes rows without an entry.
+fn check_side_effects(table: &Table, findings: &mut Findings) {
+    const BEHIND: &str = "could change rows behind Redis' back";
+    let (name, alter) = (findings.model.table, findings.alter());
+    for trigger in &table.triggers {
+        findings.add(&format!(
+            "trigger `{}` on table `{}` {BEHIND}; switch it off with \
+             `ALTER TABLE {} DISABLE TRIGGER {}`",
+            trigger.name,
+            trigger.table,
+            trigger.table,
+            quote_one(&trigger.name)
+        ));
+    }
+    for key in &table.foreign_keys {
+        let quoted = quote_one(&key.name);
+        findings.add(&format!(
+            "foreign key `{}` of table `{name}` {BEHIND} ({}); remove it with \
+             `{alter} DROP CONSTRAINT {quoted}` and add it again without an action",
+            key.name, key.definition
+        ));
+    }
+    for rule in &table.rules {
+        findings.add(&format!(
+            "rule `{rule}` on table `{name}` {BEHIND}; remove it with `DROP RULE {} ON {}`",
+            quote_one(rule),
+            quote(name)
+        ));
+    }
+}
+
+fn is_of_type(ty: ColumnType, found: &Column) -> bool {
+    let names = catalog_names(ty);
+    match ty {
+        ColumnType::Array(_) => {
+            found.element_name.as_deref().is_some_and(|name| names.contains(&name))
+        }
+        _ => found.type_names.iter().flatten().any(|name| names.contains(&name.as_str())),
+    }
+}
+
+/// What the catalog calls a type, or the elements of an array.
+fn catalog_names(ty: ColumnType) -> Vec<&'static str> {
+    match ty {
+        ColumnType::Bool => vec!["bool"],
+        ColumnType::SmallInt => vec!["int2"],
+        ColumnType::Integer => vec!["int4"],
+        ColumnType::BigInt => vec!["int8"],
+        ColumnType::Real => vec!["float4"],
+        ColumnType::Double => vec!["float8"],
+        ColumnType::Numeric => vec!["numeric"],
+        // Not `bpchar`, which pads values, and so changes them.
+        ColumnType::Text => vec!["text", "varchar"],
+        ColumnType::Bytea => vec!["bytea"],
+        ColumnType::Uuid => vec!["uuid"],
+        ColumnType::Date => vec!["date"],
+        ColumnType::Time => vec!["time"],
+        ColumnType::Timestamp => vec!["timestamp"],
+        ColumnType::Timestamptz => vec!["timestamptz"],
+        ColumnType::Jsonb => vec!["jsonb"],
+        ColumnType::Array(element) => catalog_names(*element),
+        ColumnType::Named(name) => vec![name],
+    }
+}
+
+/// Whether the column keeps fewer digits than a value of the model may have.
+fn is_rounded(ty: ColumnType, found: &Column) -> bool {
+    let scalar = match ty {
+        ColumnType::Array(element) => *element,
+        ty => ty,
+    };
+    match scalar {
+        // Whole numbers of the size of an `u64` lose nothing there.
+        ColumnType::Numeric => found.base.contains('(') && found.base != "numeric(20,0)",
+        // Microseconds are what the model has.
+        ColumnType::Time | ColumnType::Timestamp | ColumnType::Timestamptz => {
+            found.base.contains('(') && !found.base.contains("(6)")
+        }
+        _ => false,
+    }
+}
+
+/// A name of one part, whatever it holds.
+fn quote_one(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
