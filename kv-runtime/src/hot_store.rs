@@ -244,7 +244,9 @@ pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
     ) -> Result<Vec<Vec<RawEntry>>, HotStoreError>;
 
     /// Lets clean rows expire and removes tombstones, after the commit of their entries.
-    async fn settle(&self, settlements: &[Settlement]) -> Result<(), HotStoreError>;
+    ///
+    /// `false` where another position than a settlement's `from` was settled before.
+    async fn settle(&self, settlements: &[Settlement]) -> Result<bool, HotStoreError>;
 
     /// How a row stands.
     async fn row_state(&self, key: &RowKey) -> Result<RowState, HotStoreError>;

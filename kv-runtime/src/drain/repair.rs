@@ -78,6 +78,10 @@ pub(super) async fn finish_releases(stores: &Stores, offsets: &[Offset]) -> Resu
         };
         let partition = offset.partition;
         let row = HeldRow { partition, model: model.as_str().into(), row_id: row_id.clone() };
+        if stores.durable.held(std::slice::from_ref(&row)).await?.iter().any(Option::is_some) {
+            // Others of its dead letters are left.
+            continue;
+        }
         stores.let_go(&row, offset.position, &models).await?;
     }
     let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();

@@ -497,8 +497,12 @@ impl Worker {
         if settlements.is_empty() {
             return Ok(());
         }
-        self.stores.hot.settle(settlements).await?;
+        let is_settled = self.stores.hot.settle(settlements).await?;
         failpoint::reach("after_settle");
+        if !is_settled {
+            // How far it is settled is looked up with the offsets.
+            return Err(DurableStoreError::OffsetMoved.into());
+        }
         self.progress.settled(offsets);
         Ok(())
     }

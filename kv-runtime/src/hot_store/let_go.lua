@@ -3,7 +3,8 @@
 -- KEYS: a row. ARGV: the partition's offset.
 --
 -- Without a younger entry it is removed, and the next read gets what PostgreSQL has. With one it
--- is marked, so that settling removes it instead of letting it expire.
+-- is marked, so that settling removes it instead of letting it expire. A row that is held by a
+-- younger dead letter stays so.
 
 local function is_younger(a, b)
   local a_time, a_sequence = string.match(a, '^(%d+)-(%d+)$')
@@ -20,11 +21,15 @@ local newest = type(meta) == 'string' and string.match(meta, '^%d+%-%d+')
 if not newest then
   return 0
 end
+local letter = string.match(meta, ' (%d+%-%d+) held$')
+if letter and is_younger(letter, ARGV[1]) then
+  return 0
+end
 if string.find(meta, ' filled', 1, true) or not is_younger(newest, ARGV[1]) then
   redis.call('DEL', KEYS[1])
 elseif string.sub(meta, -6) ~= ' stale' then
   -- It has no time to live; but after this write Redis allows the other though it is full.
   redis.call('PERSIST', KEYS[1])
-  redis.call('HSET', KEYS[1], '@', string.gsub(meta, ' held$', '') .. ' stale')
+  redis.call('HSET', KEYS[1], '@', string.gsub(meta, ' %d+%-%d+ held$', '') .. ' stale')
 end
 return 1

@@ -67,8 +67,8 @@ struct Stored {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
     None,
-    /// It has dead letters.
-    Held,
+    /// It has dead letters, of which this entry is one.
+    Held(EntryId),
     /// PostgreSQL may have it otherwise, so it goes when it is clean.
     Stale,
 }
@@ -118,11 +118,12 @@ impl Data {
             if stored.operation_id == write.operation_id {
                 return WriteOutcome::Written(stored.entry);
             }
-            if stored.mark == Mark::Held && !takes_held {
+            let is_held = matches!(stored.mark, Mark::Held(_));
+            if is_held && !takes_held {
                 return WriteOutcome::Held;
             }
             // A whole row says all there is to say, so it is not stale any more.
-            if stored.mark == Mark::Held || matches!(write.change, Change::Patch(_)) {
+            if is_held || matches!(write.change, Change::Patch(_)) {
                 mark = stored.mark;
             }
         }
@@ -179,17 +180,23 @@ impl Data {
         let (stored, is_tombstone) = match &mut slot.content {
             Content::Row(stored) => (stored, false),
             Content::Tombstone(stored) => (stored, true),
-            Content::Token(_) => return,
+            Content::Token(_) if row.held => return,
+            Content::Token(_) => {
+                self.slots.remove(&row.key);
+                return;
+            }
         };
+        let is_newest = stored.entry == row.entry;
+        let is_held = matches!(stored.mark, Mark::Held(_));
         if row.held {
             // A row that was filled since is as PostgreSQL has it.
-            if !stored.operation_id.is_empty() {
-                stored.mark = Mark::Held;
+            if is_newest && !is_held && !stored.operation_id.is_empty() {
+                stored.mark = Mark::Held(row.entry);
                 slot.expires_at = None;
             }
         } else if stored.entry < row.entry {
             self.slots.remove(&row.key);
-        } else if stored.entry == row.entry && stored.mark != Mark::Held {
+        } else if is_newest && !is_held {
             if is_tombstone || stored.mark == Mark::Stale {
                 self.slots.remove(&row.key);
             } else {
@@ -204,6 +211,9 @@ impl Data {
         let (Content::Row(stored) | Content::Tombstone(stored)) = &mut slot.content else {
             return;
         };
+        if matches!(stored.mark, Mark::Held(letter) if letter > up_to) {
+            return;
+        }
         if stored.operation_id.is_empty() || stored.entry <= up_to {
             self.slots.remove(key);
         } else {
@@ -317,8 +327,9 @@ impl HotStore for MemoryHotStore {
         Ok(requests.iter().map(read).collect())
     }
 
-    async fn settle(&self, settlements: &[Settlement]) -> Result<(), HotStoreError> {
+    async fn settle(&self, settlements: &[Settlement]) -> Result<bool, HotStoreError> {
         let mut data = self.lock();
+        let mut is_settled = true;
         for settlement in settlements {
             settlement.rows.iter().for_each(|row| data.settle_row(row));
             let queue = data.queues.entry(settlement.partition).or_default();
@@ -327,9 +338,11 @@ impl HotStore for MemoryHotStore {
                 queue.state.undrained = queue.state.undrained.saturating_sub(entries);
                 queue.state.settled = settlement.to;
                 queue.entries = queue.entries.split_off(&settlement.retain_from);
+            } else {
+                is_settled = false;
             }
         }
-        Ok(())
+        Ok(is_settled)
     }
 
     async fn row_state(&self, key: &RowKey) -> Result<RowState, HotStoreError> {
@@ -337,9 +350,8 @@ impl HotStore for MemoryHotStore {
         let Some(slot) = data.slot(&key.key) else { return Ok(RowState::Missing) };
         Ok(match &slot.content {
             Content::Token(_) => RowState::Missing,
-            Content::Row(stored) | Content::Tombstone(stored) if stored.mark == Mark::Held => {
-                RowState::Held
-            }
+            Content::Row(Stored { mark: Mark::Held(_), .. })
+            | Content::Tombstone(Stored { mark: Mark::Held(_), .. }) => RowState::Held,
             Content::Tombstone(_) => RowState::Deleted,
             Content::Row(_) if slot.expires_at.is_none() => RowState::Dirty,
             Content::Row(_) => RowState::Clean,

@@ -278,14 +278,16 @@ impl HotStore for RedisHotStore {
         answers.into_iter().map(|answer| reply::entries(answer).map_err(classify)).collect()
     }
 
-    async fn settle(&self, settlements: &[Settlement]) -> Result<(), HotStoreError> {
+    async fn settle(&self, settlements: &[Settlement]) -> Result<bool, HotStoreError> {
         if settlements.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let calls: Vec<Cmd> =
             settlements.iter().flat_map(|settlement| self.settle_calls(settlement)).collect();
-        let answers = self.settling.call(&SETTLE, calls).await;
-        answers.and_then(reply::all_done).map_err(classify)
+        let answers = self.settling.call(&SETTLE, calls).await.map_err(classify)?;
+        let is_settled = !answers.contains(&Value::Int(0));
+        reply::all_done(answers).map_err(classify)?;
+        Ok(is_settled)
     }
 
     async fn row_state(&self, key: &RowKey) -> Result<RowState, HotStoreError> {

@@ -11,6 +11,8 @@
 -- is dirty and stays.
 --
 -- Rows whose entries became dead letters stay, and say so.
+--
+-- Answers 1, or 0 where another position than the one given was settled before.
 
 local call, pcall, find = redis.call, redis.pcall, string.find
 
@@ -33,15 +35,18 @@ for i = 3, #KEYS do
   local meta = pcall('HGET', key, '@')
   if type(meta) == 'string' then
     if is_held then
-      -- A row that was filled since, or that a reader waits for, is as PostgreSQL has it.
-      if string.find(meta, '^%d+%-%d+ %x') and string.sub(meta, -5) ~= ' held' then
+      -- With a younger entry, that one's settling marks it; a row that was filled since, or that a
+      -- reader waits for, is as PostgreSQL has it. The mark names the entry.
+      if find(meta, entry, 1, true) == 1 and meta ~= entry .. 'filled'
+        and string.sub(meta, -5) ~= ' held' then
         -- In this order, which Redis allows though it is full.
         call('PERSIST', key)
-        call('HSET', key, '@', meta .. ' held')
+        call('HSET', key, '@', meta .. ' ' .. entry .. 'held')
       end
     elseif find(meta, entry, 1, true) ~= 1 then
+      -- Neither may a reader put a row here that it has read before the commit.
       local newest = string.match(meta, '^%d+%-%d+')
-      if newest and is_older(newest, string.sub(entry, 1, -2)) then
+      if not newest or is_older(newest, string.sub(entry, 1, -2)) then
         call('DEL', key)
       end
     elseif find(meta, ' ', #entry + 1, true) then
@@ -55,8 +60,11 @@ for i = 3, #KEYS do
   end
 end
 
--- A drainer that was paused after its commit may come late: another has settled this then.
-if ARGV[2] ~= '' and (call('HGET', KEYS[1], 'position') or '0-0') == ARGV[1] then
+-- Another has settled this, or Redis or PostgreSQL went back in time: the drainer looks again.
+if ARGV[2] ~= '' then
+  if (call('HGET', KEYS[1], 'position') or '0-0') ~= ARGV[1] then
+    return 0
+  end
   local trimmed = call('XTRIM', KEYS[2], 'MINID', ARGV[4])
   call('HINCRBY', KEYS[1], 'retained', tonumber(ARGV[3]) - trimmed)
   call('HSET', KEYS[1], 'position', ARGV[2], 'trimmed', ARGV[4])

@@ -84,18 +84,19 @@ for i = 1, #KEYS / 3 do
   local last_item = first_item + ARGV[first_item - 1] - 1
   at = last_item + 1
 
-  -- `<entry> <operation id>`, then ` deleted` where it is a tombstone, then ` held` or ` stale`;
-  -- or `reading <token>`.
+  -- `<entry> <operation id>`, then ` deleted` where it is a tombstone, then ` <entry> held` or
+  -- ` stale`; or `reading <token>`.
   local meta = pcall('HGET', key, '@')
   local is_foreign = type(meta) == 'table'
   local is_there, deleted, token = false, false, nil
-  local mark = ''
+  local is_held, mark = false, ''
   if meta and not is_foreign then
     token = string.match(meta, '^reading (%S+)')
     deleted = not token and string.find(meta, ' deleted', 1, true)
     is_there = not token and not deleted
-    mark = string.sub(meta, -5)
-    mark = mark == ' held' and mark or mark == 'stale' and ' stale' or ''
+    local word = string.sub(meta, -5)
+    is_held = word == ' held'
+    mark = is_held and string.match(meta, ' %S+ held$') or word == 'stale' and ' stale' or ''
   end
   local is_whole_row = operation == 'create' or operation == 'upsert'
 
@@ -106,7 +107,7 @@ for i = 1, #KEYS / 3 do
   elseif meta and not token and string.find(meta, operation_id, 1, true) then
     -- Two tries that passed each other on the way here.
     answers[i] = string.match(meta, '^%S+')
-  elseif mark == ' held' and not takes_held then
+  elseif is_held and not takes_held then
     answers[i] = HELD
   elseif is_there and operation == 'create' then
     answers[i] = EXISTS
@@ -130,7 +131,7 @@ for i = 1, #KEYS / 3 do
       if operation == 'delete' then
         meta = meta .. ' deleted'
       end
-      if mark == ' held' or operation == 'patch' then
+      if is_held or operation == 'patch' then
         -- A whole row says all there is to say, so it is not stale any more.
         meta = meta .. mark
       end
