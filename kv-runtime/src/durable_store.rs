@@ -88,6 +88,13 @@ pub(crate) struct Fetched {
     pub(crate) offset: EntryId,
 }
 
+/// Why an entry has no effect on the durable side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) message: String,
+    pub(crate) sqlstate: Option<String>,
+}
+
 /// Why the durable side could not do it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DurableStoreError {
@@ -143,6 +150,13 @@ pub(crate) trait DurableStore: std::fmt::Debug + Send + Sync {
         &self,
         model: &'static ModelDescriptor,
     ) -> Result<Vec<EncodedRow>, DurableStoreError>;
+
+    /// Whether an entry, settled already, was refused.
+    async fn refusal(
+        &self,
+        partition: Partition,
+        entry: EntryId,
+    ) -> Result<Option<Refusal>, DurableStoreError>;
 
     /// Creates the runtime's own tables, where they are missing.
     async fn migrate(&self) -> Result<(), DurableStoreError>;

@@ -13,6 +13,7 @@ use crate::model::KvModel;
 use crate::repository::Repository;
 use crate::row;
 use crate::settings::{Settings, SettingsError};
+use crate::settled::SettledWatch;
 use crate::stores::Stores;
 
 /// A pair of stores: Redis and PostgreSQL, or both in memory.
@@ -105,7 +106,8 @@ impl Kv {
 
     fn new(hot: Arc<dyn HotStore>, durable: Arc<dyn DurableStore>, settings: Settings) -> Self {
         let keys = KeySpace::new(settings.tenant.as_deref(), settings.partitions);
-        Self { stores: Arc::new(Stores { hot, durable, keys, settings }) }
+        let settled = SettledWatch::default();
+        Self { stores: Arc::new(Stores { hot, durable, keys, settings, settled }) }
     }
 
     /// Redis and PostgreSQL. Connects to both, so that a wrong address or password shows now.

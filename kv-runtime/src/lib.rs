@@ -57,6 +57,7 @@
 extern crate self as kv_runtime;
 
 mod drain;
+mod durability;
 mod durable_store;
 mod entry;
 mod error;
@@ -67,9 +68,11 @@ mod kv;
 mod model;
 mod receipt;
 mod repository;
+mod room;
 mod row;
 mod rows;
 mod settings;
+mod settled;
 mod stores;
 #[cfg(all(feature = "testing", unix))]
 pub mod testing;
@@ -81,17 +84,18 @@ mod value;
 pub mod __private;
 
 pub use drain::{DrainError, DrainStatus, Drainer, DrainerBuilder};
+pub use durability::Durability;
 pub use entry::{EntryError, EntryId};
 pub use error::{Error, Operation, Server, Source};
 pub use key::Partition;
 pub use kv::{ConnectError, Kv};
 pub use kv_runtime_derive::{KvModel, KvValue};
 pub use model::{ColumnDescriptor, ColumnType, FieldError, KvModel, KvPatch, ModelDescriptor};
-pub use receipt::Receipt;
+pub use receipt::{DurabilityError, Receipt};
 pub use repository::Repository;
 pub use row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
 pub use settings::{
-    DrainSettings, PostgresSettings, RedisSettings, ServerUrl, Settings, SettingsError,
+    DrainSettings, OnFull, PostgresSettings, RedisSettings, ServerUrl, Settings, SettingsError,
 };
 pub use value::{IsNull, KvElement, KvValue, ValueError};
 

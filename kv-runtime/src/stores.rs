@@ -6,6 +6,7 @@ use crate::durable_store::DurableStore;
 use crate::hot_store::HotStore;
 use crate::key::KeySpace;
 use crate::settings::Settings;
+use crate::settled::SettledWatch;
 
 /// A hot and a durable side, and what they agree on.
 #[derive(Debug)]
@@ -14,4 +15,6 @@ pub(crate) struct Stores {
     pub(crate) durable: Arc<dyn DurableStore>,
     pub(crate) keys: KeySpace,
     pub(crate) settings: Settings,
+    /// What receipts wait for.
+    pub(crate) settled: SettledWatch,
 }

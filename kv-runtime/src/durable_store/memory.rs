@@ -8,7 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Batch, DurableStore, DurableStoreError, Fetched, Offset, Operation, Statement};
+use super::{
+    Batch, DurableStore, DurableStoreError, Fetched, Offset, Operation, Refusal, Statement,
+};
 use crate::entry::EntryId;
 use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
@@ -180,6 +182,14 @@ impl DurableStore for MemoryDurableStore {
         let data = self.lock();
         let rows = data.tables.get(model.table).map(|rows| rows.values().cloned().collect());
         Ok(rows.unwrap_or_default())
+    }
+
+    async fn refusal(
+        &self,
+        _: Partition,
+        _: EntryId,
+    ) -> Result<Option<Refusal>, DurableStoreError> {
+        Ok(None)
     }
 
     async fn migrate(&self) -> Result<(), DurableStoreError> {

@@ -1,6 +1,7 @@
 //! The durable side on a PostgreSQL server, by Diesel.
 
 mod array;
+mod refusal;
 mod sql;
 mod statement;
 
@@ -21,7 +22,9 @@ use futures_util::FutureExt;
 
 use self::array::ColumnArray;
 use self::statement::{FetchStatement, FetchedRow, OffsetRow, OffsetStatement, Statement};
-use super::{Batch, DurableStore, DurableStoreError, Fetched, Offset, OffsetMove, Operation};
+use super::{
+    Batch, DurableStore, DurableStoreError, Fetched, Offset, OffsetMove, Operation, Refusal,
+};
 use crate::entry::EntryId;
 use crate::failpoint;
 use crate::key::{Partition, RowKey};
@@ -303,6 +306,15 @@ impl DurableStore for PostgresDurableStore {
             FetchStatement(statement).load(&mut connection).await.map_err(classify)?;
         let rows = rows.iter().map(|(_, values, _)| values.iter().map(Option::as_deref).collect());
         Ok(rows.collect())
+    }
+
+    async fn refusal(
+        &self,
+        partition: Partition,
+        entry: EntryId,
+    ) -> Result<Option<Refusal>, DurableStoreError> {
+        let mut connection = self.connection().await?;
+        refusal::find(&mut connection, partition, entry).await.map_err(classify)
     }
 
     async fn migrate(&self) -> Result<(), DurableStoreError> {

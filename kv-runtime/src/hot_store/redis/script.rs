@@ -27,6 +27,7 @@ script!(SETTLE, "settle.lua");
 script!(RESERVE, "reserve.lua");
 script!(FILL, "fill.lua");
 script!(INVALIDATE, "invalidate.lua");
+script!(LOCATE, "locate.lua");
 
 impl Script {
     /// The beginning of a call; the keys come next, then the arguments.

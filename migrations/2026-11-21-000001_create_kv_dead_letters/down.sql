@@ -1,0 +1,2 @@
+DROP TABLE kv_dead_letters;
+ALTER TABLE kv_offsets DROP COLUMN waits_at;
