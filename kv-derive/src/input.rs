@@ -18,6 +18,10 @@ static STRUCT: Place = Place {
             written: "`partition_by = field` or `partition_by(field, field)`",
         },
         Known { name: "ttl", written: "`ttl = 900` (seconds) or `ttl = \"15m\"` (s, m, h, d)" },
+        Known {
+            name: "durability",
+            written: "`durability = \"fast\"`, `\"replicated(1, 100ms)\"` or `\"fsynced(1s)\"`",
+        },
         Known { name: "crate", written: "`crate = path::to::kv_runtime`" },
     ],
     elsewhere: &[&FIELD],
@@ -51,6 +55,7 @@ pub(crate) struct StructAttributes {
     pub(crate) queue: Option<LitStr>,
     pub(crate) partition_by: Option<Vec<Ident>>,
     pub(crate) ttl: Option<NumberOrText>,
+    pub(crate) durability: Option<LitStr>,
     pub(crate) runtime: Option<Path>,
 }
 
@@ -90,6 +95,7 @@ impl StructAttributes {
             queue: given.text("queue", d),
             partition_by: given.names("partition_by", d),
             ttl: given.number_or_text("ttl", d),
+            durability: given.text("durability", d),
             runtime: given.path("crate", d),
         }
     }

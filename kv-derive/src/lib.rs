@@ -62,6 +62,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// | [`queue`](#queue) | struct | `key_prefix` with `_queue` behind it |
 /// | [`partition_by`](#partition_by) | struct | the whole id |
 /// | [`ttl`](#ttl) | struct | that of the settings |
+/// | [`durability`](#durability) | struct | that of the settings |
 /// | [`crate`](#crate) | struct | `::kv_runtime` |
 /// | [`id`](#id) | field | needed on one field at least |
 /// | [`fresh`](#fresh) | field | true for an id that is a single UUID |
@@ -137,6 +138,18 @@ use syn::{DeriveInput, parse_macro_input};
 /// ```ignore
 /// #[kv(ttl = 900)]
 /// #[kv(ttl = "15m")]
+/// ```
+///
+/// ## `durability`
+///
+/// What a write waits for before it is acknowledged: Redis alone, so many of its replicas, or its
+/// disk; and how long, in `ms`, `s` or `m`. `Repository::with_durability` chooses another one for
+/// some calls.
+///
+/// ```ignore
+/// #[kv(durability = "fast")]
+/// #[kv(durability = "replicated(1, 100ms)")]
+/// #[kv(durability = "fsynced(1s)")]
 /// ```
 ///
 /// ## `crate`

@@ -15,6 +15,7 @@ pub(crate) struct Model {
     pub(crate) key_prefix: String,
     pub(crate) queue: String,
     pub(crate) ttl_seconds: Option<u64>,
+    pub(crate) durability: Option<Durability>,
     pub(crate) fields: Vec<Field>,
     /// The id, as positions in `fields`, ascending.
     pub(crate) id: Vec<usize>,
@@ -22,6 +23,14 @@ pub(crate) struct Model {
     pub(crate) id_is_declared_fresh: bool,
     /// What chooses the partition, as positions in `id`.
     pub(crate) partition_by: Vec<usize>,
+}
+
+/// What a write waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    Fast,
+    Replicated { replicas: u32, timeout_ms: u64 },
+    Fsynced { timeout_ms: u64 },
 }
 
 /// One field, which is one column.

@@ -9,7 +9,7 @@ use syn::{LitStr, Path, Visibility};
 use crate::attribute::{NumberOrText, TextOrPath};
 use crate::diagnostics::{Diagnostics, name_list, similar_name};
 use crate::input::{FieldInput, ModelInput, StructAttributes};
-use crate::model::{Field, Model};
+use crate::model::{Durability, Field, Model};
 use crate::naming::{snake_case, table_column, unraw, variants};
 
 /// What the README promises, and what a Redis script can take as arguments with ease.
@@ -17,6 +17,9 @@ const FIELDS_MAX: usize = 128;
 
 /// A century: longer is a mistake in the unit.
 const TTL_SECONDS_MAX: u64 = 100 * 365 * 24 * 60 * 60;
+
+/// A day: longer is a mistake in the unit.
+const TIMEOUT_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 
 /// Turns the input into a model, which is fit to expand only if nothing was reported.
 pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Model {
@@ -30,6 +33,8 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
     let key_prefix = key_part(attributes.key_prefix.as_ref(), "key_prefix", diagnostics);
     let queue = key_part(attributes.queue.as_ref(), "queue", diagnostics);
     let ttl_seconds = attributes.ttl.as_ref().and_then(|ttl| diagnostics.ok(ttl_seconds(ttl)));
+    let durability =
+        attributes.durability.as_ref().and_then(|mode| diagnostics.ok(durability(mode)));
 
     let id: Vec<usize> = (0..inputs.len()).filter(|&at| inputs[at].id.is_some()).collect();
     if has_fields {
@@ -52,6 +57,7 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
         queue: queue.unwrap_or_else(|| format!("{key_prefix}_queue")),
         key_prefix,
         ttl_seconds,
+        durability,
         fields: fields_of(inputs, &visibility, is_checked_by_diesel, diagnostics),
         id,
         id_is_declared_fresh,
@@ -137,10 +143,48 @@ fn ttl_seconds(ttl: &NumberOrText) -> syn::Result<u64> {
     })
 }
 
+fn durability(mode: &LitStr) -> syn::Result<Durability> {
+    parse_durability(&mode.value()).ok_or_else(|| {
+        let message = "`durability` is `\"fast\"`, `\"replicated(1, 100ms)\"` (how many replicas, \
+                       and how long to wait for them) or `\"fsynced(1s)\"`; at least one replica, \
+                       and a time in ms, s or m of at most a day";
+        syn::Error::new(mode.span(), message)
+    })
+}
+
+fn parse_durability(text: &str) -> Option<Durability> {
+    if text == "fast" {
+        return Some(Durability::Fast);
+    }
+    let (mode, arguments) = text.strip_suffix(')')?.split_once('(')?;
+    match mode {
+        "replicated" => {
+            let (replicas, timeout) = arguments.split_once(',')?;
+            let replicas = replicas.trim().parse().ok().filter(|&replicas| replicas > 0)?;
+            Some(Durability::Replicated { replicas, timeout_ms: timeout_ms(timeout.trim())? })
+        }
+        "fsynced" => Some(Durability::Fsynced { timeout_ms: timeout_ms(arguments.trim())? }),
+        _ => None,
+    }
+}
+
+/// `2s` as 2,000.
+fn timeout_ms(text: &str) -> Option<u64> {
+    let (digits, unit) = split_unit(text);
+    let unit: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60 * 1_000,
+        _ => return None,
+    };
+    let milliseconds = digits.parse::<u64>().ok()?.checked_mul(unit)?;
+    (1..=TIMEOUT_MS_MAX).contains(&milliseconds).then_some(milliseconds)
+}
+
 /// `15m` as 900.
 fn duration_seconds(text: &str) -> Option<u64> {
-    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
-    let unit: u64 = match &text[digits.len()..] {
+    let (digits, unit) = split_unit(text);
+    let unit: u64 = match unit {
         "s" => 1,
         "m" => 60,
         "h" => 60 * 60,
@@ -148,6 +192,12 @@ fn duration_seconds(text: &str) -> Option<u64> {
         _ => return None,
     };
     digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// `15m` as `15` and `m`.
+fn split_unit(text: &str) -> (&str, &str) {
+    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+    text.split_at(digits.len())
 }
 
 /// A row is found by its id.
@@ -307,7 +357,7 @@ fn setter_visibility(field: Visibility, of_struct: &Visibility) -> Visibility {
 
 #[cfg(test)]
 mod tests {
-    use super::duration_seconds;
+    use super::{Durability, duration_seconds, parse_durability};
 
     #[test]
     fn durations_have_a_number_and_a_unit() {
@@ -318,6 +368,34 @@ mod tests {
         for wrong in ["", "15", "m", "15 m", "15M", "-1s", "1.5h", "1h30m", "99999999999999999999d"]
         {
             assert_eq!(duration_seconds(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durability_is_a_mode_with_what_it_waits_for() {
+        assert_eq!(parse_durability("fast"), Some(Durability::Fast));
+        let replicated = Durability::Replicated { replicas: 2, timeout_ms: 100 };
+        for text in ["replicated(2, 100ms)", "replicated( 2,100ms )"] {
+            assert_eq!(parse_durability(text), Some(replicated), "{text}");
+        }
+        let fsynced = Durability::Fsynced { timeout_ms: 2_000 };
+        assert_eq!(parse_durability("fsynced(2s)"), Some(fsynced));
+        for wrong in [
+            "",
+            "slow",
+            "fast()",
+            "replicated",
+            "replicated(1)",
+            "replicated(0, 1s)",
+            "replicated(-1, 1s)",
+            "replicated(1, 1h)",
+            "replicated(1, 100)",
+            "fsynced(0ms)",
+            "fsynced(1, 1s)",
+            "fsynced(1s",
+            "fsynced(1441m)",
+        ] {
+            assert_eq!(parse_durability(wrong), None, "{wrong}");
         }
     }
 }

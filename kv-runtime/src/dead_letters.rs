@@ -64,6 +64,7 @@ pub struct DeadLetterFilter {
     pub(crate) model: Option<String>,
     pub(crate) row_id: Option<String>,
     pub(crate) error: Option<String>,
+    pub(crate) entry: Option<EntryId>,
     pub(crate) partitions: Option<Vec<Partition>>,
     pub(crate) released: bool,
     pub(crate) limit: Option<u32>,
@@ -103,6 +104,10 @@ impl DeadLetterFilter {
         Self { id: Some(id), ..self }
     }
 
+    pub(crate) fn of_entry(partition: Partition, entry: EntryId) -> Self {
+        Self { entry: Some(entry), partitions: Some(vec![partition]), ..Self::default() }
+    }
+
     fn of_row(row: &HeldRow) -> Self {
         Self {
             model: Some(row.model.to_string()),
@@ -126,6 +131,7 @@ impl DeadLetterFilter {
             && self.id.is_none_or(|id| id == letter.id)
             && self.model.as_ref().is_none_or(|model| letter.model.as_ref() == Some(model))
             && self.row_id.as_ref().is_none_or(|id| letter.row_id.as_ref() == Some(id))
+            && self.entry.is_none_or(|entry| letter.entry == entry)
             && self.error.as_ref().is_none_or(is_error)
             && self.partitions.as_ref().is_none_or(|all| all.iter().any(is_there))
     }

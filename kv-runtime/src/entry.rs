@@ -110,6 +110,15 @@ impl Change {
         }
     }
 
+    /// The bytes of all values together.
+    pub(crate) fn byte_len(&self) -> usize {
+        match self {
+            Self::Create(row) | Self::Upsert(row) => row.byte_len(),
+            Self::Patch(patch) => patch.values().byte_len(),
+            Self::Delete => 0,
+        }
+    }
+
     /// The values as an entry has them.
     pub(crate) fn encode_values(&self, model: &'static ModelDescriptor) -> String {
         match self {

@@ -2,10 +2,13 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
+use crate::durability::Durability;
 use crate::durable_store::DurableStoreError;
-use crate::hot_store::HotStoreError;
+use crate::hot_store::{HotStoreError, NotReplicated};
 use crate::model::{FieldError, ModelDescriptor};
+use crate::receipt::Receipt;
 
 /// The underlying error, kept for its message and its own sources.
 pub type Source = Box<dyn StdError + Send + Sync + 'static>;
@@ -56,12 +59,54 @@ pub enum Error {
     },
     /// The partition's queue holds as many undrained entries as it may.
     #[error(
-        "{at}: the queue is full; the drainer does not keep up or is not running \
-         (`Settings::queue_capacity` is the bound)"
+        "{at}: the queue is full, also after {waited:?}; the drainer does not keep up or is not \
+         running (`Settings::queue_capacity` is the bound)"
     )]
     Full {
         /// The model and the operation.
         at: Operation,
+        /// How long the call has waited for room: see [`OnFull`](crate::OnFull).
+        waited: Duration,
+    },
+    /// The entry would be larger than it may be; nothing was sent.
+    #[error(
+        "{at}: the entry of the row with id `{id}` has {bytes} bytes, and {max} are allowed; make \
+         its values smaller, or raise `Settings::max_entry_bytes`"
+    )]
+    TooLarge {
+        /// The model and the operation.
+        at: Operation,
+        /// The id as in the row's key.
+        id: String,
+        /// The bytes of the entry: the values of the columns that the write is about, their
+        /// names, and its header.
+        bytes: usize,
+        /// [`Settings::max_entry_bytes`](crate::Settings::max_entry_bytes).
+        max: usize,
+    },
+    /// The write is done, but it is not known to be as safe as its [`Durability`] says.
+    ///
+    /// Nothing takes it back: it can be read, and it is drained. To write it again would be a
+    /// second write.
+    #[error(
+        "{at}: the row with id `{id}` is written, but not as safe as asked: {}",
+        durability.shortfall(*acknowledged)
+    )]
+    NotReplicated {
+        /// The model and the operation.
+        at: Operation,
+        /// The id as in the row's key.
+        id: String,
+        /// What the write would have answered.
+        receipt: Box<Receipt>,
+        /// What was asked for.
+        durability: Durability,
+        /// How many replicas said in time that they have it; of
+        /// [`Fsynced`](Durability::Fsynced) whether Redis said so, 0 or 1.
+        acknowledged: u32,
+        /// What went wrong, if it was not the time that ran out.
+        #[source]
+        source: Option<Source>,
     },
     /// A server could not be reached, or refused for a reason that is not the row's.
     #[error("{at}: {server} is unavailable")]
@@ -132,6 +177,18 @@ impl Error {
     /// Whether the same call may succeed a moment later without doing anything twice.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::Unavailable { .. } | Self::Timeout { .. })
+    }
+
+    pub(crate) fn not_replicated(
+        at: Operation,
+        id: &str,
+        receipt: Receipt,
+        durability: Durability,
+        error: NotReplicated,
+    ) -> Self {
+        let NotReplicated { acknowledged, source } = error;
+        let (id, receipt) = (id.to_owned(), Box::new(receipt));
+        Self::NotReplicated { at, id, receipt, durability, acknowledged, source }
     }
 
     pub(crate) fn encoding(at: Operation, source: FieldError) -> Self {

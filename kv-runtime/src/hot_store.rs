@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::checks::StoreChecks;
+use crate::durability::Durability;
 use crate::entry::{self, Change, EntryId, RawEntry};
 use crate::error::Source;
 use crate::key::{Partition, RowKey};
@@ -34,6 +35,22 @@ impl Write {
     /// What the entry says of itself, beside the columns.
     pub(crate) fn header(&self) -> String {
         entry::header(self.key.model, &self.change, &self.key.id, &self.operation_id)
+    }
+
+    /// The bytes of its entry, if they are more than `max`. The row's new values are among them.
+    pub(crate) fn entry_bytes_over(&self, max: usize) -> Option<usize> {
+        /// What a byte can take once it is escaped.
+        const ESCAPED_MAX: usize = 6;
+        let model = self.key.model;
+        let names: usize = model.columns.iter().map(|column| column.name.len()).sum();
+        let texts = names + self.change.byte_len() + model.key_prefix.len() + self.key.id.len();
+        // Hardly ever is it worth counting: 64 bytes are for the rest of the header, and eight
+        // for the quotes and what is between them.
+        if texts * ESCAPED_MAX + model.columns.len() * 8 + 64 <= max {
+            return None;
+        }
+        let bytes = self.header().len() + self.change.encode_values(model).len();
+        (bytes > max).then_some(bytes)
     }
 }
 
@@ -176,6 +193,56 @@ pub(crate) struct PartitionState {
     pub(crate) newest: EntryId,
 }
 
+/// An entry, with what tells it from any other that ever had its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EntryMark {
+    pub(crate) partition: Partition,
+    pub(crate) id: EntryId,
+    /// The id of the operation that wrote it.
+    pub(crate) nonce: String,
+}
+
+/// Where an entry stands on the hot side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It is on its queue and not settled.
+    Queued,
+    /// It is settled: the durable side has its effect, or has refused it.
+    Settled,
+    /// It is neither: the queue went back behind it.
+    Gone,
+}
+
+impl Standing {
+    /// From whether it is there, and how far its partition is settled and trimmed.
+    fn new(entry: EntryId, is_there: bool, settled: EntryId, trimmed: EntryId) -> Self {
+        match is_there {
+            // Nothing is trimmed before it is settled.
+            false if entry >= trimmed => Self::Gone,
+            true if entry > settled => Self::Queued,
+            _ => Self::Settled,
+        }
+    }
+}
+
+/// Why entries are not known to be as safe as was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{acknowledged} replicas have told in time to have the entries")]
+pub(crate) struct NotReplicated {
+    /// How many have them.
+    pub(crate) acknowledged: u32,
+    /// What went wrong, if it was not the time that ran out.
+    pub(crate) source: Option<Source>,
+}
+
+impl NotReplicated {
+    /// The same error for another row of the same call.
+    pub(crate) fn repeat(&self) -> Self {
+        let source = self.source.as_ref().map(|source| source.to_string().into());
+        Self { acknowledged: self.acknowledged, source }
+    }
+}
+
 /// Why the hot side could not do it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HotStoreError {
@@ -289,4 +356,23 @@ pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
 
     /// How far each partition was written and settled.
     async fn states(&self, partitions: &[Partition]) -> Result<Vec<PartitionState>, HotStoreError>;
+
+    /// How far each partition was settled, which costs less than all of its state.
+    async fn settled(&self, partitions: &[Partition]) -> Result<Vec<EntryId>, HotStoreError>;
+
+    /// Where an entry stands.
+    async fn standing(&self, entry: &EntryMark) -> Result<Standing, HotStoreError>;
+
+    /// Whether the server knows a mode at all; asked before something is written in it.
+    async fn check_durability(&self, durability: Durability) -> Result<(), HotStoreError>;
+
+    /// Waits until entries are as safe as a mode says, with all that was written before them.
+    ///
+    /// For a write after its answer, and for the drainer before it commits: else PostgreSQL could
+    /// have what a replica that takes over does not.
+    async fn replicate(
+        &self,
+        entries: &[EntryMark],
+        durability: Durability,
+    ) -> Result<(), NotReplicated>;
 }

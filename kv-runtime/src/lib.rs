@@ -59,6 +59,7 @@ extern crate self as kv_runtime;
 mod checks;
 mod dead_letters;
 mod drain;
+mod durability;
 mod durable_store;
 mod entry;
 mod error;
@@ -72,9 +73,11 @@ mod kv;
 mod model;
 mod receipt;
 mod repository;
+mod room;
 mod row;
 mod rows;
 mod settings;
+mod settled;
 mod stores;
 #[cfg(all(feature = "testing", unix))]
 pub mod testing;
@@ -88,18 +91,20 @@ pub mod __private;
 pub use checks::{Check, CheckError, CheckMode, CheckSettings, Checks, Problem};
 pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetterFilter, DeadLetters, Replayed};
 pub use drain::{DrainError, DrainStatus, Drainer, DrainerBuilder};
+pub use durability::Durability;
 pub use entry::{EntryError, EntryId};
 pub use error::{Error, Operation, Server, Source};
 pub use key::Partition;
 pub use kv::{ConnectError, Kv};
 pub use kv_runtime_derive::{KvModel, KvValue};
 pub use model::{ColumnDescriptor, ColumnType, FieldError, KvModel, KvPatch, ModelDescriptor};
-pub use receipt::Receipt;
+pub use receipt::{DurabilityError, Receipt};
 pub use repository::Repository;
 pub use row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
 pub use rows::Status;
 pub use settings::{
-    DrainSettings, OnHeld, PostgresSettings, RedisSettings, ServerUrl, Settings, SettingsError,
+    DrainSettings, OnFull, OnHeld, PostgresSettings, RedisSettings, ServerUrl, Settings,
+    SettingsError,
 };
 pub use value::{IsNull, KvElement, KvValue, ValueError};
 

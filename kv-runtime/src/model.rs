@@ -5,6 +5,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::time::Duration;
 
+use crate::durability::Durability;
 use crate::row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
 use crate::value::ValueError;
 
@@ -89,6 +90,8 @@ pub struct ModelDescriptor {
     pub partition_by: &'static [usize],
     /// How long a clean row stays in Redis; `None` takes the settings' default.
     pub ttl: Option<Duration>,
+    /// What a write waits for; `None` takes the settings' default.
+    pub durability: Option<Durability>,
     /// What [`fingerprint`] makes of the columns: every entry carries it.
     pub fingerprint: u64,
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use crate::durability::Durability;
 use crate::entry::Change;
 use crate::error::{Error, Operation};
 use crate::model::{KvModel, KvPatch};
@@ -19,7 +20,9 @@ use crate::stores::Stores;
 ///
 /// Where a method names "those of a connection" among its errors, these are
 /// [`Error::Unavailable`], [`Error::Timeout`] and [`Error::Configuration`], and of a write also
-/// [`Error::OutcomeUnknown`], [`Error::Full`], [`Error::Held`] and [`Error::Encoding`].
+/// [`Error::OutcomeUnknown`], [`Error::Full`], [`Error::Held`], [`Error::TooLarge`],
+/// [`Error::Encoding`], and in a
+/// mode other than [`Durability::Fast`] also [`Error::NotReplicated`].
 pub struct Repository<M> {
     rows: Rows,
     model: PhantomData<fn() -> M>,
@@ -41,6 +44,25 @@ impl<M: KvModel> Repository<M> {
     pub(crate) fn new(stores: Arc<Stores>) -> Self {
         stores.know(M::DESCRIPTOR);
         Self { rows: Rows::new(stores, M::DESCRIPTOR), model: PhantomData }
+    }
+
+    /// The same rows; what is written through this handle waits for what `durability` says.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use kv_runtime::{Durability, Error, Kv, KvModel, Repository};
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # struct Booking { #[kv(id, fresh)] id: i64, status: String }
+    /// # async fn run(bookings: Repository<Booking>, booking: Booking) -> Result<(), Error> {
+    /// let timeout = Duration::from_millis(100);
+    /// let safe = bookings.with_durability(Durability::Replicated { replicas: 1, timeout });
+    /// let receipt = safe.create(&booking).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_durability(&self, durability: Durability) -> Self {
+        Self { rows: self.rows.with_durability(durability), model: PhantomData }
     }
 
     fn at(verb: &'static str) -> Operation {

@@ -1,17 +1,20 @@
 //! What a repository does, without the model's type: writes, reads, and
 //! bringing in what the hot side does not have.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::durability::Durability;
 use crate::durable_store::Fetched;
 use crate::entry::Change;
 use crate::error::{Error, Operation};
 use crate::hot_store::{
-    Fill, HotStoreError, Invalidated, Probe, ReadOutcome, RowState, Write, WriteOutcome,
+    EntryMark, Fill, HotStoreError, Invalidated, Probe, ReadOutcome, RowState, Write, WriteOutcome,
 };
-use crate::key::RowKey;
+use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::receipt::Receipt;
+use crate::room::RoomWait;
 use crate::row::EncodedRow;
 use crate::stores::Stores;
 
@@ -23,6 +26,7 @@ const LOADS_MAX: usize = 10;
 pub(crate) struct Rows {
     stores: Arc<Stores>,
     model: &'static ModelDescriptor,
+    durability: Durability,
 }
 
 /// How a row stands between Redis and PostgreSQL.
@@ -53,7 +57,12 @@ enum Loaded {
 
 impl Rows {
     pub(crate) fn new(stores: Arc<Stores>, model: &'static ModelDescriptor) -> Self {
-        Self { stores, model }
+        let durability = model.durability.unwrap_or(stores.settings.durability);
+        Self { stores, model, durability }
+    }
+
+    pub(crate) fn with_durability(&self, durability: Durability) -> Self {
+        Self { durability, ..self.clone() }
     }
 
     pub(crate) fn key(&self, id: EncodedRow) -> RowKey {
@@ -70,17 +79,39 @@ impl Rows {
         self.write_by_id(at, key, change).await
     }
 
-    /// Makes one change, and brings the row in first where it has to be.
+    /// Makes one change, and waits until it is as safe as it has to be.
     pub(crate) async fn write_by_id(
         &self,
         at: Operation,
         key: RowKey,
         change: Change,
     ) -> Result<Receipt, Error> {
-        let mut write = Arc::new(self.new_write(key, change));
+        let write = Arc::new(self.new_write(at, key, change)?);
+        let mut room = RoomWait::new(self.stores.settings.on_full);
+        if self.durability.is_fast() {
+            return self.write_one(at, write, &mut room).await;
+        }
+        let durability = self.durability;
+        let checked = self.stores.hot.check_durability(durability).await;
+        checked.map_err(|error| Error::from_hot(at, &write.key.id, error))?;
+        let receipt = self.write_one(at, Arc::clone(&write), &mut room).await?;
+        match self.stores.hot.replicate(&[receipt.mark()], durability).await {
+            Ok(()) => Ok(receipt),
+            Err(error) => Err(Error::not_replicated(at, &write.key.id, receipt, durability, error)),
+        }
+    }
+
+    /// Makes one write, and brings the row in first where it has to be.
+    async fn write_one(
+        &self,
+        at: Operation,
+        mut write: Arc<Write>,
+        room: &mut RoomWait,
+    ) -> Result<Receipt, Error> {
         for _ in 0..LOADS_MAX {
-            let outcome = self.stores.hot.write(std::slice::from_ref(&write)).await.pop();
-            if let Some(answer) = outcome.and_then(|outcome| answer(at, &write.key, outcome)) {
+            let outcome = room.write(&*self.stores.hot, std::slice::from_ref(&write)).await.pop();
+            let answer = outcome.and_then(|outcome| self.answer(at, &write, outcome, room));
+            if let Some(answer) = answer {
                 return answer;
             }
             write = self.prepare(at, write).await?;
@@ -98,17 +129,22 @@ impl Rows {
         at: Operation,
         changes: Vec<Result<Change, Error>>,
     ) -> Vec<Result<Receipt, Error>> {
+        let checked = self.stores.hot.check_durability(self.durability).await;
         let mut results: Vec<Option<Result<Receipt, Error>>> = Vec::with_capacity(changes.len());
         let mut places = Vec::with_capacity(changes.len());
         let mut writes = Vec::with_capacity(changes.len());
         for (place, change) in changes.into_iter().enumerate() {
-            results.push(match change {
-                Ok(change) => {
+            let write = change.and_then(|change| self.new_write(at, self.key_of(&change), change));
+            results.push(match (write, &checked) {
+                (Ok(write), Ok(())) => {
                     places.push(place);
-                    writes.push(self.new_write(self.key_of(&change), change));
+                    writes.push(write);
                     None
                 }
-                Err(error) => Some(Err(error)),
+                (Ok(write), Err(error)) => {
+                    Some(Err(Error::from_hot(at, &write.key.id, error.repeat())))
+                }
+                (Err(error), _) => Some(Err(error)),
             });
         }
         if !self.model.id_is_fresh
@@ -118,14 +154,52 @@ impl Rows {
             tracing::debug!(%error, "the ids could not be probed together");
         }
         let writes: Vec<Arc<Write>> = writes.into_iter().map(Arc::new).collect();
-        let outcomes = self.stores.hot.write(&writes).await;
-        for ((place, write), outcome) in places.into_iter().zip(writes).zip(outcomes) {
-            results[place] = match answer(at, &write.key, outcome) {
-                Some(answer) => Some(answer),
-                None => Some(self.write_by_id(at, write.key.clone(), write.change.clone()).await),
-            };
+        let mut room = RoomWait::new(self.stores.settings.on_full);
+        let outcomes = room.write(&*self.stores.hot, &writes).await;
+        let mut answers = Vec::with_capacity(writes.len());
+        for (write, outcome) in writes.iter().zip(outcomes) {
+            answers.push(match self.answer(at, write, outcome, &room) {
+                Some(answer) => answer,
+                None => self.write_one(at, Arc::clone(write), &mut room).await,
+            });
+        }
+        let answers = self.replicate_all(at, &writes, answers).await;
+        for (place, answer) in places.into_iter().zip(answers) {
+            results[place] = Some(answer);
         }
         results.into_iter().flatten().collect()
+    }
+
+    /// Waits until writes are as safe as they have to be, all together.
+    async fn replicate_all(
+        &self,
+        at: Operation,
+        writes: &[Arc<Write>],
+        answers: Vec<Result<Receipt, Error>>,
+    ) -> Vec<Result<Receipt, Error>> {
+        if self.durability.is_fast() {
+            return answers;
+        }
+        // With an entry go all those before it.
+        let mut newest: HashMap<Partition, EntryMark> = HashMap::new();
+        for receipt in answers.iter().flatten() {
+            match newest.get(&receipt.partition) {
+                Some(mark) if mark.id > receipt.entry => {}
+                _ => drop(newest.insert(receipt.partition, receipt.mark())),
+            }
+        }
+        if newest.is_empty() {
+            return answers;
+        }
+        let marks: Vec<EntryMark> = newest.into_values().collect();
+        let Err(error) = self.stores.hot.replicate(&marks, self.durability).await else {
+            return answers;
+        };
+        let not_replicated = |(write, answer): (&Arc<Write>, Result<Receipt, Error>)| {
+            let (id, error) = (&write.key.id, error.repeat());
+            Err(Error::not_replicated(at, id, answer?, self.durability, error))
+        };
+        writes.iter().zip(answers).map(not_replicated).collect()
     }
 
     fn key_of(&self, change: &Change) -> RowKey {
@@ -136,12 +210,40 @@ impl Rows {
         }
     }
 
-    fn new_write(&self, key: RowKey, change: Change) -> Write {
+    fn new_write(&self, at: Operation, key: RowKey, change: Change) -> Result<Write, Error> {
         let probe = match change {
             Change::Create(_) if !self.model.id_is_fresh => Probe::Missing,
             _ => Probe::NotNeeded,
         };
-        Write { key, change, operation_id: random_id(), probe }
+        let write = Write { key, change, operation_id: random_id(), probe };
+        let max = self.stores.settings.max_entry_bytes;
+        match write.entry_bytes_over(max) {
+            Some(bytes) => Err(Error::TooLarge { at, id: write.key.id, bytes, max }),
+            None => Ok(write),
+        }
+    }
+
+    /// What a write's outcome means to its caller; `None` where the row has to be looked for first.
+    fn answer(
+        &self,
+        at: Operation,
+        write: &Write,
+        outcome: Result<WriteOutcome, HotStoreError>,
+        room: &RoomWait,
+    ) -> Option<Result<Receipt, Error>> {
+        let id = || write.key.id.clone();
+        Some(match outcome {
+            Ok(WriteOutcome::Written(entry)) => {
+                let (nonce, stores) = (write.operation_id.clone(), Arc::clone(&self.stores));
+                Ok(Receipt::new(write.key.partition(), entry, nonce, stores))
+            }
+            Ok(WriteOutcome::Exists) => Err(Error::Duplicate { at, id: id() }),
+            Ok(WriteOutcome::Deleted) => Err(Error::NotFound { at, id: id() }),
+            Ok(WriteOutcome::Full) => Err(Error::Full { at, waited: room.waited() }),
+            Ok(WriteOutcome::Held) => Err(Error::Held { at, id: id() }),
+            Ok(WriteOutcome::Absent | WriteOutcome::Unprobed) => return None,
+            Err(error) => Err(Error::from_hot(at, &write.key.id, error)),
+        })
     }
 
     /// Looks for the row of a write on both sides, so that the write can be tried again.
@@ -284,26 +386,6 @@ impl Rows {
             }),
         }
     }
-}
-
-/// What a write's outcome means to its caller; `None` where the row has to be looked for first.
-fn answer(
-    at: Operation,
-    key: &RowKey,
-    outcome: Result<WriteOutcome, HotStoreError>,
-) -> Option<Result<Receipt, Error>> {
-    let id = || key.id.clone();
-    Some(match outcome {
-        Ok(WriteOutcome::Written(entry)) => {
-            Ok(Receipt { partition: key.partition(), entry, version: entry.version() })
-        }
-        Ok(WriteOutcome::Exists) => Err(Error::Duplicate { at, id: id() }),
-        Ok(WriteOutcome::Deleted) => Err(Error::NotFound { at, id: id() }),
-        Ok(WriteOutcome::Full) => Err(Error::Full { at }),
-        Ok(WriteOutcome::Held) => Err(Error::Held { at, id: id() }),
-        Ok(WriteOutcome::Absent | WriteOutcome::Unprobed) => return None,
-        Err(error) => Err(Error::from_hot(at, &key.id, error)),
-    })
 }
 
 /// The id of an operation, or a token: random enough never to come twice.

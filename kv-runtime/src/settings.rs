@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::checks::{Check, CheckSettings};
+use crate::durability::Durability;
 use crate::key::MAX_PARTITIONS;
 
 /// A shorter lease would be lost to a hiccup of the network.
@@ -36,14 +37,24 @@ pub struct Settings {
     pub tenant: Option<String>,
     /// How long a clean row stays in Redis, unless its model says otherwise. Default 1 hour.
     pub row_ttl: Duration,
-    /// How many undrained entries a queue may hold in all its partitions together; more
-    /// are refused with [`Error::Full`](crate::Error::Full). Default 4,000,000.
+    /// What a write waits for before it is acknowledged, unless its model or its call says
+    /// otherwise. Default [`Durability::Fast`].
+    pub durability: Durability,
+    /// How many undrained entries a queue may hold in all its partitions together; what becomes
+    /// of more, `on_full` says. Default 4,000,000.
     ///
     /// Each partition has its even share of it. A process that finds room uses a sixteenth of that
     /// before it looks again, so that more than sixteen processes can together exceed it a little.
     pub queue_capacity: u64,
     /// What becomes of a write of a row that has dead letters. Default [`OnHeld::Refuse`].
     pub on_held: OnHeld,
+    /// What a write does that finds its partition full. Default [`OnFull::Reject`].
+    pub on_full: OnFull,
+    /// The most bytes of an entry; a larger one is refused at the write with
+    /// [`Error::TooLarge`](crate::Error::TooLarge). Default 1 MiB.
+    ///
+    /// While Redis takes a value in, it does nothing else: about a millisecond for each MiB.
+    pub max_entry_bytes: usize,
     /// The drainer's choices.
     pub drain: DrainSettings,
     /// Which of the start-up checks are made. In memory there is nothing to check.
@@ -58,6 +69,20 @@ pub enum OnHeld {
     Refuse,
     /// It is written in Redis, and its entry becomes a dead letter behind the others.
     Queue,
+}
+
+/// What a write does that finds its partition full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnFull {
+    /// It is refused at once with [`Error::Full`](crate::Error::Full).
+    #[default]
+    Reject,
+    /// It waits for the drainer to make room, and is refused when the time is over.
+    Block {
+        /// How long a call waits at most, whatever number of rows it writes.
+        timeout: Duration,
+    },
 }
 
 /// The connections to Redis.
@@ -223,8 +248,11 @@ impl Settings {
             partitions: 64,
             tenant: None,
             row_ttl: Duration::from_secs(3_600),
+            durability: Durability::Fast,
             queue_capacity: 4_000_000,
             on_held: OnHeld::default(),
+            on_full: OnFull::Reject,
+            max_entry_bytes: 1024 * 1024,
             drain: DrainSettings::default(),
             checks: CheckSettings::default(),
         }
@@ -232,6 +260,7 @@ impl Settings {
 
     /// Reads `REDIS_URL` and `DATABASE_URL`, which are required, and where they are set
     /// `KV_PARTITIONS`, `KV_TENANT`, `KV_ROW_TTL_S`, `KV_QUEUE_CAPACITY`,
+    /// `KV_ON_FULL_BLOCK_MS` (zero rejects), `KV_MAX_ENTRY_BYTES`,
     /// `REDIS_CONNECTIONS`, `DATABASE_MAX_CONNECTIONS`, `KV_DRAIN_INTERVAL_MS`,
     /// `KV_DRAIN_BATCH_ENTRIES`, `KV_DRAIN_WORKERS` and `KV_DRAIN_LEASE_MS`; and for the start-up checks
     /// `KV_CHECKS_EVICTION`, `KV_CHECKS_PERSISTENCE`, `KV_CHECKS_REDIS_VERSION`,
@@ -263,6 +292,12 @@ impl Settings {
         settings.tenant = lookup("KV_TENANT")?.filter(|tenant| !tenant.is_empty());
         set(&mut settings.partitions, "KV_PARTITIONS", &lookup)?;
         set(&mut settings.queue_capacity, "KV_QUEUE_CAPACITY", &lookup)?;
+        let mut milliseconds = 0_u64;
+        set(&mut milliseconds, "KV_ON_FULL_BLOCK_MS", &lookup)?;
+        if milliseconds > 0 {
+            settings.on_full = OnFull::Block { timeout: Duration::from_millis(milliseconds) };
+        }
+        set(&mut settings.max_entry_bytes, "KV_MAX_ENTRY_BYTES", &lookup)?;
         set(&mut settings.redis.connections, "REDIS_CONNECTIONS", &lookup)?;
         set(&mut settings.postgres.max_connections, "DATABASE_MAX_CONNECTIONS", &lookup)?;
         set(&mut settings.drain.batch_entries, "KV_DRAIN_BATCH_ENTRIES", &lookup)?;
@@ -305,6 +340,12 @@ impl Settings {
             ),
             (!self.row_ttl.is_zero(), "row_ttl", "must be longer than zero"),
             (self.queue_capacity > 0, "queue_capacity", "must be greater than zero"),
+            (
+                self.durability.is_possible(),
+                "durability",
+                "must ask for at least one replica, and give it at least a millisecond",
+            ),
+            (self.max_entry_bytes > 0, "max_entry_bytes", "must be greater than zero"),
             (self.redis.connections > 0, "redis.connections", "must be greater than zero"),
             (
                 self.postgres.max_connections > 0,
@@ -376,6 +417,8 @@ mod tests {
             ("KV_PARTITIONS", "many", "KV_PARTITIONS"),
             ("KV_PARTITIONS", "0", "partitions"),
             ("KV_PARTITIONS", "2000", "partitions"),
+            ("KV_MAX_ENTRY_BYTES", "0", "max_entry_bytes"),
+            ("KV_ON_FULL_BLOCK_MS", "1s", "KV_ON_FULL_BLOCK_MS"),
             ("KV_DRAIN_WORKERS", "0", "drain.workers"),
             ("KV_DRAIN_INTERVAL_MS", "0", "drain.interval"),
             ("KV_ROW_TTL_S", "-1", "KV_ROW_TTL_S"),
@@ -385,6 +428,9 @@ mod tests {
         }
         let settings = from(&[redis, database, ("KV_PARTITIONS", "8")]).expect("valid settings");
         assert_eq!(settings.partitions, 8);
+        assert_eq!(settings.on_full, OnFull::Reject);
+        let settings = from(&[redis, database, ("KV_ON_FULL_BLOCK_MS", "250")]).expect("valid");
+        assert_eq!(settings.on_full, OnFull::Block { timeout: Duration::from_millis(250) });
     }
 
     #[test]

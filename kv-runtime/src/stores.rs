@@ -8,6 +8,7 @@ use crate::hot_store::{HotStore, HotStoreError};
 use crate::key::KeySpace;
 use crate::model::ModelDescriptor;
 use crate::settings::Settings;
+use crate::settled::SettledWatch;
 
 /// A hot and a durable side, and what they agree on.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(crate) struct Stores {
     pub(crate) durable: Arc<dyn DurableStore>,
     pub(crate) keys: KeySpace,
     pub(crate) settings: Settings,
+    /// What receipts wait for.
+    pub(crate) settled: SettledWatch,
     /// The models of this process, as far as they have shown themselves.
     models: Mutex<Vec<&'static ModelDescriptor>>,
 }
@@ -27,7 +30,8 @@ impl Stores {
         keys: KeySpace,
         settings: Settings,
     ) -> Self {
-        Self { hot, durable, keys, settings, models: Mutex::default() }
+        let settled = SettledWatch::default();
+        Self { hot, durable, keys, settings, settled, models: Mutex::default() }
     }
 
     /// Remembers a model, so that its dead letters can be understood.

@@ -9,7 +9,9 @@ use std::time::Duration;
 use diesel::debug_query;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use kv_runtime::{ColumnType, EncodedPatch, IsNull, KvModel, KvPatch, KvValue, ValueError};
+use kv_runtime::{
+    ColumnType, Durability, EncodedPatch, IsNull, KvModel, KvPatch, KvValue, ValueError,
+};
 use uuid::Uuid;
 
 diesel::table! {
@@ -90,7 +92,7 @@ enum LegKind {
 
 #[derive(Debug, Clone, PartialEq, KvModel)]
 #[kv(table = schema::legs, table_name = "trips.legs", partition_by = merchant_id)]
-#[kv(key_prefix = "leg", queue = "ride", ttl = 90)]
+#[kv(key_prefix = "leg", queue = "ride", ttl = 90, durability = "fsynced(2s)")]
 struct TripLeg {
     #[kv(id)]
     merchant_id: i64,
@@ -156,12 +158,14 @@ fn the_descriptor_follows_the_attributes() {
     assert_eq!((model.key_prefix, model.queue), ("leg", "ride"));
     assert_eq!((model.id, model.partition_by), (&[0, 1][..], &[0][..]));
     assert_eq!(model.ttl, Some(Duration::from_secs(90)));
+    let timeout = Duration::from_secs(2);
+    assert_eq!(model.durability, Some(Durability::Fsynced { timeout }));
     assert_eq!(model.columns[2].ty, ColumnType::Named("leg_kind"));
 
     let model = HTTPCall::DESCRIPTOR;
     assert_eq!((model.table, model.key_prefix), ("http_calls", "http_call"));
     assert_eq!((model.columns[0].field, model.columns[0].column), ("type", "type"));
-    assert_eq!(model.ttl, None);
+    assert_eq!((model.ttl, model.durability), (None, None));
 }
 
 #[test]

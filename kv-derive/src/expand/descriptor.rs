@@ -5,7 +5,7 @@ use quote::quote;
 use syn::Index;
 
 use super::at_type;
-use crate::model::{Field, Model};
+use crate::model::{Durability, Field, Model};
 
 // {
 //     let __columns: &'static [_] = &[::kv_runtime::ColumnDescriptor { field: "id", … }, …];
@@ -38,6 +38,7 @@ fn with_columns(model: &Model, columns: &[TokenStream], id_is_fresh: &TokenStrea
         }
         None => quote!(::core::option::Option::None),
     };
+    let durability = durability(model);
     quote! {{
         let __columns: &'static [#runtime::ColumnDescriptor] = &[#(#columns),*];
         &#runtime::ModelDescriptor {
@@ -50,9 +51,28 @@ fn with_columns(model: &Model, columns: &[TokenStream], id_is_fresh: &TokenStrea
             id_is_fresh: #id_is_fresh,
             partition_by: &[#(#partition_by),*],
             ttl: #ttl,
+            durability: #durability,
             fingerprint: #runtime::__private::fingerprint(__columns),
         }
     }}
+}
+
+fn durability(model: &Model) -> TokenStream {
+    let runtime = &model.runtime;
+    let timeout = |ms: u64| quote!(::core::time::Duration::from_millis(#ms));
+    let mode = match model.durability {
+        None => return quote!(::core::option::Option::None),
+        Some(Durability::Fast) => quote!(Fast),
+        Some(Durability::Replicated { replicas, timeout_ms }) => {
+            let timeout = timeout(timeout_ms);
+            quote!(Replicated { replicas: #replicas, timeout: #timeout })
+        }
+        Some(Durability::Fsynced { timeout_ms }) => {
+            let timeout = timeout(timeout_ms);
+            quote!(Fsynced { timeout: #timeout })
+        }
+    };
+    quote!(::core::option::Option::Some(#runtime::Durability::#mode))
 }
 
 /// A UUID of its own is client-made. One among several fields may well be another row's, so

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::durability::Durability;
 use crate::durable_store::{Batch, HeldRow, Letter, Offset, OffsetMove, Refusal};
 use crate::entry::{Entry, EntryError, EntryId, RawEntry};
 use crate::hot_store::{SettledRow, Settlement};
@@ -29,6 +30,14 @@ impl Context {
         queues.sort_unstable();
         queues.dedup();
         queues
+    }
+
+    /// What the writes of a queue's models wait for in Redis, beside its answer.
+    pub(super) fn durabilities(&self, queue: &str) -> HashSet<Durability> {
+        let of_queue = self.models.iter().filter(|model| model.queue == queue);
+        let durabilities =
+            of_queue.map(|model| model.durability.unwrap_or(self.settings.durability));
+        durabilities.filter(|durability| !durability.is_fast()).collect()
     }
 
     /// All partitions of these queues.

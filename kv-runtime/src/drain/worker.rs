@@ -1,5 +1,6 @@
 //! The loop of a drainer's worker: read, apply, settle, wait.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,10 +15,11 @@ use super::plan::{
 use super::progress::{Place, Progress};
 use super::repair;
 use super::share::{Share, Waiting};
+use crate::durability::Durability;
 use crate::durable_store::{DurableStoreError, Offset};
 use crate::entry::{EntryId, RawEntry};
 use crate::failpoint;
-use crate::hot_store::{HotStoreError, ReadRequest, Settlement};
+use crate::hot_store::{EntryMark, HotStoreError, NotReplicated, ReadRequest, Settlement};
 use crate::key::Partition;
 use crate::stores::Stores;
 
@@ -56,6 +58,8 @@ pub(super) enum StepError {
     Hot(#[from] HotStoreError),
     #[error("PostgreSQL: {0}")]
     Durable(#[from] DurableStoreError),
+    #[error("Redis: {0}")]
+    NotReplicated(#[from] NotReplicated),
     #[error("another drainer has taken partitions over")]
     Fenced(Vec<Partition>),
     #[error(transparent)]
@@ -216,7 +220,7 @@ impl Worker {
                 self.progress.set_back();
                 Ok(())
             }
-            StepError::Hot(_) | StepError::Durable(_) => Err(error),
+            StepError::Hot(_) | StepError::Durable(_) | StepError::NotReplicated(_) => Err(error),
         }
     }
 
@@ -458,6 +462,7 @@ impl Worker {
         offsets: &[Offset],
         prepared: &Prepared,
     ) -> Result<Option<Plan>, StepError> {
+        self.wait_for_replicas(&prepared.plan).await?;
         let replanned = match self.stores.durable.apply(&prepared.plan.batch).await {
             Err(DurableStoreError::Refused(error)) => {
                 tracing::debug!(%error, "a batch was refused, its entries are attempted");
@@ -470,6 +475,22 @@ impl Worker {
         let plan = replanned.as_ref().unwrap_or(&prepared.plan);
         self.progress.committed(plan, plan.oldest.map(age).unwrap_or_default());
         Ok(replanned)
+    }
+
+    /// PostgreSQL must not have what a replica that takes over does not.
+    async fn wait_for_replicas(&self, plan: &Plan) -> Result<(), StepError> {
+        let mut waits: HashMap<Durability, Vec<EntryMark>> = HashMap::new();
+        for step in &plan.batch.moves {
+            let Offset { partition, position: id, nonce, .. } = step.to.clone();
+            for durability in self.context.durabilities(partition.queue) {
+                let mark = EntryMark { partition, id, nonce: nonce.clone() };
+                waits.entry(durability).or_default().push(mark);
+            }
+        }
+        for (durability, entries) in waits {
+            self.stores.hot.replicate(&entries, durability).await?;
+        }
+        Ok(())
     }
 
     async fn apply_isolated(

@@ -11,10 +11,12 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{
-    Fill, HotStore, HotStoreError, Invalidated, Membership, PartitionState, Probe, ReadOutcome,
-    ReadRequest, RowState, SettledRow, Settlement, Write, WriteOutcome,
+    EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated,
+    PartitionState, Probe, ReadOutcome, ReadRequest, RowState, SettledRow, Settlement, Standing,
+    Write, WriteOutcome,
 };
 use crate::checks::StoreChecks;
+use crate::durability::Durability;
 use crate::entry::{Change, EntryId, RawEntry};
 use crate::key::{KeySpace, Partition, RowKey};
 use crate::model::ModelDescriptor;
@@ -77,6 +79,8 @@ enum Mark {
 struct Queue {
     entries: BTreeMap<EntryId, RawEntry>,
     state: PartitionState,
+    /// Nothing before it is kept.
+    trimmed: EntryId,
 }
 
 impl Slot {
@@ -338,6 +342,7 @@ impl HotStore for MemoryHotStore {
                 queue.state.undrained = queue.state.undrained.saturating_sub(entries);
                 queue.state.settled = settlement.to;
                 queue.entries = queue.entries.split_off(&settlement.retain_from);
+                queue.trimmed = settlement.retain_from;
             } else {
                 is_settled = false;
             }
@@ -439,5 +444,26 @@ impl HotStore for MemoryHotStore {
         let data = self.lock();
         let state = |partition| data.queues.get(partition).map(|queue| queue.state);
         Ok(partitions.iter().map(|partition| state(partition).unwrap_or_default()).collect())
+    }
+
+    async fn settled(&self, partitions: &[Partition]) -> Result<Vec<EntryId>, HotStoreError> {
+        let states = self.states(partitions).await?;
+        Ok(states.iter().map(|state| state.settled).collect())
+    }
+
+    async fn standing(&self, entry: &EntryMark) -> Result<Standing, HotStoreError> {
+        let data = self.lock();
+        let Some(queue) = data.queues.get(&entry.partition) else { return Ok(Standing::Gone) };
+        let is_there = queue.entries.contains_key(&entry.id);
+        Ok(Standing::new(entry.id, is_there, queue.state.settled, queue.trimmed))
+    }
+
+    async fn check_durability(&self, _: Durability) -> Result<(), HotStoreError> {
+        Ok(())
+    }
+
+    /// This process is all there is.
+    async fn replicate(&self, _: &[EntryMark], _: Durability) -> Result<(), NotReplicated> {
+        Ok(())
     }
 }

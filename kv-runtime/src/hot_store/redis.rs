@@ -5,6 +5,7 @@ mod connection;
 pub(crate) mod fuzzing;
 mod lane;
 mod leases;
+mod replication;
 mod reply;
 mod script;
 mod server;
@@ -15,17 +16,18 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Cmd, Pipeline, RedisError, Value};
 
-use self::connection::Connection;
-use self::lane::{Lane, SendWrites, WRITES_MAX, WriteResult};
-use self::script::{FILL, INVALIDATE, LET_GO, REBASE, RESERVE, SETTLE};
+use self::connection::{Connection, Connector};
+use self::lane::{Lane, SendWrites, WriteResult};
+use self::replication::Replication;
+use self::script::{FILL, INVALIDATE, LET_GO, LOCATE, REBASE, RESERVE, SETTLE};
 use self::writer::Writer;
 use super::{
-    Fill, HotStore, HotStoreError, Invalidated, Membership, PartitionState, ReadOutcome,
-    ReadRequest, RowState, SettledRow, Settlement, Write,
+    EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated,
+    PartitionState, ReadOutcome, ReadRequest, RowState, SettledRow, Settlement, Standing, Write,
 };
+use crate::durability::Durability;
 use crate::entry::{EntryId, RawEntry};
 use crate::key::{KeySpace, Partition, RowKey};
 use crate::model::ModelDescriptor;
@@ -49,6 +51,7 @@ pub(crate) struct RedisHotStore {
     /// nor one of them behind the other.
     entries: Connection,
     settling: Connection,
+    replication: Replication,
     keys: KeySpace,
     writer: Writer,
 }
@@ -59,25 +62,17 @@ impl RedisHotStore {
         settings: &Settings,
         keys: KeySpace,
     ) -> Result<Self, HotStoreError> {
-        let client = redis::Client::open(settings.redis.url.expose())
+        let connector = Connector::new(&settings.redis)
             .map_err(|error| HotStoreError::Configuration(Box::new(error)))?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(settings.redis.connect_timeout))
-            .set_response_timeout(Some(settings.redis.command_timeout))
-            .set_min_delay(Duration::from_millis(50))
-            .set_max_delay(Duration::from_secs(1))
-            .set_number_of_retries(2)
-            .set_pipeline_buffer_size(1_024);
         let writer = Writer::new(keys.clone(), settings);
+        let connect = async || connector.connect().await.map_err(classify);
         let mut lanes = Vec::with_capacity(settings.redis.connections);
-        let connect = async || {
-            let manager = ConnectionManager::new_with_config(client.clone(), config.clone());
-            manager.await.map(Connection::new).map_err(classify)
-        };
         for _ in 0..settings.redis.connections {
             lanes.push(Lane::new(connect().await?, writer.clone()));
         }
-        Ok(Self { lanes, entries: connect().await?, settling: connect().await?, keys, writer })
+        let (entries, settling) = (connect().await?, connect().await?);
+        let replication = Replication::new(connector, keys.clone());
+        Ok(Self { lanes, entries, settling, replication, keys, writer })
     }
 
     /// One lane a partition.
@@ -169,8 +164,7 @@ impl HotStore for RedisHotStore {
             // twice is written in order.
             writes => {
                 let connection = lane.connection();
-                let chunks = writes.chunks(WRITES_MAX);
-                let calls = chunks.map(|chunk| self.writer.send(connection, chunk));
+                let calls = lane::calls(writes).map(|call| self.writer.send(connection, call));
                 join_all(calls).await.into_iter().flatten().collect()
             }
         };
@@ -389,6 +383,37 @@ impl HotStore for RedisHotStore {
             states.push(reply::state(counters, &length, last).map_err(classify)?);
         }
         Ok(states)
+    }
+
+    async fn settled(&self, partitions: &[Partition]) -> Result<Vec<EntryId>, HotStoreError> {
+        let Some(first) = partitions.first() else { return Ok(Vec::new()) };
+        let mut pipeline = Pipeline::with_capacity(partitions.len());
+        for &partition in partitions {
+            pipeline.cmd("HGET").arg(self.keys.state(partition)).arg("position");
+        }
+        let connection = self.lane(first.number).connection();
+        let answers = connection.send(&pipeline).await.map_err(classify)?;
+        answers.into_iter().map(reply::position).collect::<Result<_, _>>().map_err(classify)
+    }
+
+    async fn standing(&self, entry: &EntryMark) -> Result<Standing, HotStoreError> {
+        let call = replication::locate_call(&self.keys, entry, false);
+        let connection = self.lane(entry.partition.number).connection();
+        let answers = connection.call(&LOCATE, vec![call]).await.map_err(classify)?;
+        let answer = answers.into_iter().next().unwrap_or(Value::Nil);
+        reply::standing(entry.id, answer).map_err(classify)
+    }
+
+    async fn check_durability(&self, durability: Durability) -> Result<(), HotStoreError> {
+        self.replication.check(durability).await
+    }
+
+    async fn replicate(
+        &self,
+        entries: &[EntryMark],
+        durability: Durability,
+    ) -> Result<(), NotReplicated> {
+        self.replication.wait(entries, durability).await
     }
 }
 

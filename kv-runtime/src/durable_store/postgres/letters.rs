@@ -126,6 +126,7 @@ fn select(filter: &DeadLetterFilter) -> Result<Statement, DurableStoreError> {
     any_of("l.id = ?::bigint", filter.id.map(|id| id.to_string()));
     any_of("l.model = ?", filter.model.clone());
     any_of("l.row_id = ?", filter.row_id.clone());
+    any_of("l.entry = ?", filter.entry.map(|entry| entry.to_string()));
     // A parameter stands in one place, so the three are looked at together.
     any_of(
         "EXISTS (SELECT FROM (SELECT ? AS text) AS e WHERE l.sqlstate = e.text \

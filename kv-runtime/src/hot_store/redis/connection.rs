@@ -1,19 +1,51 @@
 //! A multiplexed connection that comes back by itself, and calls of scripts over it.
 
-use redis::aio::ConnectionManager;
-use redis::{Cmd, Pipeline, RedisError, ServerErrorKind, Value};
+use std::time::Duration;
+
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, Cmd, Pipeline, RedisError, ServerErrorKind, Value};
 
 use super::script::Script;
+use crate::settings::RedisSettings;
+
+/// Opens connections.
+#[derive(Debug, Clone)]
+pub(super) struct Connector {
+    client: Client,
+    config: ConnectionManagerConfig,
+}
+
+impl Connector {
+    pub(super) fn new(settings: &RedisSettings) -> Result<Self, RedisError> {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(settings.connect_timeout))
+            .set_response_timeout(Some(settings.command_timeout))
+            .set_min_delay(Duration::from_millis(50))
+            .set_max_delay(Duration::from_secs(1))
+            .set_number_of_retries(2)
+            .set_pipeline_buffer_size(1_024);
+        Ok(Self { client: Client::open(settings.url.expose())?, config })
+    }
+
+    pub(super) async fn connect(&self) -> Result<Connection, RedisError> {
+        self.connect_as(self.config.clone()).await
+    }
+
+    /// A connection for commands that block: who asks over it says how long it waits.
+    pub(super) async fn connect_to_block(&self) -> Result<Connection, RedisError> {
+        self.connect_as(self.config.clone().set_response_timeout(None)).await
+    }
+
+    async fn connect_as(&self, config: ConnectionManagerConfig) -> Result<Connection, RedisError> {
+        ConnectionManager::new_with_config(self.client.clone(), config).await.map(Connection)
+    }
+}
 
 /// A connection. Clones share it, and any number of callers use it at once.
 #[derive(Debug, Clone)]
 pub(super) struct Connection(ConnectionManager);
 
 impl Connection {
-    pub(super) fn new(manager: ConnectionManager) -> Self {
-        Self(manager)
-    }
-
     /// Sends a command.
     pub(super) async fn send_one(&self, command: &Cmd) -> Result<Value, RedisError> {
         self.0.clone().send_packed_command(command).await

@@ -14,8 +14,10 @@ use crate::hot_store::{HotStoreError, Write, WriteOutcome};
 
 /// How many calls with writes are on their way at once: one at the server, and one behind it.
 const CALLS_MAX: usize = 2;
-/// The most writes of a call: while it runs, the server does nothing else.
-pub(super) const WRITES_MAX: usize = 32;
+/// The most writes of a call, and about the most bytes of values: while it runs, the server does
+/// nothing else.
+const WRITES_MAX: usize = 32;
+const BYTES_MAX: usize = 1024 * 1024;
 
 /// What becomes of one write.
 pub(super) type WriteResult = Result<WriteOutcome, HotStoreError>;
@@ -103,12 +105,31 @@ impl Lane {
     ) {
         let (writes, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|waiting| (waiting.write, waiting.answer)).unzip();
-        let results = sender.send(&self.connection, &writes).await;
-        for (answer, result) in answers.into_iter().zip(results) {
-            // A caller that was cancelled does not want it any more.
-            let _ = answer.send(result);
+        let mut answers = answers.into_iter();
+        for call in calls(&writes) {
+            let results = sender.send(&self.connection, call).await;
+            // The results first: once they end, no answer must be taken any more.
+            for (result, answer) in results.into_iter().zip(answers.by_ref()) {
+                // A caller that was cancelled does not want it any more.
+                let _ = answer.send(result);
+            }
         }
     }
+}
+
+/// Cuts writes into calls that do not hold up the server; one write is a call, however large.
+pub(super) fn calls(mut writes: &[Arc<Write>]) -> impl Iterator<Item = &[Arc<Write>]> {
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |write: &&Arc<Write>| {
+            bytes += write.change.byte_len();
+            bytes <= BYTES_MAX
+        };
+        let fitting = writes.iter().take(WRITES_MAX).take_while(fits).count();
+        let (call, rest) = writes.split_at(fitting.max(1).min(writes.len()));
+        writes = rest;
+        (!call.is_empty()).then_some(call)
+    })
 }
 
 /// The runtime is shutting down; whether the write was sent is not known.

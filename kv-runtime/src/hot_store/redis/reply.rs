@@ -3,7 +3,7 @@
 use redis::{RedisError, Value};
 
 use crate::entry::{CHANGE, EntryId, RawEntry, VALUES};
-use crate::hot_store::{Membership, PartitionState, ReadOutcome, RowState, WriteOutcome};
+use crate::hot_store::{Membership, PartitionState, ReadOutcome, RowState, Standing, WriteOutcome};
 use crate::row::EncodedRow;
 
 /// An answer that is not of the form the scripts and commands give.
@@ -211,4 +211,37 @@ pub(super) fn state(
         },
         newest: newest.first().map(entry_id).transpose()?.unwrap_or_default(),
     })
+}
+
+/// `HGET` of a partition's `position`.
+pub(super) fn position(answer: Value) -> Result<EntryId, RedisError> {
+    match answer {
+        Value::Nil => Ok(EntryId::ZERO),
+        Value::ServerError(error) => Err(error.into()),
+        position => entry_id(&position),
+    }
+}
+
+/// `locate.lua`: whether an entry is there, what is settled, and what is trimmed.
+pub(super) fn standing(entry: EntryId, answer: Value) -> Result<Standing, RedisError> {
+    const WHAT: &str = "where an entry stands";
+    let values = items(answer, WHAT)?;
+    let [Value::Int(is_there), settled, trimmed] = values.as_slice() else {
+        return Err(unexpected(WHAT));
+    };
+    Ok(Standing::new(entry, *is_there == 1, entry_id(settled)?, entry_id(trimmed)?))
+}
+
+/// `WAIT`: how many replicas; `WAITAOF`: whether it is on this server's disk, and how many
+/// replicas'.
+pub(super) fn acknowledged(answer: Value) -> Result<u32, RedisError> {
+    const WHAT: &str = "a number of replicas";
+    let number = match answer {
+        Value::Int(replicas) => replicas,
+        answer => match items(answer, WHAT)?.as_slice() {
+            [Value::Int(local), _] => *local,
+            _ => return Err(unexpected(WHAT)),
+        },
+    };
+    u32::try_from(number).map_err(|_| unexpected(WHAT))
 }

@@ -32,6 +32,7 @@ script!(REBASE, "rebase.lua");
 script!(JOIN, "join.lua");
 script!(LEASE, "lease.lua");
 script!(GIVE_BACK, "give_back.lua");
+script!(LOCATE, "locate.lua");
 
 impl Script {
     /// The beginning of a call; the keys come next, then the arguments.

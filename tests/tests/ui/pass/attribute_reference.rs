@@ -27,7 +27,7 @@ mod schema {
 #[derive(KvModel)]
 #[kv(table = schema::bookings, table_name = "rides.bookings")]
 #[kv(key_prefix = "ride", queue = "rides", partition_by = merchant_id)]
-#[kv(ttl = "15m", crate = ::kv_runtime)]
+#[kv(ttl = "15m", durability = "replicated(1, 100ms)", crate = ::kv_runtime)]
 struct Booking {
     #[kv(id)]
     merchant_id: i64,
