@@ -28,8 +28,11 @@ pub(super) struct Assigned {
 /// What a worker tells.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// It is done with these partitions, or has lost them.
+    /// It has lost these partitions, or is at its end.
     Dropped(Vec<Assigned>),
+    /// This worker is done with all partitions but these. It says so to every assignment that it
+    /// sees: of one that was taken back before that it knows nothing, and could not drop it.
+    Follows { worker: usize, assigned: Vec<Assigned> },
     /// It met an entry of this queue that it does not know; a newer drainer may.
     StepAside(&'static str),
 }
@@ -117,20 +120,38 @@ impl Keeper {
     async fn heed(&mut self, told: Report) -> Result<(), HotStoreError> {
         match told {
             Report::Dropped(dropped) => {
-                let is_current = |dropped: &&Assigned| {
-                    let claim = self.claims.get(&dropped.partition);
-                    claim.is_some_and(|claim| claim.number == dropped.number)
+                let is_dropped = |claim: &Assigned, _: &Claim| dropped.contains(claim);
+                self.drop_claims(is_dropped).await
+            }
+            Report::Follows { worker, assigned } => {
+                let is_left = |left: &Assigned, claim: &Claim| {
+                    claim.worker == worker && claim.is_leaving && !assigned.contains(left)
                 };
-                let partitions: Vec<Partition> =
-                    dropped.iter().filter(is_current).map(|dropped| dropped.partition).collect();
-                for partition in &partitions {
-                    self.claims.remove(partition);
-                }
-                self.assign();
-                self.hot.give_back(&partitions, &self.owner).await
+                self.drop_claims(is_left).await
             }
             Report::StepAside(queue) => self.step_aside(queue).await,
         }
+    }
+
+    /// Gives back what no worker works at any more.
+    async fn drop_claims(
+        &mut self,
+        is_dropped: impl Fn(&Assigned, &Claim) -> bool,
+    ) -> Result<(), HotStoreError> {
+        let dropped: Vec<Partition> = self
+            .claims
+            .iter()
+            .filter(|(partition, claim)| {
+                let assigned = Assigned { partition: **partition, number: claim.number };
+                is_dropped(&assigned, claim)
+            })
+            .map(|(partition, _)| *partition)
+            .collect();
+        for partition in &dropped {
+            self.claims.remove(partition);
+        }
+        self.assign();
+        self.hot.give_back(&dropped, &self.owner).await
     }
 
     /// Renews what is held, gives up what is more than its share, and takes what is missing.

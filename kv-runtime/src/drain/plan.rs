@@ -144,7 +144,7 @@ pub(super) fn steps<'a>(
                 }
                 row.held = !matches!(step.action, Action::Apply(..));
                 if row.held {
-                    held_here.entry(row.key.clone()).or_insert(raw.id);
+                    held_here.entry(row.key.clone()).or_insert(earlier.unwrap_or(raw.id));
                 }
             }
             of_partition.push(step);

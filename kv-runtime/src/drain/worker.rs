@@ -175,21 +175,22 @@ impl Worker {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = self.requests.changed() => {}
-            Ok(()) = self.assigned.changed() => {}
+            // Only looked at here; it is answered where it is followed.
+            Ok(()) = self.assigned.changed() => self.assigned.mark_changed(),
         }
     }
 
     /// Takes the partitions that are assigned to it, and gives up the others.
     async fn follow(&mut self, share: &mut Share, standing: &mut Option<Standing>) {
+        let is_news = self.assigned.has_changed().unwrap_or_default();
         let assigned = self.assigned.borrow_and_update().clone();
         let is_same = |standing: &Standing| standing.partitions == share.active(Instant::now());
-        if share.has(&assigned) && standing.as_ref().is_some_and(is_same) {
-            return;
+        if !share.has(&assigned) || !standing.as_ref().is_some_and(is_same) {
+            self.settle_last(standing).await;
+            share.follow(&assigned);
         }
-        self.settle_last(standing).await;
-        let dropped = share.follow(&assigned);
-        if !dropped.is_empty() {
-            let _ = self.reports.send(Report::Dropped(dropped));
+        if is_news {
+            let _ = self.reports.send(Report::Follows { worker: self.number, assigned });
         }
     }
 
