@@ -13,6 +13,7 @@ mod isolate;
 mod lease;
 mod plan;
 mod progress;
+mod rebuild;
 mod repair;
 mod share;
 mod worker;

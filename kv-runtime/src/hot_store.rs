@@ -191,6 +191,8 @@ pub(crate) struct PartitionState {
     pub(crate) settled: EntryId,
     /// The newest entry.
     pub(crate) newest: EntryId,
+    /// Nothing before this entry is kept.
+    pub(crate) trimmed: EntryId,
 }
 
 /// An entry, with what tells it from any other that ever had its id.

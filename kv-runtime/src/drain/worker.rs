@@ -13,13 +13,15 @@ use super::plan::{
     Context, Held, Plan, WentBack, plan, rows_to_look_up, settle_again, steps, trims,
 };
 use super::progress::{Place, Progress};
-use super::repair;
 use super::share::{Share, Waiting};
+use super::{rebuild, repair};
 use crate::durability::Durability;
 use crate::durable_store::{DurableStoreError, Offset};
 use crate::entry::{EntryId, RawEntry};
 use crate::failpoint;
-use crate::hot_store::{EntryMark, HotStoreError, NotReplicated, ReadRequest, Settlement};
+use crate::hot_store::{
+    EntryMark, HotStoreError, NotReplicated, PartitionState, ReadRequest, Settlement,
+};
 use crate::key::Partition;
 use crate::stores::Stores;
 
@@ -383,14 +385,31 @@ impl Worker {
             if state.settled < offset.position {
                 self.settle_partition_again(state.settled, offset).await?;
             } else if state.settled > offset.position {
-                let (partition, position) = (offset.partition, offset.position);
-                tracing::error!(%partition, %position, settled = %state.settled,
-                    "PostgreSQL went back in time; retained entries are applied again");
-                self.stores.hot.rebase(partition, position).await?;
-                self.progress.set_back();
+                self.follow_postgresql_back(offset, &state).await?;
             }
         }
         Ok(())
+    }
+
+    async fn follow_postgresql_back(
+        &self,
+        offset: &Offset,
+        state: &PartitionState,
+    ) -> Result<(), StepError> {
+        let Offset { partition, position, .. } = *offset;
+        self.progress.set_back();
+        if position >= state.trimmed {
+            tracing::error!(%partition, %position, settled = %state.settled,
+                "PostgreSQL went back in time; the entries since are applied again");
+            self.stores.hot.rebase(partition, position).await?;
+            return Ok(());
+        }
+        tracing::error!(%partition, %position, settled = %state.settled, trimmed = %state.trimmed,
+            "PostgreSQL went back further than entries are retained; its rows are brought back from \
+             Redis, and those that are not there any more are lost");
+        rebuild::after_postgresql_went_back(&self.context, &self.stores, offset, state).await?;
+        // The offset is another one now.
+        Err(DurableStoreError::OffsetMoved.into())
     }
 
     async fn settle_partition_again(

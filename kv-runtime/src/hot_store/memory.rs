@@ -79,8 +79,6 @@ enum Mark {
 struct Queue {
     entries: BTreeMap<EntryId, RawEntry>,
     state: PartitionState,
-    /// Nothing before it is kept.
-    trimmed: EntryId,
 }
 
 impl Slot {
@@ -342,7 +340,7 @@ impl HotStore for MemoryHotStore {
                 queue.state.undrained = queue.state.undrained.saturating_sub(entries);
                 queue.state.settled = settlement.to;
                 queue.entries = queue.entries.split_off(&settlement.retain_from);
-                queue.trimmed = settlement.retain_from;
+                queue.state.trimmed = settlement.retain_from;
             } else {
                 is_settled = false;
             }
@@ -455,7 +453,7 @@ impl HotStore for MemoryHotStore {
         let data = self.lock();
         let Some(queue) = data.queues.get(&entry.partition) else { return Ok(Standing::Gone) };
         let is_there = queue.entries.contains_key(&entry.id);
-        Ok(Standing::new(entry.id, is_there, queue.state.settled, queue.trimmed))
+        Ok(Standing::new(entry.id, is_there, queue.state.settled, queue.state.trimmed))
     }
 
     async fn check_durability(&self, _: Durability) -> Result<(), HotStoreError> {

@@ -371,7 +371,10 @@ impl HotStore for RedisHotStore {
         let mut pipeline = Pipeline::with_capacity(partitions.len() * 3);
         for &partition in partitions {
             let stream = self.keys.stream(partition);
-            pipeline.cmd("HMGET").arg(self.keys.state(partition)).arg("retained").arg("position");
+            pipeline
+                .cmd("HMGET")
+                .arg(self.keys.state(partition))
+                .arg(&["retained", "position", "trimmed"]);
             pipeline.cmd("XLEN").arg(&stream);
             pipeline.cmd("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
         }

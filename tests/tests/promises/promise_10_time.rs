@@ -1,7 +1,9 @@
-//! A Redis that lost its newest writes, or all of them, is noticed, repaired as far as entries and
-//! rows allow, and told of. What was written after that is drained like anything else.
+//! A Redis that lost its newest writes, or all of them, and a PostgreSQL that was restored from a
+//! backup are noticed, repaired as far as entries and rows allow, and told of. What was written
+//! after that is drained like anything else.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kv_runtime::Status;
 use kv_tests::models::Account;
@@ -113,5 +115,57 @@ async fn a_redis_that_went_back_does_not_take_postgresql_along() {
         };
         assert_eq!(revisions(&pair).await, (0..70).map(|id| (id, expected(id))).collect());
         all_is_well(&pair, &redis).await;
+    }
+}
+
+const BACKUP: &str = "CREATE TABLE old_offsets AS SELECT * FROM kv_offsets; \
+                      CREATE TABLE old_accounts AS SELECT * FROM accounts";
+const RESTORE: &str = "BEGIN; DELETE FROM kv_offsets; INSERT INTO kv_offsets SELECT * FROM old_offsets; \
+                       DELETE FROM accounts; INSERT INTO accounts SELECT * FROM old_accounts; COMMIT";
+
+/// From a backup of before its first batch, and from a later one.
+#[tokio::test]
+async fn a_postgresql_from_an_old_backup_gets_back_what_redis_has() {
+    for is_first in [true, false] {
+        let pair = Pair::servers().await;
+        // What is drained is trimmed with the next batch.
+        let pair = pair.with(|settings| settings.drain.retention = Duration::ZERO).await;
+        let accounts = pair.kv.repository::<Account>();
+        if !is_first {
+            create(&pair, 0..20).await;
+            pair.drain().await;
+        }
+        pair.sql(BACKUP).await;
+        create(&pair, 20..100).await;
+        pair.drain().await;
+        raise(&pair, 20..50, 2).await;
+        for id in 90..95 {
+            let _ = accounts.delete(&id).await.expect("a row");
+        }
+        pair.drain().await;
+        // Not drained when it goes back: a change, a new row, a row that is gone, one that is back.
+        raise(&pair, 40..60, 3).await;
+        create(&pair, 100..110).await;
+        for id in 80..85 {
+            let _ = accounts.delete(&id).await.expect("a row");
+        }
+        create(&pair, 80..82).await;
+        pair.sql(RESTORE).await;
+        let drainer = pair.spawn_drainer();
+        drainer.flush().await.expect("it drains");
+        let status = drainer.shutdown().await.expect("everything is drained");
+        assert!(status.setbacks > 0, "{status:?}");
+        assert_eq!((status.dead_letters, status.undrained), (0, 0), "{status:?}");
+        let expected = |id| match id {
+            20..40 => 2,
+            40..60 => 3,
+            _ => 1,
+        };
+        let first = if is_first { 20 } else { 0 };
+        // The deleted rows that nobody remembers were not in the backup either.
+        let is_there = |id: &i64| !(82..85).contains(id) && !(90..95).contains(id);
+        let rows = (first..110).filter(is_there).map(|id| (id, expected(id)));
+        assert_eq!(revisions(&pair).await, rows.collect());
+        all_is_well(&pair, &RedisView::of(&pair).await).await;
     }
 }

@@ -1,7 +1,7 @@
 //! What PostgreSQL refuses for its content becomes a dead letter, with every later entry of its row
 //! behind it; the rest moves on.
 
-use kv_runtime::{DeadLetterFilter, Error, OnHeld, Replayed, Status};
+use kv_runtime::{CheckMode, DeadLetterFilter, Error, OnHeld, Replayed, Settings, Status};
 use kv_tests::contract;
 use kv_tests::models::{Account, Booking};
 use kv_tests::pair::Pair;
@@ -121,10 +121,14 @@ async fn writes_queue_behind_where_the_user_chose_so(pair: Pair) {
 #[tokio::test]
 async fn one_bad_row_among_thousands_costs_a_bisection() {
     let pair = Pair::servers().await;
-    let pair = pair.with(|settings| settings.drain.workers = 1).await;
+    let change = |settings: &mut Settings| {
+        settings.drain.workers = 1;
+        // Of the trigger that counts.
+        settings.checks.schema = CheckMode::Warn;
+    };
+    let pair = pair.with(change).await;
     pair.sql(
         "ALTER TABLE accounts ADD CONSTRAINT no_poison CHECK (note <> 'poison'); \
-         CREATE TABLE attempts (n int); \
          CREATE FUNCTION count_statement() RETURNS trigger LANGUAGE plpgsql AS $$ \
          BEGIN PERFORM nextval('statements'); RETURN NULL; END $$; \
          CREATE SEQUENCE statements; \

@@ -186,7 +186,7 @@ pub(super) fn entries(answer: Value) -> Result<Vec<RawEntry>, RedisError> {
         .collect()
 }
 
-/// `HMGET` of a partition's `retained` and `position`, its stream's length and last entry.
+/// `HMGET` of a partition's `retained`, `position` and `trimmed`, its stream's length and last entry.
 pub(super) fn state(
     counters: Value,
     length: &Value,
@@ -194,8 +194,12 @@ pub(super) fn state(
 ) -> Result<PartitionState, RedisError> {
     const WHAT: &str = "a partition's state";
     let values = items(counters, WHAT)?;
-    let ([retained, position], Value::Int(length)) = (values.as_slice(), length) else {
+    let ([retained, position, trimmed], Value::Int(length)) = (values.as_slice(), length) else {
         return Err(unexpected(WHAT));
+    };
+    let entry = |value: &Value| match value {
+        Value::Nil => Ok(EntryId::ZERO),
+        entry => entry_id(entry),
     };
     let retained = match retained {
         Value::Nil => 0,
@@ -205,10 +209,8 @@ pub(super) fn state(
     let newest = newest.map(|entry| items(entry, WHAT)).transpose()?.unwrap_or_default();
     Ok(PartitionState {
         undrained: u64::try_from(length.saturating_sub(retained)).unwrap_or_default(),
-        settled: match position {
-            Value::Nil => EntryId::ZERO,
-            position => entry_id(position)?,
-        },
+        settled: entry(position)?,
+        trimmed: entry(trimmed)?,
         newest: newest.first().map(entry_id).transpose()?.unwrap_or_default(),
     })
 }

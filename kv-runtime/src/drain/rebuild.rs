@@ -1,0 +1,150 @@
+//! Rebuilds a partition in a PostgreSQL that went back further than entries are retained: from the
+//! rows in Redis, and from what is left of the entries.
+
+use std::collections::HashMap;
+
+use super::plan::Context;
+use super::worker::StepError;
+use crate::durable_store::{
+    DurableStoreError, Offset, OffsetMove, Operation, Outcome, Statement, Transaction,
+};
+use crate::entry::{Change, Entry, EntryId, RawEntry};
+use crate::hot_store::{PartitionState, ReadOutcome, ReadRequest};
+use crate::key::RowKey;
+use crate::row::EncodedRow;
+use crate::stores::Stores;
+
+/// Rows of one statement.
+const ROWS: usize = 500;
+
+/// What the retained entries say of a row.
+#[derive(Debug, Default)]
+struct Retained {
+    /// As it was when all of them were settled, if they say so; `None` within for a deleted one.
+    settled: Option<Option<EncodedRow>>,
+    /// It was created since, which its entry will do.
+    is_created_later: bool,
+}
+
+/// By the position of the model and the escaped id.
+type ByRow = HashMap<(usize, String), (EncodedRow, Retained)>;
+
+/// Brings a partition to where Redis has settled it, in one transaction.
+pub(super) async fn after_postgresql_went_back(
+    context: &Context,
+    stores: &Stores,
+    offset: &Offset,
+    state: &PartitionState,
+) -> Result<(), StepError> {
+    let (mut retained, nonce) = read_retained(context, stores, offset, state.settled).await?;
+    let mut transaction = stores.durable.begin(&[offset.partition]).await?;
+    if transaction.offsets() != std::slice::from_ref(offset) {
+        return Err(DurableStoreError::OffsetMoved.into());
+    }
+    for (at, &model) in context.models.iter().enumerate() {
+        if model.queue != offset.partition.queue {
+            continue;
+        }
+        for keys in stores.hot.scan(model, offset.partition).await?.chunks(ROWS) {
+            let keys: Vec<RowKey> =
+                keys.iter().filter_map(|key| context.keys.parse_row(model, key)).collect();
+            let read = stores.hot.read(&keys).await?;
+            let rows = keys.into_iter().zip(read).filter_map(|(key, outcome)| {
+                let said = retained.remove(&(at, key.id)).map(|(_, said)| said);
+                let is_later = said.is_some_and(|said| said.is_created_later);
+                match outcome {
+                    ReadOutcome::Row(row) if !is_later => Some(row),
+                    _ => None,
+                }
+            });
+            let operation = Operation::Upsert(rows.collect());
+            attempt(transaction.as_mut(), Statement { model, operation }).await?;
+        }
+    }
+    // Those that are not in Redis any more.
+    for ((at, _), (id, said)) in retained {
+        let operation = match said.settled {
+            Some(Some(row)) => Operation::Upsert(vec![row]),
+            Some(None) => Operation::Delete(vec![id]),
+            None => continue,
+        };
+        attempt(transaction.as_mut(), Statement { model: context.models[at], operation }).await?;
+    }
+    let to = Offset { position: state.settled, nonce, waits_at: None, ..offset.clone() };
+    let moves = vec![OffsetMove { from: offset.position, from_held: offset.held, to }];
+    Ok(transaction.commit(Outcome { moves, ..Outcome::default() }).await?)
+}
+
+/// What all entries on the queue say, and the nonce of the last one that is settled.
+async fn read_retained(
+    context: &Context,
+    stores: &Stores,
+    offset: &Offset,
+    settled: EntryId,
+) -> Result<(ByRow, String), StepError> {
+    let (mut rows, mut nonce) = (ByRow::new(), String::new());
+    let count = context.settings.drain.batch_entries + 1;
+    let mut from = EntryId::ZERO;
+    loop {
+        let request = ReadRequest { partition: offset.partition, from, count };
+        let read = stores.hot.read_entries(&[request]).await?;
+        let entries = read.into_iter().next().unwrap_or_default();
+        for raw in entries.iter().filter(|raw| raw.id > from) {
+            if raw.id == settled {
+                nonce = raw.nonce().unwrap_or_default().to_owned();
+            }
+            note(context, &mut rows, raw, raw.id <= settled);
+        }
+        match entries.last() {
+            Some(last) if entries.len() == count => from = last.id,
+            _ => return Ok((rows, nonce)),
+        }
+    }
+}
+
+fn note(context: &Context, rows: &mut ByRow, raw: &RawEntry, is_settled: bool) {
+    let Ok(entry) = Entry::decode(raw, &context.models) else { return };
+    let Ok(id) = entry.id_values() else { return };
+    let (_, said) = rows.entry((entry.model, entry.row_id)).or_insert((id, Retained::default()));
+    match entry.change {
+        Change::Create(_) | Change::Upsert(_) if !is_settled => said.is_created_later = true,
+        _ if !is_settled => {}
+        Change::Create(row) | Change::Upsert(row) => said.settled = Some(Some(row)),
+        Change::Patch(patch) => {
+            if let Some(Some(row)) = &mut said.settled {
+                *row = patch.apply_to(row);
+            }
+        }
+        Change::Delete => said.settled = Some(None),
+    }
+}
+
+/// Rows that PostgreSQL does not take now are left out, and told of.
+async fn attempt(transaction: &mut dyn Transaction, step: Statement) -> Result<(), StepError> {
+    if step.operation.rows().is_empty() || attempt_all(transaction, &step).await? {
+        return Ok(());
+    }
+    let Statement { model, operation } = step;
+    for row in operation.rows() {
+        let operation = match &operation {
+            Operation::Delete(_) => Operation::Delete(vec![row.clone()]),
+            _ => Operation::Upsert(vec![row.clone()]),
+        };
+        if !attempt_all(transaction, &Statement { model, operation }).await? {
+            let id = crate::key::format_id(&model.id_of(row));
+            tracing::error!(model = model.name, id, "a row could not be brought back");
+        }
+    }
+    Ok(())
+}
+
+async fn attempt_all(
+    transaction: &mut dyn Transaction,
+    step: &Statement,
+) -> Result<bool, StepError> {
+    let refusal = transaction.attempt(std::slice::from_ref(step)).await?;
+    if let Some(refusal) = &refusal {
+        tracing::debug!(reason = refusal.message, "a part of the rebuilding was refused");
+    }
+    Ok(refusal.is_none())
+}
