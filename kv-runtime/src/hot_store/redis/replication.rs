@@ -268,7 +268,7 @@ mod tests {
         let mut append = Cmd::new();
         append.arg("XADD").arg("queue").arg(mark.id.to_string());
         append.arg("change").arg(format!("create model 1 {} 0", mark.nonce));
-        connection.send_one(&append.arg("values").arg("{}")).await.expect("the server is up");
+        connection.send_one(append.arg("values").arg("{}")).await.expect("the server is up");
     }
 
     fn mark(nonce: &str) -> EntryMark {
