@@ -12,6 +12,7 @@ mod isolate;
 mod lease;
 mod plan;
 mod progress;
+mod queues;
 mod repair;
 mod share;
 mod worker;
@@ -29,17 +30,16 @@ pub(crate) use self::fold::in_queue_order;
 use self::lease::Keeper;
 use self::plan::Context;
 use self::progress::{Place, Progress};
-use self::worker::{Request, Worker, age};
-use crate::entry::EntryId;
+pub use self::queues::{QueueStatus, Queues};
+use self::worker::{Request, Worker};
 use crate::error::Source;
-use crate::hot_store::{HotStoreError, ReadRequest};
-use crate::key::Partition;
+use crate::hot_store::HotStoreError;
 use crate::model::{KvModel, ModelDescriptor};
 use crate::stores::Stores;
 
 /// How long a worker may take to end after it was asked to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a flush looks for what other drainers have done.
+/// How often a wait looks for what other drainers have done.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Says which models a drainer carries; made by [`Kv::drainer`](crate::Kv::drainer).
@@ -109,7 +109,8 @@ impl DrainerBuilder {
         let (hot, shown) = (Arc::clone(&stores.hot), Arc::clone(&progress));
         let keeper = Keeper::new(context, hot, shown, assignments, reported);
         tasks.push(tokio::spawn(keeper.run()));
-        Drainer { stores, partitions, progress, requests, tasks }
+        let queues = Queues::of(Arc::clone(&stores), partitions);
+        Drainer { stores, queues, progress, requests, tasks }
     }
 }
 
@@ -136,7 +137,7 @@ async fn supervise(worker: Worker) {
 #[must_use = "dropping it stops the drainer"]
 pub struct Drainer {
     stores: Arc<Stores>,
-    partitions: Vec<Partition>,
+    queues: Queues,
     progress: Arc<Progress>,
     requests: watch::Sender<Request>,
     tasks: Vec<JoinHandle<()>>,
@@ -205,9 +206,7 @@ impl Drainer {
     /// # Errors
     /// [`DrainError::Unavailable`].
     pub async fn flush(&self) -> Result<(), DrainError> {
-        let states = self.stores.hot.states(&self.partitions).await?;
-        let mut targets: Vec<(Partition, EntryId)> =
-            self.partitions.iter().copied().zip(states.iter().map(|state| state.newest)).collect();
+        let mut targets = self.queues.newest().await?;
         let mut changes = self.progress.subscribe();
         self.requests.send_modify(|request| request.wakes += 1);
         loop {
@@ -218,10 +217,7 @@ impl Drainer {
             }
             if tokio::time::timeout(LOOK_AGAIN, changes.changed()).await.is_err() {
                 // Those of other drainers are seen in Redis alone.
-                let others: Vec<Partition> = targets.iter().map(|target| target.0).collect();
-                let states = self.stores.hot.states(&others).await?;
-                let mut settled = states.iter().map(|state| state.settled);
-                targets.retain(|target| settled.next().is_none_or(|settled| settled < target.1));
+                targets = self.queues.unsettled(targets).await?;
             }
         }
     }
@@ -232,22 +228,7 @@ impl Drainer {
     /// [`DrainError::Unavailable`].
     pub async fn status(&self) -> Result<DrainStatus, DrainError> {
         let counts = self.progress.counts();
-        let states = self.stores.hot.states(&self.partitions).await?;
-        let mut undrained = 0;
-        let mut waiting = Vec::new();
-        for (&partition, state) in self.partitions.iter().zip(&states) {
-            if state.newest > state.settled {
-                undrained += state.undrained;
-                waiting.push(ReadRequest { partition, from: state.settled, count: 2 });
-            }
-        }
-        let read = self.stores.hot.read_entries(&waiting).await?;
-        let oldest: Option<EntryId> = waiting
-            .iter()
-            .zip(&read)
-            .filter_map(|(request, entries)| entries.iter().find(|entry| entry.id > request.from))
-            .map(|entry| entry.id)
-            .min();
+        let QueueStatus { undrained, lag } = self.queues.status().await?;
         Ok(DrainStatus {
             entries_drained: counts.entries_drained,
             rows_written: counts.rows_written,
@@ -258,7 +239,7 @@ impl Drainer {
             panics: counts.panics,
             partitions: counts.partitions,
             undrained,
-            lag: oldest.map(age).unwrap_or_default(),
+            lag,
             lag_max: counts.lag_max,
             last_error: self.progress.last_error(),
         })

@@ -82,7 +82,7 @@ mod value;
 pub mod __private;
 
 pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetterFilter, DeadLetters, Replayed};
-pub use drain::{DrainError, DrainStatus, Drainer, DrainerBuilder};
+pub use drain::{DrainError, DrainStatus, Drainer, DrainerBuilder, QueueStatus, Queues};
 pub use entry::{EntryError, EntryId};
 pub use error::{Error, Operation, Server, Source};
 pub use key::Partition;
