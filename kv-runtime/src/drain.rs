@@ -24,6 +24,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use self::backoff::Backoff;
 pub(crate) use self::fold::in_queue_order;
@@ -209,15 +210,17 @@ impl Drainer {
         let mut targets = self.queues.newest().await?;
         let mut changes = self.progress.subscribe();
         self.requests.send_modify(|request| request.wakes += 1);
+        let mut look_again = tokio::time::interval_at(Instant::now() + LOOK_AGAIN, LOOK_AGAIN);
         loop {
             changes.mark_unchanged();
             targets = self.progress.unreached(&targets);
             if targets.is_empty() {
                 return Ok(());
             }
-            if tokio::time::timeout(LOOK_AGAIN, changes.changed()).await.is_err() {
+            tokio::select! {
+                _ = changes.changed() => {}
                 // Those of other drainers are seen in Redis alone.
-                targets = self.queues.unsettled(targets).await?;
+                _ = look_again.tick() => targets = self.queues.unsettled(targets).await?,
             }
         }
     }
@@ -275,7 +278,7 @@ impl Drainer {
 
     async fn end(&mut self) {
         self.requests.send_modify(|request| request.stop = true);
-        let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         for mut task in std::mem::take(&mut self.tasks) {
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
                 // What it has not committed is not committed, and its leases end by themselves.
