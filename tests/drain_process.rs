@@ -133,6 +133,8 @@ impl DrainProcess {
 
     /// Stops it by SIGTERM, in order.
     pub async fn terminate(mut self) {
+        // Waiting would end its input, at which it drains everything.
+        let _input = self.process.stdin.take();
         self.signal("TERM").await;
         let status = self.status().await;
         assert!(status.success(), "{status:?}");

@@ -190,6 +190,25 @@ async fn sigterm_gives_the_leases_back_at_once() {
     assert!(stopped < STOPPED_MAX, "only after {stopped:.2?}");
 }
 
+/// What others have drained is seen while this drainer has no quiet moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_ends_although_writes_go_on() {
+    let pair = Pair::servers().await;
+    let redis = RedisView::of(&pair).await;
+    let drainers = [0, 1].map(|_| pair.kv.drainer().model::<Account>().spawn());
+    until_shares_are(&redis, &[4, 4]).await;
+    let writers = Writers::start(&pair, &mut fastrand::Rng::new()).await;
+    for _ in 0..3 {
+        let flushed = tokio::time::timeout(WAIT_MAX, drainers[0].flush()).await;
+        flushed.expect("it ends in time").expect("Redis answers");
+    }
+    let ledger = writers.stop().await;
+    for drainer in drainers {
+        drainer.shutdown().await.expect("everything is drained");
+    }
+    ledger.check_rows(&pair).await;
+}
+
 /// Makes the inserts of accounts as slow as one likes.
 const SLOWNESS: &str = "
     CREATE TABLE slowness AS SELECT 0::float AS seconds;
