@@ -1,5 +1,7 @@
 //! A look at the servers from outside, as `redis-cli` and `psql` would have it.
 
+use std::collections::BTreeMap;
+
 use diesel::QueryableByName;
 use diesel::sql_types::{Nullable, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
@@ -114,6 +116,19 @@ impl RedisView {
     async fn all_keys(&self) -> Vec<String> {
         // Test servers are small, and a scan could see a key twice.
         self.ask(&["KEYS", &format!("{}/*", self.tenant)]).await
+    }
+
+    /// How many leases each drainer has of the tenant's partitions, by its token.
+    pub async fn leases(&self) -> BTreeMap<String, usize> {
+        let keys: Vec<String> = self.ask(&["KEYS", &format!("{}/*.lease*", self.tenant)]).await;
+        let mut leases = BTreeMap::new();
+        for key in keys {
+            // It may have ended since.
+            if let Some(owner) = self.ask::<Option<String>>(&["GET", &key]).await {
+                *leases.entry(owner).or_default() += 1;
+            }
+        }
+        leases
     }
 
     async fn keys(&self, of_type: &str) -> Vec<String> {

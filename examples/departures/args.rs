@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, value_parser};
+use clap::{Parser, Subcommand, value_parser};
 
 /// Replays the flights that left New York in January 2013 as a live departures board.
 ///
@@ -13,8 +13,11 @@ use clap::{Parser, value_parser};
 /// At the end the rows of the durable side are compared with the input; where
 /// they differ, the exit code is 1.
 #[derive(Debug, Parser)]
-#[command(name = "departures", max_term_width = 100)]
+#[command(name = "departures", max_term_width = 100, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) role: Option<Role>,
+
     /// A Redis server of yours, such as redis://localhost:6379
     #[arg(long, value_name = "URL", requires = "database")]
     pub(crate) redis: Option<String>,
@@ -31,6 +34,10 @@ pub(crate) struct Args {
     #[arg(long, requires = "database")]
     pub(crate) reset: bool,
 
+    /// Drain in N processes, which share the work, instead of in this one
+    #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(1..=16))]
+    pub(crate) drainers: Option<u8>,
+
     /// The flights: a CSV file with the columns of nycflights13, plain or gzipped
     #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/data/flights-2013-01.csv.gz"))]
     pub(crate) input: PathBuf,
@@ -46,6 +53,14 @@ pub(crate) struct Args {
     /// Also write the summary to this file, as one JSON object
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// What a process does that this program has started.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub(crate) enum Role {
+    /// Drains between the servers that the environment names, until SIGTERM
+    #[command(hide = true)]
+    Drain,
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use kv_runtime::{DrainError, DrainStatus};
+use kv_runtime::DrainError;
 
+use crate::drain::DrainView;
 use crate::model::{Flight, Status};
 use crate::replay::{Event, Replay};
 use crate::writers::Progress;
@@ -49,7 +50,7 @@ impl Board {
     }
 
     /// Shows it all, with the drain as it is now.
-    pub(crate) fn update(&mut self, drain: &Result<DrainStatus, DrainError>) {
+    pub(crate) fn update(&mut self, drain: &Result<DrainView, DrainError>) {
         let started = self.progress.started.load(Ordering::Relaxed);
         let written = self.progress.written.load(Ordering::Relaxed);
         let clock = started.checked_sub(1).map(|newest| self.replay.events[newest].at);
@@ -78,22 +79,22 @@ impl Board {
         LINE_INTERVAL.max(self.start.elapsed() / 5)
     }
 
-    fn figures(&self, written: u64, drain: &Result<DrainStatus, DrainError>) -> String {
+    fn figures(&self, written: u64, drain: &Result<DrainView, DrainError>) -> String {
         let seconds = self.progress.write_time().as_secs_f64();
         let rate = if seconds > 0.0 { (written as f64 / seconds) as u64 } else { 0 };
         let rate = HumanCount(rate).to_string();
         match drain {
             Ok(drain) => {
-                let drained = HumanCount(drain.entries_drained).to_string();
+                let drained = HumanCount(drain.drained.entries).to_string();
                 let undrained = HumanCount(drain.undrained).to_string();
                 let lag = HumanCount(drain.lag.as_millis() as u64).to_string();
                 let mut figures = format!(
                     "{rate:>7} writes/s  {drained:>9} drained  {undrained:>7} undrained  \
                      {lag:>6} ms lag"
                 );
-                if let Some(error) = &drain.last_error {
+                if let Some(trouble) = &drain.drained.trouble {
                     // Writing to a `String` cannot fail.
-                    let _ = write!(figures, "\n  the drain waits: {error}");
+                    let _ = write!(figures, "\n  {trouble}");
                 }
                 figures
             }

@@ -1,11 +1,12 @@
 //! Replays a month of flights as a live departures board, and checks what came of it.
 //!
 //! `cargo run --release --example departures` keeps everything in this process;
-//! `-- --servers` does the same on a private Redis and PostgreSQL; `-- --help`
-//! tells the rest.
+//! `-- --servers` does the same on a private Redis and PostgreSQL, with `--drainers 3`
+//! drained by three processes; `-- --help` tells the rest.
 
 mod args;
 mod board;
+mod drain;
 mod input;
 mod model;
 mod pair;
@@ -25,23 +26,29 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use futures_util::{TryStreamExt, stream};
-use kv_runtime::{Drainer, Kv, KvModel};
+use kv_runtime::{Kv, KvModel};
 
-use crate::args::Args;
+use crate::args::{Args, Role};
 use crate::board::Board;
+use crate::drain::{Drain, Drained};
 use crate::model::Flight;
 use crate::pair::Pair;
 use crate::replay::Replay;
-use crate::summary::Summary;
+use crate::summary::{Summary, milliseconds};
 use crate::totals::Totals;
 use crate::watch::watch;
 use crate::writers::{Pace, Progress, write_all};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Args::parse()).await {
-        Ok(summary) if summary.agree => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
+    let args = Args::parse();
+    let agree = match args.role {
+        None => run(args).await.map(|summary| summary.agree),
+        Some(Role::Drain) => drain::process::drain().await.map(|()| true),
+    };
+    match agree {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("departures: {}", in_one_line(&error));
             ExitCode::FAILURE
@@ -69,32 +76,32 @@ async fn run(args: Args) -> Result<Summary> {
     let expected = Totals::from_csv(&args.input)?;
     let pair = Pair::open(&args).await?;
 
-    let drainer = pair.kv.drainer().model::<Flight>().spawn();
     let progress = Arc::new(Progress::default());
     let mut board = Board::new(Arc::clone(&replay), Arc::clone(&progress))?;
-    let room = make_room(&pair.kv, &drainer, args.reset);
-    watch(&mut board, &drainer, &progress, room).await?;
+    let drain = Drain::here(&pair.kv);
+    let room = make_room(&pair.kv, &drain, args.reset);
+    watch(&mut board, &drain, &progress, room).await?;
+    drain.stop().await?;
 
+    let drain = Drain::start(&pair, args.drainers).await?;
     let pace = Pace { in_flight: args.in_flight.into(), rate: args.rate };
-    let before = drainer.status().await?;
     let start = Instant::now();
     let flights = pair.kv.repository();
     let writing = write_all(flights, Arc::clone(&replay), pace, Arc::clone(&progress));
-    let latencies = watch(&mut board, &drainer, &progress, writing).await?;
+    let latencies = watch(&mut board, &drain, &progress, writing).await?;
     let write_time = progress.write_time();
-    let lag_last = drainer.status().await?.lag;
-    let drained = watch(&mut board, &drainer, &progress, drainer.flush()).await;
+    let lag_last = drain.view().await?.lag;
+    let drained = watch(&mut board, &drain, &progress, drain.wait_until_drained()).await;
     let drain_time = start.elapsed();
     drop(board);
     drained.context("what was written could not be drained")?;
-    let after = drainer.shutdown().await.context("the drainer could not stop in order")?;
+    let drainers = drain.stop().await?;
+    let drained = Drained::sum(&drainers);
 
     let rows = pair.kv.durable_rows::<Flight>().await;
     let totals = Totals::from_rows(&rows.context("the durable side cannot be read")?);
     let differences = expected.differences(&totals);
     let (write_seconds, drain_seconds) = (write_time.as_secs_f64(), drain_time.as_secs_f64());
-    let entries_drained = after.entries_drained - before.entries_drained;
-    let rows_drained = after.rows_written - before.rows_written;
     let summary = Summary {
         pair: pair.name,
         input: args.input.display().to_string(),
@@ -109,13 +116,14 @@ async fn run(args: Args) -> Result<Summary> {
         write_max_ms: milliseconds(Duration::from_nanos(latencies.max())),
         waits_for_room: progress.waited.load(Ordering::Relaxed),
         drain_seconds,
-        entries_drained,
-        entries_drained_per_second: entries_drained as f64 / drain_seconds,
-        entries_folded: after.entries_folded - before.entries_folded,
-        rows_drained,
-        rows_drained_per_second: rows_drained as f64 / drain_seconds,
-        batches: after.batches - before.batches,
-        lag_max_ms: milliseconds(after.lag_max),
+        entries_drained: drained.entries,
+        entries_drained_per_second: drained.entries as f64 / drain_seconds,
+        entries_folded: drained.folded,
+        rows_drained: drained.rows,
+        rows_drained_per_second: drained.rows as f64 / drain_seconds,
+        batches: drained.batches,
+        drainers,
+        lag_max_ms: drained.lag_max_ms,
         lag_last_ms: milliseconds(lag_last),
         agree: differences.is_empty(),
         totals,
@@ -133,9 +141,9 @@ fn create_file(path: &Path) -> Result<File> {
 }
 
 /// Sees to it that the table is empty: what stands there is deleted only when that was asked for.
-async fn make_room(kv: &Kv, drainer: &Drainer, reset: bool) -> Result<()> {
-    let flushed = drainer.flush().await;
-    flushed.context("what an earlier run left in Redis could not be drained")?;
+async fn make_room(kv: &Kv, drain: &Drain, reset: bool) -> Result<()> {
+    let drained = drain.wait_until_drained().await;
+    drained.context("what an earlier run left in Redis could not be drained")?;
     let rows = kv.durable_rows::<Flight>().await.context("the table `flights` cannot be read")?;
     ensure!(
         reset || rows.is_empty(),
@@ -148,11 +156,6 @@ async fn make_room(kv: &Kv, drainer: &Drainer, reset: bool) -> Result<()> {
         .try_for_each_concurrent(64, async |row| flights.delete(&row.row_id()).await.map(drop))
         .await
         .context("the rows of an earlier run cannot be deleted")?;
-    let flushed = drainer.flush().await;
-    flushed.context("the rows of an earlier run could not be deleted from PostgreSQL")
-}
-
-/// To the microsecond.
-fn milliseconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
+    let drained = drain.wait_until_drained().await;
+    drained.context("the rows of an earlier run could not be deleted from PostgreSQL")
 }

@@ -4,11 +4,13 @@ use std::fmt;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use indicatif::HumanCount;
 use serde::Serialize;
 
+use crate::drain::Drained;
 use crate::totals::{CarrierTotals, Totals};
 
 /// The figures of a run, and what the durable side holds.
@@ -36,6 +38,8 @@ pub(crate) struct Summary {
     pub(crate) rows_drained: u64,
     pub(crate) rows_drained_per_second: f64,
     pub(crate) batches: u64,
+    /// The same, drainer by drainer.
+    pub(crate) drainers: Vec<Drained>,
     /// Of all entries, at their commit.
     pub(crate) lag_max_ms: f64,
     /// At the moment the last write was acknowledged.
@@ -90,6 +94,26 @@ impl Summary {
         }
         lines
     }
+
+    /// Who drained how much, where several could.
+    fn write_drainers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [_] = self.drainers.as_slice() {
+            return Ok(());
+        }
+        writeln!(f)?;
+        for (position, drainer) in self.drainers.iter().enumerate() {
+            let Drained { entries, batches, partitions, trouble, .. } = drainer;
+            let (number, entries, batches) = (position + 1, count(*entries), count(*batches));
+            write!(
+                f,
+                "  drainer {number:<2} {entries:>6} entries    in {batches} transactions, \
+                 with {partitions} partitions at last"
+            )?;
+            trouble.iter().try_for_each(|trouble| write!(f, "; {trouble}"))?;
+            writeln!(f)?;
+        }
+        Ok(())
+    }
 }
 
 /// A figure with its unit, and what belongs to it.
@@ -107,6 +131,7 @@ impl fmt::Display for Summary {
         for Line { name, figure, unit, more } in self.lines() {
             writeln!(f, "  {name:<7} {figure:>9} {unit:<8}   {more}")?;
         }
+        self.write_drainers(f)?;
 
         writeln!(
             f,
@@ -149,4 +174,9 @@ fn percent(part: u64, whole: u64) -> String {
 fn signed(minutes: i64) -> String {
     let sign = if minutes < 0 { "-" } else { "" };
     format!("{sign}{}", count(minutes.unsigned_abs()))
+}
+
+/// To the microsecond.
+pub(crate) fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }

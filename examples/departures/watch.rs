@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow};
 use indicatif::HumanCount;
-use kv_runtime::{DrainError, DrainStatus, Drainer};
+use kv_runtime::DrainError;
 
 use crate::board::Board;
+use crate::drain::{Drain, DrainView};
 use crate::writers::Progress;
 
 /// How often the drain is looked at.
@@ -21,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Does the work, with the board up to date meanwhile.
 pub(crate) async fn watch<T, E: Into<Error>>(
     board: &mut Board,
-    drainer: &Drainer,
+    drain: &Drain,
     progress: &Progress,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T> {
@@ -30,11 +31,11 @@ pub(crate) async fn watch<T, E: Into<Error>>(
         let mut tick = tokio::time::interval(TICK);
         loop {
             tick.tick().await;
-            let status = drainer.status().await;
-            board.update(&status);
+            let view = drain.view().await;
+            board.update(&view);
             let written = progress.written.load(Ordering::Relaxed);
-            if patience.is_over(written, &status, Instant::now()) {
-                return stalled(&status);
+            if patience.is_over(written, &view, Instant::now()) {
+                return stalled(&view);
             }
         }
     };
@@ -60,11 +61,11 @@ impl Patience {
     fn is_over(
         &mut self,
         written: u64,
-        status: &Result<DrainStatus, DrainError>,
+        view: &Result<DrainView, DrainError>,
         now: Instant,
     ) -> bool {
-        let (drained, is_idle) = match status {
-            Ok(status) => (status.entries_drained, status.undrained == 0),
+        let (drained, is_idle) = match view {
+            Ok(view) => (view.drained.entries, view.undrained == 0),
             Err(_) => (self.last.1, false),
         };
         self.has_waited(written, drained, is_idle, now)
@@ -79,14 +80,14 @@ impl Patience {
     }
 }
 
-fn stalled(status: &Result<DrainStatus, DrainError>) -> Error {
+fn stalled(view: &Result<DrainView, DrainError>) -> Error {
     let seconds = PATIENCE.as_secs();
-    match status {
-        Ok(status) => anyhow!(
+    match view {
+        Ok(view) => anyhow!(
             "nothing moved for {seconds} s, and {} entries wait in Redis to be drained ({}); \
              set that right and run again",
-            HumanCount(status.undrained),
-            status.last_error.as_deref().unwrap_or("the drainer names no cause"),
+            HumanCount(view.undrained),
+            view.drained.trouble.as_deref().unwrap_or("the drainer names no cause"),
         ),
         Err(error) => anyhow!("nothing moved for {seconds} s: {error}; is Redis up?"),
     }

@@ -13,6 +13,7 @@ mod isolate;
 mod lease;
 mod plan;
 mod progress;
+mod queues;
 mod rebuild;
 mod repair;
 mod share;
@@ -25,24 +26,24 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use self::backoff::Backoff;
 pub(crate) use self::fold::in_queue_order;
 use self::lease::Keeper;
 use self::plan::Context;
 use self::progress::{Place, Progress};
-use self::worker::{Request, Worker, age};
+pub use self::queues::{QueueStatus, Queues};
+use self::worker::{Request, Worker};
 use crate::checks::{self, CheckError};
-use crate::entry::EntryId;
 use crate::error::Source;
-use crate::hot_store::{HotStoreError, ReadRequest};
-use crate::key::Partition;
+use crate::hot_store::HotStoreError;
 use crate::model::{KvModel, ModelDescriptor};
 use crate::stores::Stores;
 
 /// How long a worker may take to end after it was asked to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a flush looks for what other drainers have done.
+/// How often a wait looks for what other drainers have done.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Says which models a drainer carries; made by [`Kv::drainer`](crate::Kv::drainer).
@@ -127,7 +128,8 @@ impl DrainerBuilder {
                 Keeper::new(context, hot, shown, assignments, reported).run().await;
             }
         }));
-        Drainer { stores, partitions, progress, requests, tasks }
+        let queues = Queues::of(Arc::clone(&stores), partitions);
+        Drainer { stores, queues, progress, requests, tasks }
     }
 }
 
@@ -154,7 +156,7 @@ async fn supervise(worker: Worker) {
 #[must_use = "dropping it stops the drainer"]
 pub struct Drainer {
     stores: Arc<Stores>,
-    partitions: Vec<Partition>,
+    queues: Queues,
     progress: Arc<Progress>,
     requests: watch::Sender<Request>,
     tasks: Vec<JoinHandle<()>>,
@@ -223,23 +225,20 @@ impl Drainer {
     /// # Errors
     /// [`DrainError::Unavailable`].
     pub async fn flush(&self) -> Result<(), DrainError> {
-        let states = self.stores.hot.states(&self.partitions).await?;
-        let mut targets: Vec<(Partition, EntryId)> =
-            self.partitions.iter().copied().zip(states.iter().map(|state| state.newest)).collect();
+        let mut targets = self.queues.newest().await?;
         let mut changes = self.progress.subscribe();
         self.requests.send_modify(|request| request.wakes += 1);
+        let mut look_again = tokio::time::interval_at(Instant::now() + LOOK_AGAIN, LOOK_AGAIN);
         loop {
             changes.mark_unchanged();
             targets = self.progress.unreached(&targets);
             if targets.is_empty() {
                 return Ok(());
             }
-            if tokio::time::timeout(LOOK_AGAIN, changes.changed()).await.is_err() {
+            tokio::select! {
+                _ = changes.changed() => {}
                 // Those of other drainers are seen in Redis alone.
-                let others: Vec<Partition> = targets.iter().map(|target| target.0).collect();
-                let states = self.stores.hot.states(&others).await?;
-                let mut settled = states.iter().map(|state| state.settled);
-                targets.retain(|target| settled.next().is_none_or(|settled| settled < target.1));
+                _ = look_again.tick() => targets = self.queues.unsettled(targets).await?,
             }
         }
     }
@@ -250,22 +249,7 @@ impl Drainer {
     /// [`DrainError::Unavailable`].
     pub async fn status(&self) -> Result<DrainStatus, DrainError> {
         let counts = self.progress.counts();
-        let states = self.stores.hot.states(&self.partitions).await?;
-        let mut undrained = 0;
-        let mut waiting = Vec::new();
-        for (&partition, state) in self.partitions.iter().zip(&states) {
-            if state.newest > state.settled {
-                undrained += state.undrained;
-                waiting.push(ReadRequest { partition, from: state.settled, count: 2 });
-            }
-        }
-        let read = self.stores.hot.read_entries(&waiting).await?;
-        let oldest: Option<EntryId> = waiting
-            .iter()
-            .zip(&read)
-            .filter_map(|(request, entries)| entries.iter().find(|entry| entry.id > request.from))
-            .map(|entry| entry.id)
-            .min();
+        let QueueStatus { undrained, lag } = self.queues.status().await?;
         Ok(DrainStatus {
             entries_drained: counts.entries_drained,
             rows_written: counts.rows_written,
@@ -276,7 +260,7 @@ impl Drainer {
             panics: counts.panics,
             partitions: counts.partitions,
             undrained,
-            lag: oldest.map(age).unwrap_or_default(),
+            lag,
             lag_max: counts.lag_max,
             last_error: self.progress.last_error(),
         })
@@ -312,7 +296,7 @@ impl Drainer {
 
     async fn end(&mut self) {
         self.requests.send_modify(|request| request.stop = true);
-        let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         for mut task in std::mem::take(&mut self.tasks) {
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
                 // What it has not committed is not committed, and its leases end by themselves.

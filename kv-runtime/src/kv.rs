@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::checks::{CheckError, Checks};
 use crate::dead_letters::DeadLetters;
-use crate::drain::DrainerBuilder;
+use crate::drain::{DrainerBuilder, Queues};
 use crate::durable_store::DurableStore;
 use crate::durable_store::memory::MemoryDurableStore;
 use crate::error::{Error, Operation, Source};
@@ -193,6 +193,12 @@ impl Kv {
     /// A drainer, to be told its models and spawned.
     pub fn drainer(&self) -> DrainerBuilder {
         DrainerBuilder::new(Arc::clone(&self.stores))
+    }
+
+    /// A look at the queues, to be told whose models' they are: for a process that leaves the
+    /// draining to others.
+    pub fn queues(&self) -> Queues {
+        Queues::new(Arc::clone(&self.stores))
     }
 
     /// All rows of a model on the durable side, in no order: what was drained, and nothing else.

@@ -90,7 +90,7 @@ pub mod __private;
 
 pub use checks::{Check, CheckError, CheckMode, CheckSettings, Checks, Problem};
 pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetterFilter, DeadLetters, Replayed};
-pub use drain::{DrainError, DrainStatus, Drainer, DrainerBuilder};
+pub use drain::{DrainError, DrainStatus, Drainer, DrainerBuilder, QueueStatus, Queues};
 pub use durability::Durability;
 pub use entry::{EntryError, EntryId};
 pub use error::{Error, Operation, Server, Source};

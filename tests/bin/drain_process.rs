@@ -1,10 +1,11 @@
-//! A drainer in a process of its own, for tests that kill it.
+//! A drainer in a process of its own, for tests that kill or pause it.
 //!
 //! It takes its settings from the environment, as a service would, and says `ready` once it
-//! drains. It ends when its standard input does, after it has drained everything.
+//! drains. It ends when its standard input does, after it has drained everything; at SIGTERM it
+//! stops.
 //!
-//! With `--die-at <failpoint> --after <n>` it kills itself by SIGKILL when it comes to that
-//! failpoint for the n-th time, and says so right before.
+//! With `--at <failpoint> --after <n> --signal <signal>` it sends itself the signal when it comes
+//! to that failpoint for the n-th time, and says so right before.
 
 use std::error::Error;
 use std::io::Read;
@@ -13,26 +14,49 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kv_runtime::{Kv, Settings};
 use kv_tests::models::Account;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => {}
-        ["--die-at", point, "--after", times] => die_at(point, times.parse()?)?,
-        _ => return Err("usage: drain_process [--die-at <failpoint> --after <n>]".into()),
+        ["--at", point, "--after", times, "--signal", signal] => {
+            send_at(point, times.parse()?, (*signal).to_owned())?;
+        }
+        _ => {
+            return Err(
+                "usage: drain_process [--at <failpoint> --after <n> --signal <signal>]".into()
+            );
+        }
     }
+    let mut terminate = signal(SignalKind::terminate())?;
     let kv = Kv::connect(Settings::from_env()?).await?;
     let drainer = kv.drainer().model::<Account>().spawn();
     println!("ready");
-    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
-    let status = drainer.shutdown().await?;
-    println!("drained {} entries", status.entries_drained);
+    tokio::select! {
+        _ = terminate.recv() => drainer.stop().await,
+        _ = end_of_input() => {
+            let status = drainer.shutdown().await?;
+            println!("drained {} entries", status.entries_drained);
+        }
+    }
     Ok(())
 }
 
-/// Kills this process when a failpoint is reached for the n-th time.
-fn die_at(point: &str, times: usize) -> Result<(), String> {
+/// A thread of its own, because the runtime's end would wait for one of its own.
+fn end_of_input() -> oneshot::Receiver<()> {
+    let (tell, told) = oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        tell.send(())
+    });
+    told
+}
+
+/// Sends this process a signal when a failpoint is reached for the n-th time.
+fn send_at(point: &str, times: usize, signal: String) -> Result<(), String> {
     let name = point.to_owned();
     let reached = AtomicUsize::new(0);
     fail::cfg_callback(point, move || {
@@ -41,9 +65,11 @@ fn die_at(point: &str, times: usize) -> Result<(), String> {
         }
         println!("reached {name}");
         let process_id = std::process::id().to_string();
-        // The signal comes before the command's end is seen; if it does not, this is no kill.
-        let ended = Command::new("kill").args(["-9", &process_id]).status();
-        eprintln!("not killed: {ended:?}");
-        std::process::exit(1);
+        // A signal that kills or pauses comes before the command's end is seen.
+        let sent = Command::new("kill").args(["-s", &signal, &process_id]).status();
+        if signal == "KILL" || !sent.is_ok_and(|sent| sent.success()) {
+            eprintln!("{signal} was not sent");
+            std::process::exit(1);
+        }
     })
 }

@@ -3,20 +3,16 @@
 //!
 //! `KILL_SEED` repeats a run as far as its random choices go.
 
-mod kill {
-    pub(crate) mod audit;
-    pub(crate) mod victim;
-    pub(crate) mod writers;
-}
-
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use kill::victim::Victim;
-use kill::writers::{Ledger, Writers};
+use kv_tests::audit;
+use kv_tests::drain_process::DrainCommand;
 use kv_tests::models::Account;
 use kv_tests::outside::RedisView;
 use kv_tests::pair::Pair;
+use kv_tests::writers::{Ledger, Writers};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_drain_process");
 
 /// The steps of a batch, in order.
 const FAILPOINTS: [&str; 7] = [
@@ -39,7 +35,14 @@ async fn no_write_is_lost_or_repeated_when_drainers_are_killed() {
     println!("KILL_SEED={seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let pair = Pair::servers().await;
-    pair.sql(kill::audit::TABLES).await;
+    let pair = pair.with(|settings| {
+        // Small, so that there are many batches to be killed in.
+        settings.drain.batch_entries = 40;
+        // What a killed one had a claim on is soon free.
+        settings.drain.lease = Duration::from_millis(200);
+    });
+    let mut pair = pair.await;
+    pair.sql(audit::TABLES).await;
     let writers = Writers::start(&pair, &mut random).await;
     let started = Instant::now();
 
@@ -47,12 +50,14 @@ async fn no_write_is_lost_or_repeated_when_drainers_are_killed() {
     for point in FAILPOINTS {
         // The first time is right after the take-over; with one worker nothing else goes on.
         for (times, workers) in [(1, 1), (2, 4), (random.usize(3..20), 2)] {
-            Victim::spawn_to_die_at(&pair, workers, point, times).dies_by_itself().await;
+            pair.settings.drain.workers = workers;
+            DrainCommand::new(PROGRAM, &pair).dies_at(point, times).spawn().dies_by_itself().await;
             kills += 1;
         }
     }
     for _ in 0..RANDOM_KILLS {
-        let mut victim = Victim::spawn(&pair, random.usize(1..=4));
+        pair.settings.drain.workers = random.usize(1..=4);
+        let mut victim = DrainCommand::new(PROGRAM, &pair).spawn();
         // Every sixth dies while it starts.
         if random.u8(0..6) > 0 {
             victim.drains().await;
@@ -64,27 +69,17 @@ async fn no_write_is_lost_or_repeated_when_drainers_are_killed() {
     let ledger = writers.stop().await;
     let killed_in = started.elapsed();
     // The last one ends by itself, after it has drained everything.
-    Victim::spawn(&pair, 4).ends().await;
+    pair.settings.drain.workers = 4;
+    DrainCommand::new(PROGRAM, &pair).spawn().ends().await;
     println!(
         "{kills} kills and {} acknowledged writes in {killed_in:.1?}, {} changes in PostgreSQL",
         ledger.writes,
-        kill::audit::check(&pair, &ledger).await,
+        audit::check(&pair, &ledger).await,
     );
 
-    every_row_is_in_its_last_state(&pair, &ledger).await;
+    ledger.check_rows(&pair).await;
     offsets_are_at_the_newest_entries(&pair).await;
     nothing_is_left_pinned(&pair, &ledger).await;
-}
-
-async fn every_row_is_in_its_last_state(pair: &Pair, ledger: &Ledger) {
-    let durable = pair.kv.durable_rows::<Account>().await.expect("the rows");
-    let count = durable.len();
-    let durable: BTreeMap<i64, Account> = durable.into_iter().map(|row| (row.id, row)).collect();
-    assert_eq!(durable.len(), count, "a row is there twice");
-    for (id, expected) in &ledger.rows {
-        assert_eq!(durable.get(id), expected.as_ref(), "account {id}");
-    }
-    assert!(durable.keys().all(|id| ledger.rows.contains_key(id)), "a row that no one wrote");
 }
 
 async fn offsets_are_at_the_newest_entries(pair: &Pair) {

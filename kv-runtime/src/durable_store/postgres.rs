@@ -81,14 +81,19 @@ impl PostgresDurableStore {
              SET idle_in_transaction_session_timeout = {lock}",
             settings.postgres.statement_timeout.as_millis()
         );
+        // And so does who is killed during a statement.
+        let look_for_client = format!("SET client_connection_check_interval = {lock}");
         let mut config = ManagerConfig::default();
         config.recycling_method = RecyclingMethod::Fast;
         config.custom_setup = Box::new(move |url| {
-            let session = session.clone();
+            let (session, look_for_client) = (session.clone(), look_for_client.clone());
             async move {
                 let mut connection = AsyncPgConnection::establish(url).await?;
                 let set_up = connection.batch_execute(&session).await;
                 set_up.map_err(ConnectionError::CouldntSetupConfiguration)?;
+                // Before version 14, and on Windows, PostgreSQL cannot; then the statement's own
+                // timeout has to do.
+                let _ = connection.batch_execute(&look_for_client).await;
                 Ok(connection)
             }
             .boxed()

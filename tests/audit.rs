@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use kv_tests::pair::Pair;
-
-use super::writers::Ledger;
+use crate::pair::Pair;
+use crate::writers::Ledger;
 
 /// The log, and the trigger that writes it.
-pub(crate) const TABLES: &str = "
+pub const TABLES: &str = "
     CREATE TABLE audit (
         number bigserial PRIMARY KEY, operation text NOT NULL, id bigint, revision bigint
     );
@@ -31,7 +30,7 @@ struct Logged {
 /// Every write of an account has a greater revision than the one before, so a write that took
 /// effect twice, or after a later one, shows as a revision that does not grow. Folding may leave
 /// revisions out. Answers how many changes there were.
-pub(crate) async fn check(pair: &Pair, ledger: &Ledger) -> usize {
+pub async fn check(pair: &Pair, ledger: &Ledger) -> usize {
     let sql = "SELECT concat_ws(' ', operation, id, revision) AS value FROM audit ORDER BY number";
     let changes: Vec<String> = pair.texts(sql).await.into_iter().flatten().collect();
     let mut accounts: BTreeMap<i64, Logged> = BTreeMap::new();

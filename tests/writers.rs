@@ -6,28 +6,33 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kv_runtime::Repository;
-use kv_tests::models::Account;
-use kv_tests::pair::Pair;
 use tokio::task::JoinHandle;
+
+use crate::models::Account;
+use crate::pair::Pair;
 
 const WRITERS: i64 = 4;
 const ACCOUNTS_EACH: i64 = 30;
 
 /// Tasks that write; each has accounts of its own, so that "last" has a meaning.
-pub(crate) struct Writers {
+#[derive(Debug)]
+pub struct Writers {
     stop: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<Ledger>>,
 }
 
 /// The last acknowledged state of each account, `None` for a deleted one.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    pub(crate) rows: BTreeMap<i64, Option<Account>>,
-    pub(crate) writes: usize,
+pub struct Ledger {
+    /// By their ids.
+    pub rows: BTreeMap<i64, Option<Account>>,
+    /// How many were acknowledged.
+    pub writes: usize,
 }
 
 impl Writers {
-    pub(crate) async fn start(pair: &Pair, random: &mut fastrand::Rng) -> Self {
+    /// Starts them.
+    pub async fn start(pair: &Pair, random: &mut fastrand::Rng) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let tasks = (0..WRITERS).map(|number| {
             let writer = Writer {
@@ -43,7 +48,7 @@ impl Writers {
     }
 
     /// Stops them, and puts their ledgers together.
-    pub(crate) async fn stop(self) -> Ledger {
+    pub async fn stop(self) -> Ledger {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Ledger::default();
         for task in self.tasks {
@@ -52,6 +57,21 @@ impl Writers {
             all.writes += ledger.writes;
         }
         all
+    }
+}
+
+impl Ledger {
+    /// Every row must be in its last state, and no other row be there.
+    pub async fn check_rows(&self, pair: &Pair) {
+        let durable = pair.kv.durable_rows::<Account>().await.expect("the rows");
+        let count = durable.len();
+        let durable: BTreeMap<i64, Account> =
+            durable.into_iter().map(|row| (row.id, row)).collect();
+        assert_eq!(durable.len(), count, "a row is there twice");
+        for (id, expected) in &self.rows {
+            assert_eq!(durable.get(id), expected.as_ref(), "account {id}");
+        }
+        assert!(durable.keys().all(|id| self.rows.contains_key(id)), "a row that no one wrote");
     }
 }
 
