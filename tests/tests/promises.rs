@@ -3,7 +3,6 @@
 
 mod promises {
     mod monitor;
-    mod proxy;
 
     mod promise_1_atomic;
     mod promise_2_pinned;
