@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::copy;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -23,7 +23,8 @@ pub struct Proxy {
 struct State {
     /// Raised to cut the connections that are open.
     cuts: u64,
-    is_stalled: bool,
+    requests_are_stalled: bool,
+    answers_are_stalled: bool,
 }
 
 impl Proxy {
@@ -57,12 +58,24 @@ impl Proxy {
 
     /// Passes nothing on until [`resume`](Self::resume); connections are taken, and kept.
     pub fn stall(&self) {
-        self.state.send_modify(|state| state.is_stalled = true);
+        self.state.send_modify(|state| {
+            state.requests_are_stalled = true;
+            state.answers_are_stalled = true;
+        });
+    }
+
+    /// Passes on what is asked and nothing of what is answered, until [`resume`](Self::resume):
+    /// with a [`cut`](Self::cut) before that, what was asked is done and its answer is lost.
+    pub fn stall_answers(&self) {
+        self.state.send_modify(|state| state.answers_are_stalled = true);
     }
 
     /// Passes on what was held back, and what comes.
     pub fn resume(&self) {
-        self.state.send_modify(|state| state.is_stalled = false);
+        self.state.send_modify(|state| {
+            state.requests_are_stalled = false;
+            state.answers_are_stalled = false;
+        });
     }
 }
 
@@ -96,17 +109,20 @@ async fn pass_on_all(listener: TcpListener, server: String, mut state: watch::Re
 /// A server that is down ends the connection, and so does a proxy that was dropped.
 async fn pass_on(mut client: TcpStream, server: String, mut state: watch::Receiver<State>) {
     let cuts = state.borrow_and_update().cuts;
-    let mut copying = pin!(async {
-        let mut server = TcpStream::connect(server).await?;
-        copy_bidirectional(&mut client, &mut server).await
-    });
+    let Ok(mut server) = TcpStream::connect(server).await else { return };
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    let mut requests = pin!(copy(&mut from_client, &mut to_server));
+    let mut answers = pin!(copy(&mut from_server, &mut to_client));
     loop {
-        let State { cuts: cuts_now, is_stalled } = *state.borrow_and_update();
-        if cuts_now != cuts {
+        let state_now = *state.borrow_and_update();
+        if state_now.cuts != cuts {
             return;
         }
         tokio::select! {
-            _ = &mut copying, if !is_stalled => return,
+            // Where one side ends, there is nobody to pass anything on to.
+            _ = &mut requests, if !state_now.requests_are_stalled => return,
+            _ = &mut answers, if !state_now.answers_are_stalled => return,
             changed = state.changed() => {
                 if changed.is_err() {
                     return;
@@ -118,6 +134,8 @@ async fn pass_on(mut client: TcpStream, server: String, mut state: watch::Receiv
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -172,15 +190,22 @@ mod tests {
         assert!(open.read_u8().await.is_err(), "the proxy is gone");
     }
 
+    /// No more than a look: what is stalled does not come at all.
+    async fn is_silent(client: &mut TcpStream) -> bool {
+        let answer = tokio::time::timeout(Duration::from_millis(200), client.read_u8());
+        answer.await.is_err()
+    }
+
     #[tokio::test]
     async fn what_is_stalled_is_passed_on_later() {
-        let (proxy, mut client) = echo_by_proxy().await;
-        assert_eq!(echoed(&mut client).await.expect("an answer"), 7);
-        proxy.stall();
-        client.write_u8(8).await.expect("it is taken");
-        let answer = tokio::time::timeout(std::time::Duration::from_millis(200), client.read_u8());
-        assert!(answer.await.is_err(), "nothing comes through");
-        proxy.resume();
-        assert_eq!(client.read_u8().await.expect("an answer"), 8);
+        for stall in [Proxy::stall, Proxy::stall_answers] {
+            let (proxy, mut client) = echo_by_proxy().await;
+            assert_eq!(echoed(&mut client).await.expect("an answer"), 7);
+            stall(&proxy);
+            client.write_u8(8).await.expect("it is taken");
+            assert!(is_silent(&mut client).await, "nothing comes through");
+            proxy.resume();
+            assert_eq!(client.read_u8().await.expect("an answer"), 8);
+        }
     }
 }
