@@ -10,5 +10,6 @@ mod promises {
     mod promise_4_in_order;
     mod promise_6_read_your_writes;
     mod promise_8_no_lost_update;
+    mod promise_8_retries;
     mod promise_9_bounded;
 }
