@@ -1,11 +1,11 @@
-//! A short run of the torture, in this order of size: its seed chooses the same faults and writes
-//! each time. A long one: `cargo run -p kv-tests --bin torture -- --seconds 600`.
+//! A short run of the torture; its seed chooses the same faults and writes each time. A long one:
+//! `cargo run -p kv-tests --bin torture -- --seconds 600`.
 
 use std::process::Command;
 
 use serde_json::Value;
 
-const FAULTS: [&str; 8] = [
+const FAULTS: [&str; 9] = [
     "writers killed",
     "writers paused",
     "drainers killed",
@@ -14,6 +14,7 @@ const FAULTS: [&str; 8] = [
     "Redis killed",
     "connections cut",
     "connections stalled",
+    "answers lost",
 ];
 
 #[test]

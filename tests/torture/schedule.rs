@@ -15,10 +15,11 @@ pub(crate) enum Fault {
     KillRedis,
     CutConnections,
     StallConnections,
+    LoseAnswers,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::KillWriter,
         Self::PauseWriter,
         Self::KillDrainer,
@@ -27,6 +28,7 @@ impl Fault {
         Self::KillRedis,
         Self::CutConnections,
         Self::StallConnections,
+        Self::LoseAnswers,
     ];
 }
 
@@ -41,6 +43,7 @@ impl fmt::Display for Fault {
             Self::KillRedis => "Redis killed",
             Self::CutConnections => "connections cut",
             Self::StallConnections => "connections stalled",
+            Self::LoseAnswers => "answers lost",
         })
     }
 }
@@ -80,6 +83,8 @@ pub(crate) enum Action {
     Cut(Member, Server),
     Stall(Member, Server),
     Resume(Member, Server),
+    StallAnswers(Member, Server),
+    LoseAnswers(Member, Server),
 }
 
 /// An action and its time since the start.
@@ -158,7 +163,9 @@ fn target_of(random: &mut fastrand::Rng, fault: Fault, writers: usize, drainers:
         Fault::KillDrainer | Fault::PauseDrainer => Target::Process(drainer),
         Fault::RestartPostgres => Target::Server(Server::Postgres),
         Fault::KillRedis => Target::Server(Server::Redis),
-        Fault::CutConnections | Fault::StallConnections => Target::Way(any, server),
+        Fault::CutConnections | Fault::StallConnections | Fault::LoseAnswers => {
+            Target::Way(any, server)
+        }
     }
 }
 
@@ -175,6 +182,9 @@ fn duration_of(random: &mut fastrand::Rng, fault: Fault) -> Duration {
 fn actions_of(fault: Fault, target: Target) -> (Action, Option<Action>) {
     match (fault, target) {
         (Fault::CutConnections, Target::Way(member, server)) => (Action::Cut(member, server), None),
+        (Fault::LoseAnswers, Target::Way(member, server)) => {
+            (Action::StallAnswers(member, server), Some(Action::LoseAnswers(member, server)))
+        }
         (_, Target::Way(member, server)) => {
             (Action::Stall(member, server), Some(Action::Resume(member, server)))
         }

@@ -128,6 +128,14 @@ impl Torment {
             Action::Cut(member, server) => self.process(member)?.way_to(server).cut(),
             Action::Stall(member, server) => self.process(member)?.way_to(server).stall(),
             Action::Resume(member, server) => self.process(member)?.way_to(server).resume(),
+            Action::StallAnswers(member, server) => {
+                self.process(member)?.way_to(server).stall_answers();
+            }
+            Action::LoseAnswers(member, server) => {
+                let way = self.process(member)?.way_to(server);
+                way.cut();
+                way.resume();
+            }
             Action::Stop(Server::Redis) => block_in_place(|| self.redis.kill())?,
             Action::Stop(Server::Postgres) => block_in_place(|| self.postgres.stop_immediate())?,
             Action::StartAgain(Server::Redis) => block_in_place(|| self.redis.restart())?,

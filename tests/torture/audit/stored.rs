@@ -186,8 +186,11 @@ impl Hot {
             let (next, found): (String, Vec<String>) =
                 self.ask(&["SCAN", &cursor, "COUNT", "1000"]).await?;
             for key in found {
-                let key_type = self.ask(&["TYPE", &key]).await?;
-                keys.insert(key, key_type);
+                let key_type: String = self.ask(&["TYPE", &key]).await?;
+                // What has expired meanwhile has none.
+                if key_type != "none" {
+                    keys.insert(key, key_type);
+                }
             }
             if next == "0" {
                 return Ok(keys);
