@@ -29,6 +29,10 @@ type Failure = Box<dyn Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> Result<ExitCode, Failure> {
     let options = Options::parse();
+    if options.role.is_some() {
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr);
+        log.with_max_level(tracing_subscriber::filter::LevelFilter::WARN).init();
+    }
     match options.role {
         Some(Role::Writer(writer)) => writer::run(writer).await?,
         Some(Role::Drainer) => child::drain().await?,

@@ -65,6 +65,8 @@ pub(super) struct Letter {
     pub(super) values: String,
     #[diesel(sql_type = Nullable<Text>)]
     pub(super) sqlstate: Option<String>,
+    #[diesel(sql_type = Text)]
+    message: String,
     #[diesel(sql_type = Nullable<Text>)]
     pub(super) behind: Option<String>,
 }
@@ -143,7 +145,7 @@ impl Durable {
             return Ok(BTreeMap::new());
         }
         let sql = "SELECT queue, partition, entry, convert_from(change, 'UTF8') AS change,
-                       convert_from(\"values\", 'UTF8') AS \"values\", sqlstate, behind
+                       convert_from(\"values\", 'UTF8') AS \"values\", sqlstate, message, behind
                    FROM kv_dead_letters
                    ORDER BY split_part(entry, '-', 1)::bigint, split_part(entry, '-', 2)::bigint";
         let letters: Vec<Letter> = diesel::sql_query(sql).load(&mut self.0).await?;
