@@ -22,6 +22,8 @@
 //! # }
 //! ```
 //!
+//! and one that takes the way to a server away puts a [`Proxy`] before it.
+//!
 //! The servers and their directories go away with the process that started them, however it
 //! ends: a small watcher process notices that the process is gone and cleans up.
 //!
@@ -38,6 +40,7 @@ mod error;
 mod install;
 mod postgres;
 mod process;
+mod proxy;
 mod redis;
 mod watcher;
 
@@ -46,6 +49,7 @@ use std::sync::OnceLock;
 
 pub use self::error::ServerError;
 pub use self::postgres::{PostgresOptions, PostgresServer};
+pub use self::proxy::Proxy;
 pub use self::redis::{RedisOptions, RedisServer};
 
 static SHARED: OnceLock<Result<Servers, ServerError>> = OnceLock::new();

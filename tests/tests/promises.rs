@@ -3,7 +3,6 @@
 
 mod promises {
     mod monitor;
-    mod proxy;
 
     mod promise_1_atomic;
     mod promise_2_pinned;
@@ -12,5 +11,6 @@ mod promises {
     mod promise_5_dead_letters;
     mod promise_6_read_your_writes;
     mod promise_8_no_lost_update;
+    mod promise_8_retries;
     mod promise_9_bounded;
 }

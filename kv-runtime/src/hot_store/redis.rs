@@ -1,5 +1,6 @@
 //! The hot side on a Redis server.
 
+mod clock;
 mod connection;
 mod lane;
 mod leases;
@@ -8,7 +9,7 @@ mod script;
 mod writer;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -89,7 +90,7 @@ impl RedisHotStore {
         &self,
         lane: &Lane,
         write: &Arc<Write>,
-        started: Instant,
+        began_ms: u64,
         first: WriteResult,
     ) -> WriteResult {
         let mut result = first;
@@ -97,9 +98,8 @@ impl RedisHotStore {
             let Err(HotStoreError::OutcomeUnknown(error)) = &result else { break };
             tracing::debug!(%error, "the answer to a write was lost, asking for it");
             tokio::time::sleep(wait).await;
-            let elapsed = started.elapsed().max(Duration::from_millis(1));
             let writes = std::slice::from_ref(write);
-            let results = self.writer.call(lane.connection(), writes, elapsed).await;
+            let results = self.writer.call(lane.connection(), writes, began_ms).await;
             result = match results.into_iter().next() {
                 // Unavailable now says nothing about the first try.
                 Some(Err(HotStoreError::Unavailable(error))) => {
@@ -158,7 +158,7 @@ impl RedisHotStore {
 impl HotStore for RedisHotStore {
     async fn write(&self, writes: &[Arc<Write>]) -> Vec<WriteResult> {
         let Some(first) = writes.first() else { return Vec::new() };
-        let started = Instant::now();
+        let began_ms = self.writer.now_at_least_ms();
         let lane = self.lane(first.key.partition);
         let results = match writes {
             [write] => vec![lane.write(write, &self.writer).await],
@@ -178,7 +178,7 @@ impl HotStore for RedisHotStore {
         }
         let retried = writes.iter().zip(results).map(async |(write, result)| {
             if is_unknown(&result) {
-                self.retry(lane, write, started, result).await
+                self.retry(lane, write, began_ms, result).await
             } else {
                 result
             }

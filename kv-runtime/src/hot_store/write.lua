@@ -1,9 +1,9 @@
 -- Makes changes of rows, each together with its entry.
 --
 -- KEYS: for each change its partition's state and stream, and its row.
--- ARGV: the number of partitions, the bound of undrained entries of a partition, the
---   milliseconds since the first try of these changes (0: this is the first), whether rows that
---   are held take changes (1, else 0), then for each:
+-- ARGV: the number of partitions, the bound of undrained entries of a partition, what this
+--   server's clock showed before the first try of these changes (0: this is it), whether rows
+--   that are held take changes (1, else 0), then for each:
 --   operation, the entry's header, its values, operation id, probe, check,
 --   number of columns that become NULL, their names,
 --   number of names and values, the names and values.
@@ -35,8 +35,7 @@ local bound = tonumber(ARGV[2])
 local done
 if ARGV[3] ~= '0' then
   done = {}
-  local now = call('TIME')
-  local from = now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[3] - 1
+  local from = tonumber(ARGV[3])
   local trimmed = call('HGET', KEYS[1], 'trimmed')
   if trimmed and tonumber(string.match(trimmed, '^%d+')) >= from then
     return redis.error_reply('KVUNKNOWN the entries since the first try were trimmed')

@@ -101,6 +101,10 @@ pub enum ServerError {
     #[error("DATABASE_URL is no URL; write it as postgres://user@host:port/database")]
     DatabaseUrl,
 
+    /// A URL that a proxy cannot stand before.
+    #[error("the server's URL names no port; write it as redis://host:port")]
+    NoPort,
+
     /// PostgreSQL refused a statement, or could not be reached.
     #[error("psql failed: {output}")]
     #[non_exhaustive]

@@ -4,11 +4,10 @@
 use std::time::{Duration, Instant};
 
 use kv_runtime::Drainer;
+use kv_runtime::testing::Proxy;
 use kv_tests::contract;
 use kv_tests::models::{Account, Booking, Seat};
 use kv_tests::pair::Pair;
-
-use super::proxy::Proxy;
 
 contract!(drainers_share_the_partitions_evenly, draining_again_repeats_nothing);
 
@@ -158,12 +157,8 @@ const SLOW_COMMITS: &str = "
 async fn a_commit_whose_answer_was_lost_is_not_repeated() {
     let pair = Pair::servers().await;
     pair.sql(SLOW_COMMITS).await;
-    let url = pair.settings.postgres.url.expose().to_owned();
-    let (start, rest) = url.split_once("://").expect("an address");
-    let (authority, path) = rest.split_once('/').expect("a database");
-    let (user, server) = authority.split_once('@').expect("a user");
-    let proxy = Proxy::to(server).await;
-    let proxied = format!("{start}://{user}@{}/{path}", proxy.address());
+    let proxy = Proxy::to(pair.settings.postgres.url.expose()).await.expect("a proxy");
+    let proxied = proxy.url().to_owned();
     let pair = pair.with(|settings| settings.postgres.url = proxied.into()).await;
 
     let accounts = pair.kv.repository::<Account>();

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use redis::Cmd;
 
+use super::clock::ServerClock;
 use super::connection::Connection;
 use super::lane::{SendWrites, WriteResult};
 use super::script::WRITE;
-use super::{classify_write, milliseconds, reply};
-use crate::hot_store::Write;
+use super::{classify_write, reply};
+use crate::hot_store::{Write, WriteOutcome};
 use crate::key::{KeySpace, Partition};
 use crate::settings::{OnHeld, Settings};
 
@@ -26,11 +26,12 @@ pub(super) struct Writer {
     takes_held: bool,
     /// How many writes a partition takes before its room is checked again.
     unchecked: Arc<Mutex<HashMap<Partition, i64>>>,
+    clock: ServerClock,
 }
 
 impl SendWrites for Writer {
     async fn send(&self, connection: &Connection, writes: &[Arc<Write>]) -> Vec<WriteResult> {
-        self.call(connection, writes, Duration::ZERO).await
+        self.call(connection, writes, 0).await
     }
 }
 
@@ -41,24 +42,38 @@ impl Writer {
             partition_capacity: settings.partition_capacity(),
             takes_held: settings.on_held == OnHeld::Queue,
             unchecked: Arc::default(),
+            clock: ServerClock::new(),
         }
     }
 
-    /// `elapsed` is the time since the first try, zero if this is it.
+    /// Not later than what the server's clock shows now, and never zero.
+    pub(super) fn now_at_least_ms(&self) -> u64 {
+        self.clock.now_at_least_ms()
+    }
+
+    /// `began_ms` is not later than the first try, by the server's clock; zero if this is it.
+    ///
+    /// Not the time since then: a retry may be long on its way, and would look for the first try
+    /// where it is not.
     pub(super) async fn call(
         &self,
         connection: &Connection,
         writes: &[Arc<Write>],
-        elapsed: Duration,
+        began_ms: u64,
     ) -> Vec<WriteResult> {
         let checked = self.choose_checks(writes);
-        let call = self.command(writes, &checked, elapsed);
+        let call = self.command(writes, &checked, began_ms);
         let answers = connection.call(&WRITE, vec![call]).await;
         let written =
             answers.and_then(|answers| reply::written(answers.into_iter().next(), writes.len()));
         match written {
             Ok(written) => {
                 self.note_rooms(writes, &checked, &written.rooms);
+                if began_ms == 0
+                    && let Some(Ok(WriteOutcome::Written(entry))) = written.outcomes.last()
+                {
+                    self.clock.note(entry.milliseconds);
+                }
                 let outcomes = written.outcomes.into_iter();
                 outcomes.map(|outcome| outcome.map_err(classify_write)).collect()
             }
@@ -91,7 +106,7 @@ impl Writer {
         }
     }
 
-    fn command(&self, writes: &[Arc<Write>], checked: &[bool], elapsed: Duration) -> Cmd {
+    fn command(&self, writes: &[Arc<Write>], checked: &[bool], began_ms: u64) -> Cmd {
         let mut call = WRITE.call(writes.len() * 3);
         for write in writes {
             let partition = write.key.partition();
@@ -99,7 +114,7 @@ impl Writer {
                 .arg(self.keys.stream(partition))
                 .arg(&write.key.key);
         }
-        call.arg(self.keys.partitions()).arg(self.partition_capacity).arg(milliseconds(elapsed));
+        call.arg(self.keys.partitions()).arg(self.partition_capacity).arg(began_ms);
         call.arg(i32::from(self.takes_held));
         for (write, &checked) in writes.iter().zip(checked) {
             let model = write.key.model;
