@@ -37,8 +37,10 @@ use crate::key::Partition;
 use crate::model::{KvModel, ModelDescriptor};
 use crate::stores::Stores;
 
-/// How long a worker may take to end after it was asked to.
+/// How long the workers may take to end after they were asked to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the leases may take to be given back after that.
+const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a flush looks for what other drainers have done.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -103,13 +105,12 @@ impl DrainerBuilder {
             requests: requested.clone(),
             reports: reports.clone(),
         });
-        let mut tasks: Vec<JoinHandle<()>> =
-            workers.map(|worker| tokio::spawn(supervise(worker))).collect();
+        let workers = workers.map(|worker| tokio::spawn(supervise(worker))).collect();
         drop(reports);
         let (hot, shown) = (Arc::clone(&stores.hot), Arc::clone(&progress));
         let keeper = Keeper::new(context, hot, shown, assignments, reported);
-        tasks.push(tokio::spawn(keeper.run()));
-        Drainer { stores, partitions, progress, requests, tasks }
+        let keeper = Some(tokio::spawn(keeper.run()));
+        Drainer { stores, partitions, progress, requests, workers, keeper }
     }
 }
 
@@ -139,7 +140,9 @@ pub struct Drainer {
     partitions: Vec<Partition>,
     progress: Arc<Progress>,
     requests: watch::Sender<Request>,
-    tasks: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+    /// Ends after the workers.
+    keeper: Option<JoinHandle<()>>,
 }
 
 /// What a drainer has done, and what is left to do.
@@ -287,19 +290,27 @@ impl Drainer {
     }
 
     /// Stops: batches that are on their way are finished or rolled back, and the leases are given
-    /// back. What is not drained stays on the queues. It takes two seconds at most.
+    /// back. What is not drained stays on the queues. It takes three seconds at most.
     pub async fn stop(mut self) {
         self.end().await;
     }
 
     async fn end(&mut self) {
         self.requests.send_modify(|request| request.stop = true);
-        let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
-        for mut task in std::mem::take(&mut self.tasks) {
-            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
-                // What it has not committed is not committed, and its leases end by themselves.
-                task.abort();
-            }
+        // What a worker has not committed by then is not committed.
+        end_all(std::mem::take(&mut self.workers), STOP_TIMEOUT).await;
+        // It gives back the leases of those that hang too: whoever takes them fences what is left
+        // of these in PostgreSQL. Those that it cannot give back end by themselves.
+        end_all(self.keeper.take(), GIVE_BACK_TIMEOUT).await;
+    }
+}
+
+/// Waits until tasks have ended; aborts those that take too long.
+async fn end_all(tasks: impl IntoIterator<Item = JoinHandle<()>>, timeout: Duration) {
+    let deadline = tokio::time::Instant::now() + timeout;
+    for mut task in tasks {
+        if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+            task.abort();
         }
     }
 }
