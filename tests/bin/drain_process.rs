@@ -1,7 +1,8 @@
 //! A drainer in a process of its own, for tests that kill it.
 //!
 //! It takes its settings from the environment, as a service would, and says `ready` once it
-//! drains. It ends when its standard input does, after it has drained everything.
+//! drains. It ends when its standard input does, after it has drained everything; and on SIGTERM,
+//! after it has finished its batches and given its leases back.
 //!
 //! With `--die-at <failpoint> --after <n>` it kills itself by SIGKILL when it comes to that
 //! failpoint for the n-th time, and says so right before.
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kv_runtime::{Kv, Settings};
 use kv_tests::models::Account;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -23,9 +25,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
         _ => return Err("usage: drain_process [--die-at <failpoint> --after <n>]".into()),
     }
     let kv = Kv::connect(Settings::from_env()?).await?;
+    let mut terminated = signal(SignalKind::terminate())?;
     let drainer = kv.drainer().model::<Account>().spawn();
     println!("ready");
-    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
+    let input = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+    tokio::select! {
+        read = input => read??,
+        _ = terminated.recv() => {
+            drainer.stop().await;
+            // The runtime would wait for the standard input to end.
+            std::process::exit(0);
+        }
+    };
     let status = drainer.shutdown().await?;
     println!("drained {} entries", status.entries_drained);
     Ok(())
