@@ -145,6 +145,15 @@ pub(crate) async fn until(drainer: &Drainer, holds: impl Fn(&DrainStatus) -> boo
     }
 }
 
+/// Waits until a query on PostgreSQL finds something.
+pub(crate) async fn until_found(pair: &Pair, sql: &str) {
+    let started = Instant::now();
+    while pair.texts(sql).await.is_empty() {
+        assert!(started.elapsed() < WAIT_MAX, "nothing is found: {sql}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 pub(crate) async fn assert_no_letters(pair: &Pair) {
     let letters = pair.kv.dead_letters().list(&DeadLetterFilter::new()).await;
     let letters = letters.expect("PostgreSQL is up");

@@ -7,7 +7,7 @@ use kv_runtime::Settings;
 use kv_runtime::testing::{PostgresServer, servers};
 use kv_tests::pair::Pair;
 
-use super::course::Course;
+use super::course::{Course, until_found};
 
 /// Errors that say nothing about the rows, whatever raised them: conflicts with other transactions,
 /// a server that is out of something, that is told to end, that is broken; a right, a table, a
@@ -180,9 +180,7 @@ async fn a_deadlock_is_waited_for() {
         "SELECT 1::text AS value FROM pg_stat_activity
          WHERE usename = '{role}' AND wait_event_type = 'Lock' AND query LIKE '%accounts%'"
     );
-    while pair.texts(&waiting).await.is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_found(&pair, &waiting).await;
     let offsets = "UPDATE kv_offsets SET updated_at = now()";
     session.batch_execute(offsets).await.expect("the drainer gave way");
     session.batch_execute("ROLLBACK").await.expect("it is there");

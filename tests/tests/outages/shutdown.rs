@@ -11,7 +11,7 @@ use kv_tests::pair::Pair;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use super::course::{WAIT_MAX, account, flush, spawn};
+use super::course::{WAIT_MAX, account, flush, spawn, until_found};
 
 /// Leases that do not end by themselves while a test runs.
 const LEASE: Duration = Duration::from_secs(600);
@@ -43,9 +43,7 @@ async fn dawdle(pair: &Pair, seconds: f32) {
 async fn is_in_a_batch(pair: &Pair) {
     let sleeping = "SELECT 1::text AS value FROM pg_stat_activity
                     WHERE datname = current_database() AND wait_event = 'PgSleep'";
-    while pair.texts(sleeping).await.is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_found(pair, sleeping).await;
 }
 
 async fn create_accounts(pair: &Pair, ids: std::ops::Range<i64>) {
