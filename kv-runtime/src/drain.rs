@@ -41,8 +41,10 @@ use crate::hot_store::HotStoreError;
 use crate::model::{KvModel, ModelDescriptor};
 use crate::stores::Stores;
 
-/// How long a worker may take to end after it was asked to.
+/// How long the workers may take to end after they were asked to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the leases may take to be given back after that.
+const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a wait looks for what other drainers have done.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -117,19 +119,18 @@ impl DrainerBuilder {
             requests: requested.clone(),
             reports: reports.clone(),
         });
-        let mut tasks: Vec<JoinHandle<()>> =
-            workers.map(|worker| tokio::spawn(supervise(worker))).collect();
+        let workers = workers.map(|worker| tokio::spawn(supervise(worker))).collect();
         drop(reports);
         let (checked, shown) = (Arc::clone(&stores), Arc::clone(&progress));
         let hot = Arc::clone(&stores.hot);
-        tasks.push(tokio::spawn(async move {
+        let keeper = Some(tokio::spawn(async move {
             // Until the checks are passed, the partitions are left to other drainers.
             if gate::wait_until_checked(&checked, &context, &shown, requested).await {
                 Keeper::new(context, hot, shown, assignments, reported).run().await;
             }
         }));
         let queues = Queues::of(Arc::clone(&stores), partitions);
-        Drainer { stores, queues, progress, requests, tasks }
+        Drainer { stores, queues, progress, requests, workers, keeper }
     }
 }
 
@@ -159,7 +160,9 @@ pub struct Drainer {
     queues: Queues,
     progress: Arc<Progress>,
     requests: watch::Sender<Request>,
-    tasks: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+    /// Ends after the workers.
+    keeper: Option<JoinHandle<()>>,
 }
 
 /// What a drainer has done, and what is left to do.
@@ -289,19 +292,27 @@ impl Drainer {
     }
 
     /// Stops: batches that are on their way are finished or rolled back, and the leases are given
-    /// back. What is not drained stays on the queues. It takes two seconds at most.
+    /// back. What is not drained stays on the queues. It takes three seconds at most.
     pub async fn stop(mut self) {
         self.end().await;
     }
 
     async fn end(&mut self) {
         self.requests.send_modify(|request| request.stop = true);
-        let deadline = Instant::now() + STOP_TIMEOUT;
-        for mut task in std::mem::take(&mut self.tasks) {
-            if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
-                // What it has not committed is not committed, and its leases end by themselves.
-                task.abort();
-            }
+        // What a worker has not committed by then is not committed.
+        end_all(std::mem::take(&mut self.workers), STOP_TIMEOUT).await;
+        // It gives back the leases of those that hang too: whoever takes them fences what is left
+        // of these in PostgreSQL. Those that it cannot give back end by themselves.
+        end_all(self.keeper.take(), GIVE_BACK_TIMEOUT).await;
+    }
+}
+
+/// Waits until tasks have ended; aborts those that take too long.
+async fn end_all(tasks: impl IntoIterator<Item = JoinHandle<()>>, timeout: Duration) {
+    let deadline = Instant::now() + timeout;
+    for mut task in tasks {
+        if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+            task.abort();
         }
     }
 }

@@ -264,7 +264,12 @@ impl Worker {
             unsettled.clear();
             let retention = self.context.settings.drain.retention;
             if committed_at.is_some_and(|at| at.elapsed() >= retention) {
-                // Nothing comes that would trim the entries of the last batches.
+                // Nothing comes that would trim the entries of the last batches, nor would find
+                // a PostgreSQL that went back in time and needs them.
+                let partitions: Vec<Partition> = offsets.iter().map(|at| at.partition).collect();
+                if self.stores.durable.offsets(&partitions).await? != *offsets {
+                    return Err(DurableStoreError::OffsetMoved.into());
+                }
                 self.stores.hot.settle(&trims(offsets)).await?;
                 *committed_at = None;
             }

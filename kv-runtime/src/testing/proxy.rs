@@ -1,8 +1,12 @@
 //! The way to a server, which a test can cut and stall.
 
+use std::io;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::io::copy;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -16,7 +20,14 @@ use super::error::ServerError;
 pub struct Proxy {
     url: String,
     state: watch::Sender<State>,
+    answer_bytes_left: Arc<AtomicU64>,
 }
+
+/// No connection is cut after so many bytes.
+const NO_LIMIT: u64 = u64::MAX;
+
+/// The most that is passed on at a time.
+const CHUNK: usize = 16 << 10;
 
 /// What the connections have to know.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,8 +51,10 @@ impl Proxy {
             .map_err(ServerError::io("bind a port for a proxy"))?;
         let address = listener.local_addr().map_err(ServerError::io("ask for a proxy's port"))?;
         let (state, receiver) = watch::channel(State::default());
-        tokio::spawn(pass_on_all(listener, server.to_owned(), receiver));
-        Ok(Self { url: format!("{start}{address}{end}"), state })
+        let answer_bytes_left = Arc::new(AtomicU64::new(NO_LIMIT));
+        let left = Arc::clone(&answer_bytes_left);
+        tokio::spawn(pass_on_all(listener, server.to_owned(), receiver, left));
+        Ok(Self { url: format!("{start}{address}{end}"), state, answer_bytes_left })
     }
 
     /// The server's URL by way of this proxy.
@@ -54,6 +67,12 @@ impl Proxy {
     /// before.
     pub fn cut(&self) {
         self.state.send_modify(|state| state.cuts += 1);
+    }
+
+    /// Passes on so many more bytes of answers, of all connections together, and then cuts the one
+    /// whose answer has the next: most likely in its middle.
+    pub fn cut_answers_after(&self, bytes: u64) {
+        self.answer_bytes_left.store(bytes, Ordering::SeqCst);
     }
 
     /// Passes nothing on until [`resume`](Self::resume); connections are taken, and kept.
@@ -89,12 +108,18 @@ fn split(url: &str) -> Option<(&str, &str, &str)> {
     Some((&url[..start], &url[start..end], &url[end..]))
 }
 
-async fn pass_on_all(listener: TcpListener, server: String, mut state: watch::Receiver<State>) {
+async fn pass_on_all(
+    listener: TcpListener,
+    server: String,
+    mut state: watch::Receiver<State>,
+    answer_bytes_left: Arc<AtomicU64>,
+) {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 if let Ok((client, _)) = accepted {
-                    tokio::spawn(pass_on(client, server.clone(), state.clone()));
+                    let left = Arc::clone(&answer_bytes_left);
+                    tokio::spawn(pass_on(client, server.clone(), state.clone(), left));
                 }
             }
             changed = state.changed() => {
@@ -107,13 +132,18 @@ async fn pass_on_all(listener: TcpListener, server: String, mut state: watch::Re
 }
 
 /// A server that is down ends the connection, and so does a proxy that was dropped.
-async fn pass_on(mut client: TcpStream, server: String, mut state: watch::Receiver<State>) {
+async fn pass_on(
+    mut client: TcpStream,
+    server: String,
+    mut state: watch::Receiver<State>,
+    answer_bytes_left: Arc<AtomicU64>,
+) {
     let cuts = state.borrow_and_update().cuts;
     let Ok(mut server) = TcpStream::connect(server).await else { return };
     let (mut from_client, mut to_client) = client.split();
-    let (mut from_server, mut to_server) = server.split();
+    let (from_server, mut to_server) = server.split();
     let mut requests = pin!(copy(&mut from_client, &mut to_server));
-    let mut answers = pin!(copy(&mut from_server, &mut to_client));
+    let mut answers = pin!(pass_answers(from_server, &mut to_client, &answer_bytes_left));
     loop {
         let state_now = *state.borrow_and_update();
         if state_now.cuts != cuts {
@@ -128,6 +158,34 @@ async fn pass_on(mut client: TcpStream, server: String, mut state: watch::Receiv
                     return;
                 }
             }
+        }
+    }
+}
+
+/// Ends with the answers, or where they are to be cut.
+async fn pass_answers(
+    mut from_server: ReadHalf<'_>,
+    to_client: &mut WriteHalf<'_>,
+    bytes_left: &AtomicU64,
+) -> io::Result<()> {
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let read = from_server.read(&mut chunk).await?;
+        let mut passed = read;
+        let spent = bytes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+            if left == NO_LIMIT {
+                return None;
+            }
+            passed = read.min(usize::try_from(left).unwrap_or(read));
+            // Others are not cut any more.
+            Some(if passed < read { NO_LIMIT } else { left - passed as u64 })
+        });
+        if spent.is_err() {
+            passed = read;
+        }
+        to_client.write_all(&chunk[..passed]).await?;
+        if read == 0 || passed < read {
+            return Ok(());
         }
     }
 }
@@ -188,6 +246,18 @@ mod tests {
         assert_eq!(echoed(&mut open).await.expect("an answer"), 7);
         drop(proxy);
         assert!(open.read_u8().await.is_err(), "the proxy is gone");
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_cut_in_its_middle() {
+        let (proxy, mut client) = echo_by_proxy().await;
+        proxy.cut_answers_after(2);
+        client.write_all(&[1, 2, 3]).await.expect("it is taken");
+        let mut answer = Vec::new();
+        // A reset is as good an end as any.
+        let _ = client.read_to_end(&mut answer).await;
+        assert_eq!(answer, [1, 2]);
+        assert_eq!(echoed(&mut connect(&proxy).await).await.expect("an answer"), 7);
     }
 
     /// No more than a look: what is stalled does not come at all.
