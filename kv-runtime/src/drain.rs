@@ -14,9 +14,12 @@ mod lease;
 mod plan;
 mod progress;
 mod queues;
+mod read;
 mod rebuild;
 mod repair;
 mod share;
+mod take_over;
+mod wait;
 mod worker;
 
 use std::panic::AssertUnwindSafe;

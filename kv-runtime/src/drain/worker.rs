@@ -9,27 +9,21 @@ use tokio::sync::{mpsc, watch};
 use super::backoff::Backoff;
 use super::isolate::isolate;
 use super::lease::{Assigned, Report};
-use super::plan::{
-    Context, Held, Plan, WentBack, plan, rows_to_look_up, settle_again, steps, trims,
-};
+use super::plan::{Context, Plan, WentBack, steps, trims};
 use super::progress::{Place, Progress};
-use super::share::{Share, Waiting};
-use super::{rebuild, repair};
+use super::read::{Backlog, Prepared, Read};
+use super::repair;
+use super::share::Share;
 use crate::durability::Durability;
 use crate::durable_store::{DurableStoreError, Offset};
-use crate::entry::{EntryId, RawEntry};
+use crate::entry::EntryId;
 use crate::failpoint;
-use crate::hot_store::{
-    EntryMark, HotStoreError, NotReplicated, PartitionState, ReadRequest, Settlement,
-};
+use crate::hot_store::{EntryMark, HotStoreError, NotReplicated, Settlement};
 use crate::key::Partition;
 use crate::stores::Stores;
 
 /// How often offsets may be found elsewhere in a row before it is told: replays move them too.
 const MOVES_UNTOLD: u32 = 3;
-
-/// What an entry is taken to weigh before one was seen, in bytes.
-const USUAL_ENTRY: usize = 512;
 
 /// What the drainer's handle asks of its workers.
 #[derive(Debug, Clone, Copy, Default)]
@@ -68,15 +62,6 @@ pub(super) enum StepError {
     WentBack(#[from] WentBack),
 }
 
-/// What is left after a step that succeeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Backlog {
-    /// The queues hold more.
-    More,
-    /// The end of the queues was reached.
-    Empty,
-}
-
 /// Where the worker stands between two steps.
 #[derive(Debug)]
 struct Standing {
@@ -91,38 +76,6 @@ struct Standing {
     unsettled: Vec<Settlement>,
     /// When the last commit was, while it still keeps drained entries.
     committed_at: Option<Instant>,
-}
-
-/// Entries of each partition.
-#[derive(Debug)]
-struct Read {
-    /// The first entry that was asked for.
-    from: Vec<EntryId>,
-    entries: Vec<Vec<RawEntry>>,
-    backlog: Backlog,
-}
-
-impl Read {
-    /// The last entry of each partition, from which the next read begins.
-    fn ends(&self) -> Vec<EntryId> {
-        let ends = self.from.iter().zip(&self.entries);
-        ends.map(|(from, entries)| entries.last().map_or(*from, |entry| entry.id)).collect()
-    }
-
-    /// What an entry of it weighs, in bytes.
-    fn weight(&self) -> usize {
-        let count: usize = self.entries.iter().map(Vec::len).sum();
-        let bytes: usize = self.entries.iter().flatten().map(RawEntry::byte_len).sum();
-        bytes.checked_div(count).unwrap_or(USUAL_ENTRY).max(1)
-    }
-}
-
-/// A batch that was read and planned.
-#[derive(Debug)]
-struct Prepared {
-    read: Read,
-    held: Held,
-    plan: Plan,
 }
 
 impl Worker {
@@ -307,177 +260,6 @@ impl Worker {
         Ok(backlog)
     }
 
-    /// Plans what was read ahead, or reads it; and reads ahead again meanwhile.
-    async fn prepare(
-        &self,
-        offsets: &[Offset],
-        ahead: &mut Option<Read>,
-    ) -> Result<Prepared, StepError> {
-        let from: Vec<EntryId> = offsets.iter().map(|offset| offset.position).collect();
-        let partitions = || offsets.iter().map(|offset| offset.partition);
-        let mut weight = USUAL_ENTRY;
-        let read = match ahead.take() {
-            // A plan that ended early leaves entries before those.
-            Some(read) if read.from == from => read,
-            read => {
-                weight = read.map_or(weight, |read| read.weight());
-                self.read(partitions(), from, weight).await?
-            }
-        };
-        failpoint::reach("after_read");
-        let read_ahead = async {
-            match read.backlog {
-                Backlog::More => self.read(partitions(), read.ends(), read.weight()).await.ok(),
-                Backlog::Empty => None,
-            }
-        };
-        let planning = async {
-            let held = self.look_up_held(offsets, &read.entries).await?;
-            let steps = steps(&self.context, offsets, &read.entries, &held)?;
-            Ok::<_, StepError>((plan(&self.context, offsets, steps), held))
-        };
-        let (read_ahead, planned) = tokio::join!(read_ahead, planning);
-        // A failure to read ahead comes again where it is read in earnest.
-        *ahead = read_ahead;
-        let (plan, held) = planned?;
-        Ok(Prepared { read, held, plan })
-    }
-
-    async fn look_up_held(
-        &self,
-        offsets: &[Offset],
-        read: &[Vec<RawEntry>],
-    ) -> Result<Held, StepError> {
-        let rows = rows_to_look_up(offsets, read);
-        if rows.is_empty() {
-            return Ok(Held::new());
-        }
-        let found = self.stores.durable.held(&rows).await?;
-        let held = rows.into_iter().zip(found);
-        Ok(held.filter_map(|(row, entry)| Some((row, entry?))).collect())
-    }
-
-    /// Takes partitions over, or finds out how far they were committed; and settles what
-    /// a crash between commit and settle has left.
-    async fn load_offsets(
-        &self,
-        share: &mut Share,
-        partitions: &[Partition],
-    ) -> Result<Vec<Offset>, StepError> {
-        let is_new = |partition: &&Partition| share.epoch(**partition).is_none();
-        let new: Vec<Partition> = partitions.iter().filter(is_new).copied().collect();
-        if !new.is_empty() {
-            let offsets = self.stores.durable.take_over(&new).await?;
-            share.taken_over(&offsets);
-            repair::finish_releases(&self.stores, &offsets).await?;
-        }
-        let offsets = self.stores.durable.offsets(partitions).await?;
-        let is_lost = |offset: &&Offset| share.epoch(offset.partition) != Some(offset.epoch);
-        let lost: Vec<Partition> =
-            offsets.iter().filter(is_lost).map(|offset| offset.partition).collect();
-        if !lost.is_empty() {
-            return Err(StepError::Fenced(lost));
-        }
-        self.settle_again(&offsets).await?;
-        self.progress.settled(&offsets);
-        Ok(offsets)
-    }
-
-    async fn settle_again(&self, offsets: &[Offset]) -> Result<(), StepError> {
-        let partitions: Vec<Partition> = offsets.iter().map(|offset| offset.partition).collect();
-        let states = self.stores.hot.states(&partitions).await?;
-        for (offset, state) in offsets.iter().zip(states) {
-            if state.settled < offset.position {
-                self.settle_partition_again(state.settled, offset).await?;
-            } else if state.settled > offset.position {
-                self.follow_postgresql_back(offset, &state).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn follow_postgresql_back(
-        &self,
-        offset: &Offset,
-        state: &PartitionState,
-    ) -> Result<(), StepError> {
-        let Offset { partition, position, .. } = *offset;
-        self.progress.set_back();
-        if position >= state.trimmed {
-            tracing::error!(%partition, %position, settled = %state.settled,
-                "PostgreSQL went back in time; the entries since are applied again");
-            self.stores.hot.rebase(partition, position).await?;
-            return Ok(());
-        }
-        tracing::error!(%partition, %position, settled = %state.settled, trimmed = %state.trimmed,
-            "PostgreSQL went back further than entries are retained; its rows are brought back from \
-             Redis, and those that are not there any more are lost");
-        rebuild::after_postgresql_went_back(&self.context, &self.stores, offset, state).await?;
-        // The offset is another one now.
-        Err(DurableStoreError::OffsetMoved.into())
-    }
-
-    async fn settle_partition_again(
-        &self,
-        mut from: EntryId,
-        offset: &Offset,
-    ) -> Result<(), StepError> {
-        let count = self.context.settings.drain.batch_entries;
-        while from < offset.position {
-            let request = ReadRequest { partition: offset.partition, from, count: count + 1 };
-            let read = self.stores.hot.read_entries(&[request]).await?;
-            let entries = read.into_iter().next().unwrap_or_default();
-            // Where the queue ends before the offset, the rest of it is gone: nothing to settle.
-            let last = entries.last().map_or(offset.position, |entry| entry.id);
-            let reached = if last > from { last.min(offset.position) } else { offset.position };
-            let to = Offset { position: reached, ..offset.clone() };
-            let read = [entries];
-            let held = self.look_up_held(std::slice::from_ref(offset), &read).await?;
-            let settlement = settle_again(&self.context, from, &to, &read[0], &held);
-            self.stores.hot.settle(&[settlement]).await?;
-            from = reached;
-        }
-        Ok(())
-    }
-
-    /// Reads from an entry of each partition on, itself included; a second time from those that
-    /// have more, if the first left room in the batch. `weight` is what an entry is likely to have.
-    async fn read(
-        &self,
-        partitions: impl Iterator<Item = Partition>,
-        from: Vec<EntryId>,
-        weight: usize,
-    ) -> Result<Read, StepError> {
-        let settings = &self.context.settings.drain;
-        let room = settings.batch_entries.min(settings.batch_bytes / weight).max(1);
-        let share = room.div_ceil(from.len().max(1)) + 1;
-        let first: Vec<ReadRequest> = partitions
-            .zip(&from)
-            .map(|(partition, &from)| ReadRequest { partition, from, count: share })
-            .collect();
-        let mut entries = self.stores.hot.read_entries(&first).await?;
-        let full: Vec<usize> =
-            (0..entries.len()).filter(|&at| entries[at].len() == share).collect();
-        if full.is_empty() {
-            return Ok(Read { from, entries, backlog: Backlog::Empty });
-        }
-        let used: usize = entries.iter().map(Vec::len).sum();
-        let more = room.saturating_sub(used) / full.len();
-        if more > 0 {
-            let request = |&at: &usize| ReadRequest {
-                partition: first[at].partition,
-                from: entries[at].last().map_or(from[at], |entry| entry.id),
-                count: more + 1,
-            };
-            let second: Vec<ReadRequest> = full.iter().map(request).collect();
-            let rest = self.stores.hot.read_entries(&second).await?;
-            for (at, rest) in full.into_iter().zip(rest) {
-                entries[at].extend(rest.into_iter().skip(1));
-            }
-        }
-        Ok(Read { from, entries, backlog: Backlog::More })
-    }
-
     /// Commits a batch; answers another plan where that was what could be committed.
     #[tracing::instrument(level = "debug", name = "kv.drain.commit", skip_all,
         fields(entries = prepared.plan.entries))]
@@ -550,52 +332,6 @@ impl Worker {
             return Err(DurableStoreError::OffsetMoved.into());
         }
         self.progress.settled(offsets);
-        Ok(())
-    }
-
-    /// Lets partitions rest that stand before an entry that is not understood.
-    fn rest_before_blocked(&self, share: &mut Share, plan: &Plan) {
-        for blocked in &plan.blocked {
-            let partition = blocked.partition;
-            if plan.batch.moves.iter().any(|step| step.to.partition == partition) {
-                // What comes before the entry is drained first.
-                continue;
-            }
-            let wait = share.rest(partition);
-            let error = blocked.to_string();
-            tracing::error!(error, ?wait, "an entry is not understood, a newer drainer is needed");
-            self.progress.failed(Place::Partition(partition), error);
-            let _ = self.reports.send(Report::StepAside(partition.queue));
-        }
-    }
-
-    /// Partitions that stopped before an entry begin to wait for the others.
-    async fn begin_waits(&self, share: &mut Share, offsets: &[Offset]) -> Result<(), StepError> {
-        for offset in offsets {
-            let (Some(entry), partition) = (offset.waits_at, offset.partition) else { continue };
-            if share.has_waited(partition, entry) {
-                continue;
-            }
-            let mut others = self.context.partitions();
-            others.retain(|other| *other != partition);
-            let states = self.stores.hot.states(&others).await?;
-            let tails = others.into_iter().zip(states.iter().map(|state| state.newest)).collect();
-            tracing::warn!(%partition, %entry, "a constraint ties an entry to a row that is not there: \
-                it waits until the other partitions are drained");
-            share.wait(partition, Waiting { entry, tails, is_over: false });
-        }
-        Ok(())
-    }
-
-    /// Finds out which of the waiting partitions have waited for long enough.
-    async fn look_at_waiting(&self, share: &mut Share) -> Result<(), StepError> {
-        if share.waiting().all(|(_, waiting)| waiting.is_over) {
-            return Ok(());
-        }
-        let offsets = self.stores.durable.offsets(&self.context.partitions()).await?;
-        for (partition, waiting) in share.waiting() {
-            waiting.is_over |= waiting.has_ended(partition, &offsets);
-        }
         Ok(())
     }
 }
