@@ -1,4 +1,4 @@
-//! The write side's bounds: how many entries a queue holds, and how many bytes an entry has.
+//! Bounds: how many entries a queue holds, and how many bytes an entry and a batch have.
 
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ contract!(
     a_wait_that_is_given_up_writes_nothing,
     a_write_that_is_too_large_is_refused_with_its_size,
     a_row_that_is_too_large_is_refused_alone,
+    batches_are_bounded_in_bytes,
 );
 
 const CAPACITY: u64 = 8;
@@ -220,4 +221,24 @@ async fn a_call_holds_up_the_server_with_few_bytes() {
         let _ = result.expect("a new row");
     }
     assert_eq!(calls().await - before, 2);
+}
+
+async fn batches_are_bounded_in_bytes(pair: Pair) {
+    const ROWS: usize = 40;
+    const ROW_BYTES: usize = 10_000;
+    let change = |settings: &mut Settings| {
+        settings.drain.workers = 1;
+        settings.drain.batch_bytes = 3 * ROW_BYTES;
+    };
+    let pair = pair.with(change).await;
+    let bookings = pair.kv.repository::<Booking>();
+    let row = || Booking { reference: "x".repeat(ROW_BYTES), ..Booking::sample() };
+    let mut rows: Vec<Booking> = (0..ROWS).map(|_| row()).collect();
+    // One that alone has more than a batch may.
+    rows[7].reference = "x".repeat(10 * ROW_BYTES);
+    assert!(bookings.create_many(&rows).await.iter().all(Result::is_ok));
+    let status = pair.drain().await;
+    assert_eq!((status.entries_drained, status.undrained), (ROWS as u64, 0));
+    // Two rows fit into a batch, the third is over it by its header.
+    assert!(status.batches >= ROWS as u64 / 2, "{} batches", status.batches);
 }

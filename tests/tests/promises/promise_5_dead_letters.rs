@@ -4,6 +4,7 @@
 use kv_runtime::{CheckMode, DeadLetterFilter, Error, OnHeld, Replayed, Settings, Status};
 use kv_tests::contract;
 use kv_tests::models::{Account, Booking};
+use kv_tests::outside::{RedisView, stream_beside};
 use kv_tests::pair::Pair;
 
 contract!(
@@ -163,4 +164,36 @@ async fn one_bad_row_among_thousands_costs_a_bisection() {
     assert_eq!(again, Replayed::default());
     assert_eq!(accounts.status(&3_210).await.expect("a status"), Status::Clean);
     assert_eq!(accounts.get_by_id(&3_210).await.expect("a row").note.as_deref(), Some("poison"));
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_is_a_dead_letter() {
+    let pair = Pair::servers().await;
+    let accounts = pair.kv.repository::<Account>();
+    let _ = accounts.create(&account(1)).await.expect("a new row");
+    let redis = RedisView::of(&pair).await;
+    let stream = stream_beside(&accounts.key(&1).expect("an id"), "account_queue");
+    for change in ["patch account 1 00000000000000ff 0", "no header", "\u{fffd}"] {
+        redis.ask::<String>(&["XADD", &stream, "*", "change", change, "values", "no JSON"]).await;
+    }
+    let _ = accounts.update(&1, Account::patch().revision(2)).await.expect("a row");
+    let status = pair.drain().await;
+    assert_eq!((status.entries_drained, status.dead_letters, status.undrained), (5, 4, 0));
+    assert_eq!(pair.kv.durable_rows::<Account>().await.expect("the rows"), [account(1)]);
+
+    let letters = pair.kv.dead_letters();
+    let all = letters.list(&DeadLetterFilter::new()).await.expect("the letters");
+    let rows: Vec<Option<&str>> = all.iter().map(|letter| letter.row_id.as_deref()).collect();
+    assert_eq!(rows, [Some("1"), None, None, Some("1")]);
+    assert!(all[0].message.contains("not understood"), "{}", all[0].message);
+    assert_eq!((all[0].values.as_str(), all[3].behind), ("no JSON", Some(all[0].entry)));
+    assert_eq!(accounts.status(&1).await.expect("a status"), Status::Held);
+
+    // What names no row cannot be replayed, and is still there afterwards.
+    let replayed = letters.replay(&DeadLetterFilter::new()).await.expect("it is tried");
+    assert_eq!((replayed.applied, replayed.still_held), (0, 4));
+    assert_eq!(letters.discard(&DeadLetterFilter::new()).await.expect("four letters"), 4);
+    assert_eq!(accounts.get_by_id(&1).await.expect("a row"), account(1));
+    let held = pair.texts("SELECT sum(held)::text AS value FROM kv_offsets").await;
+    assert_eq!(held, [Some("0".to_owned())]);
 }
