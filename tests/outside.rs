@@ -20,8 +20,13 @@ pub struct RedisView {
 impl RedisView {
     /// A connection of its own to the pair's server.
     pub async fn of(pair: &Pair) -> Self {
+        Self::of_url(pair, pair.settings.redis.url.expose()).await
+    }
+
+    /// What the pair's tenant has on another server.
+    pub async fn of_url(pair: &Pair, url: &str) -> Self {
         let tenant = pair.settings.tenant.clone().expect("real pairs have a tenant");
-        Self { connection: connect(pair.settings.redis.url.expose()).await, tenant }
+        Self { connection: connect(url).await, tenant }
     }
 
     /// The answer to a command, or what the server said against it.

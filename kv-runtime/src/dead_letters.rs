@@ -14,6 +14,7 @@ use crate::durable_store::{
 };
 use crate::entry::{Entry, EntryError, EntryId, RawEntry};
 use crate::error::Source;
+use crate::failpoint;
 use crate::hot_store::HotStoreError;
 use crate::key::Partition;
 use crate::model::{FieldError, KvModel, ModelDescriptor};
@@ -326,10 +327,12 @@ impl DeadLetters {
         outcome.moves.push(fewer_held(&offset, done));
         let released = outcome.released.clone();
         transaction.commit(outcome).await?;
+        failpoint::reach("after_release");
         let left = letters.len() - done;
         if left == 0 {
             self.stores.let_go(row, offset.position, &models).await?;
         }
+        failpoint::reach("after_let_go");
         self.stores.durable.forget_letters(&released).await?;
         Ok((done as u64, left as u64))
     }

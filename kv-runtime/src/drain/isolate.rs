@@ -13,6 +13,7 @@ use super::plan::{Action, Context, Plan, Reached, Step, Steps, letter, letter_be
 use super::worker::StepError;
 use crate::durable_store::{DurableStoreError, Offset, Outcome, Refusal, Statement, Transaction};
 use crate::entry::{Change, Entry, EntryId};
+use crate::failpoint;
 use crate::key::Partition;
 use crate::row::EncodedRow;
 
@@ -100,6 +101,7 @@ pub(super) async fn isolate(
     let mut plan = isolation.into_plan();
     let moves = plan.batch.moves.clone();
     let letters = std::mem::take(&mut plan.batch.letters);
+    failpoint::reach("before_isolated_commit");
     transaction.commit(Outcome { moves, letters, ..Outcome::default() }).await?;
     Ok(plan)
 }
@@ -142,6 +144,7 @@ impl<'a, 'b> Isolation<'a, 'b> {
                 // They cannot be one batch.
                 None => Some(Refusal::default()),
             };
+            failpoint::reach("after_attempt");
             match refusal {
                 None => self.take(&places),
                 Some(refusal) if first == last => self.refuse(first, refusal)?,

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kv_runtime::Status;
+use kv_runtime::testing::{RedisOptions, RedisServer, servers};
+use kv_runtime::{Settings, Status};
 use kv_tests::models::Account;
 use kv_tests::outside::RedisView;
 use kv_tests::pair::Pair;
@@ -168,4 +169,61 @@ async fn a_postgresql_from_an_old_backup_gets_back_what_redis_has() {
         assert_eq!(revisions(&pair).await, rows.collect());
         all_is_well(&pair, &RedisView::of(&pair).await).await;
     }
+}
+
+fn replication_offset(info: &str, name: &str) -> Option<u64> {
+    info.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
+}
+
+/// A real one: a replica takes over that had not received the newest writes.
+#[tokio::test]
+async fn a_replica_that_takes_over_without_the_newest_writes_is_gone_on_with() {
+    let primary = RedisServer::start().expect("a private server");
+    let of = format!("127.0.0.1 {}", primary.port());
+    let options = RedisOptions::new().setting("replicaof", of);
+    let replica = RedisServer::start_with(options).expect("a private replica");
+    let mut settings = Settings::new(primary.url(), servers().create_database());
+    settings.tenant = Some("failover".to_owned());
+    settings.partitions = 8;
+    settings.drain.interval = Duration::from_millis(5);
+    settings.drain.lease = Duration::from_millis(600);
+    let pair = Pair::connect(settings).await;
+    create(&pair, 0..50).await;
+    pair.drain().await;
+    let (ahead, behind) = (
+        RedisView::of_url(&pair, primary.url()).await,
+        RedisView::of_url(&pair, replica.url()).await,
+    );
+    loop {
+        let (ahead, behind): (String, String) =
+            (ahead.ask(&["INFO", "replication"]).await, behind.ask(&["INFO", "replication"]).await);
+        let has = replication_offset(&behind, "slave_repl_offset:");
+        if has.is_some() && has == replication_offset(&ahead, "master_repl_offset:") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    behind.ask::<String>(&["REPLICAOF", "NO", "ONE"]).await;
+    // What it does not get: drained by then, and not.
+    raise(&pair, 0..20, 2).await;
+    create(&pair, 50..60).await;
+    pair.drain().await;
+    raise(&pair, 20..30, 3).await;
+    drop(primary);
+
+    let pair = pair.with(|settings| settings.redis.url = replica.url().into()).await;
+    raise(&pair, 10..40, 4).await;
+    create(&pair, 60..70).await;
+    let drainer = pair.spawn_drainer();
+    drainer.flush().await.expect("it drains");
+    let status = drainer.shutdown().await.expect("everything is drained");
+    assert!(status.setbacks > 0, "{status:?}");
+    assert_eq!((status.dead_letters, status.undrained), (0, 0));
+    let expected = |id| match id {
+        0..10 => 2,
+        10..40 => 4,
+        _ => 1,
+    };
+    assert_eq!(revisions(&pair).await, (0..70).map(|id| (id, expected(id))).collect());
+    all_is_well(&pair, &behind).await;
 }
