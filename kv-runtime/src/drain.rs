@@ -7,6 +7,7 @@
 //! what a crash between commit and settle leaves is settled at the next start.
 
 mod backoff;
+mod context;
 mod fold;
 mod gate;
 mod isolate;
@@ -32,9 +33,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use self::backoff::Backoff;
+use self::context::Context;
 pub(crate) use self::fold::in_queue_order;
 use self::lease::Keeper;
-use self::plan::Context;
 use self::progress::{Place, Progress};
 pub use self::queues::{QueueStatus, Queues};
 use self::worker::{Request, Worker};
@@ -226,7 +227,8 @@ impl From<HotStoreError> for DrainError {
 impl Drainer {
     /// Waits until everything that was written before this call is drained, by whichever drainer.
     ///
-    /// It waits for as long as that takes; an outage is reported by [`status`](Self::status).
+    /// It waits for as long as that takes; an outage is reported by [`status`](Self::status). What
+    /// Redis loses meanwhile is not waited for.
     ///
     /// # Errors
     /// [`DrainError::Unavailable`].
@@ -259,7 +261,9 @@ impl Drainer {
         Ok(DrainStatus {
             entries_drained: counts.entries_drained,
             rows_written: counts.rows_written,
-            entries_folded: counts.entries_drained.saturating_sub(counts.rows_written),
+            entries_folded: counts
+                .entries_drained
+                .saturating_sub(counts.rows_written + counts.dead_letters),
             batches: counts.batches,
             dead_letters: counts.dead_letters,
             setbacks: counts.setbacks,

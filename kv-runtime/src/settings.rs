@@ -1,9 +1,13 @@
 //! Everything that can be chosen, from a struct or from the environment.
 
-use std::fmt;
+mod drain;
+mod url;
+
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use self::drain::DrainSettings;
+pub use self::url::ServerUrl;
 use crate::checks::{Check, CheckSettings};
 use crate::durability::Durability;
 use crate::key::MAX_PARTITIONS;
@@ -111,87 +115,6 @@ pub struct PostgresSettings {
     pub checkout_timeout: Duration,
     /// How long a statement may take. Default 30 s.
     pub statement_timeout: Duration,
-}
-
-/// How the drainer works.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct DrainSettings {
-    /// How long it waits for more entries when a batch was not full. Default 100 ms.
-    pub interval: Duration,
-    /// The most entries of a batch, which is one transaction. Default 5,000.
-    pub batch_entries: usize,
-    /// The most bytes of a batch's entries; one entry alone may have more. Default 16 MiB.
-    pub batch_bytes: usize,
-    /// How long a claim on a partition outlives its drainer. Within this time the drainers share
-    /// the partitions anew after one has joined or died. Default 10 s.
-    pub lease: Duration,
-    /// After how long an entry of a model that no drainer knows becomes a dead letter. Default
-    /// `None`: never, it waits for a drainer that knows the model.
-    pub refuse_unknown_after: Option<Duration>,
-    /// How many batches are on their way at once; each worker has its own share of the
-    /// partitions and its own connection. Default 4.
-    pub workers: usize,
-    /// How long drained entries are kept on the queue. Default 10 s.
-    pub retention: Duration,
-    /// The first wait after a failure; it doubles up to `backoff_max`. Default 100 ms.
-    pub backoff_min: Duration,
-    /// The longest wait between two tries. Default 30 s.
-    pub backoff_max: Duration,
-    /// How long a shutdown may take to drain what is queued. Default 30 s.
-    pub shutdown_timeout: Duration,
-}
-
-impl Default for DrainSettings {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_millis(100),
-            batch_entries: 5_000,
-            batch_bytes: 16 << 20,
-            lease: Duration::from_secs(10),
-            refuse_unknown_after: None,
-            workers: 4,
-            retention: Duration::from_secs(10),
-            backoff_min: Duration::from_millis(100),
-            backoff_max: Duration::from_secs(30),
-            shutdown_timeout: Duration::from_secs(30),
-        }
-    }
-}
-
-/// A server's address, which may hold a password: it is shown without.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ServerUrl(String);
-
-impl ServerUrl {
-    /// The whole address, with its password.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<T: Into<String>> From<T> for ServerUrl {
-    fn from(url: T) -> Self {
-        Self(url.into())
-    }
-}
-
-impl fmt::Display for ServerUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str("***") };
-        // Parameters can carry a password too.
-        let rest = rest.split('?').next().unwrap_or_default();
-        match rest.rsplit_once('@') {
-            Some((_, host)) => write!(f, "{scheme}://***@{host}"),
-            None => write!(f, "{scheme}://{rest}"),
-        }
-    }
-}
-
-impl fmt::Debug for ServerUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{self}\"")
-    }
 }
 
 /// A setting that is missing or cannot be used.

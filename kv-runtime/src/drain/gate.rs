@@ -3,7 +3,7 @@
 use tokio::sync::watch;
 
 use super::backoff::Backoff;
-use super::plan::Context;
+use super::context::Context;
 use super::progress::{Place, Progress};
 use super::worker::{Request, report};
 use crate::checks;

@@ -8,8 +8,9 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use super::context::Context;
 use super::fold::{Fold, in_queue_order};
-use super::plan::{Action, Context, Plan, Reached, Step, Steps, letter, letter_behind};
+use super::plan::{Action, Plan, Reached, Step, Steps, letter, letter_behind};
 use super::worker::StepError;
 use crate::durable_store::{DurableStoreError, Offset, Outcome, Refusal, Statement, Transaction};
 use crate::entry::{Change, Entry, EntryId};

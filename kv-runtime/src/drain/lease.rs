@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::plan::Context;
+use super::context::Context;
 use super::progress::{Place, Progress};
 use super::worker::report;
 use crate::hot_store::{HotStore, HotStoreError, Membership};

@@ -97,7 +97,7 @@ impl Queues {
     }
 
     /// Waits until everything that was written before this call is drained, by whichever drainer.
-    /// Where none is at work, that is for ever.
+    /// Where none is at work, that is for ever. What Redis loses meanwhile is not waited for.
     ///
     /// # Errors
     /// [`DrainError::Unavailable`].
@@ -118,15 +118,18 @@ impl Queues {
         Ok(self.partitions.iter().copied().zip(states.iter().map(|state| state.newest)).collect())
     }
 
-    /// Those of the targets that no drainer has settled yet.
+    /// Those of the targets that no drainer has settled yet. What Redis has lost meanwhile is not
+    /// among them: nobody ever will.
     pub(super) async fn unsettled(
         &self,
         mut targets: Vec<(Partition, EntryId)>,
     ) -> Result<Vec<(Partition, EntryId)>, HotStoreError> {
         let partitions: Vec<Partition> = targets.iter().map(|target| target.0).collect();
         let states = self.stores.hot.states(&partitions).await?;
-        let mut settled = states.iter().map(|state| state.settled);
-        targets.retain(|target| settled.next().is_none_or(|settled| settled < target.1));
+        let mut states = states.iter();
+        targets.retain(|(_, target)| {
+            states.next().is_none_or(|state| state.settled < *target && *target <= state.newest)
+        });
         Ok(targets)
     }
 }

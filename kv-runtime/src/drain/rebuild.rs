@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::plan::Context;
+use super::context::Context;
 use super::worker::StepError;
 use crate::durable_store::{
     DurableStoreError, Offset, OffsetMove, Operation, Outcome, Statement, Transaction,
@@ -50,6 +50,10 @@ pub(super) async fn after_postgresql_went_back(
                 keys.iter().filter_map(|key| context.keys.parse_row(model, key)).collect();
             let read = stores.hot.read(&keys).await?;
             let rows = keys.into_iter().zip(read).filter_map(|(key, outcome)| {
+                if matches!(outcome, ReadOutcome::Missing { .. }) {
+                    // A reader's token: what the entries say of the row still counts.
+                    return None;
+                }
                 let said = retained.remove(&(at, key.id)).map(|(_, said)| said);
                 let is_later = said.is_some_and(|said| said.is_created_later);
                 match outcome {

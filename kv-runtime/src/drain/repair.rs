@@ -1,6 +1,7 @@
 //! Puts right what a crash, or a server that went back in time, has left between the stores.
 
-use super::plan::{Context, WentBack};
+use super::context::Context;
+use super::plan::WentBack;
 use super::worker::StepError;
 use crate::dead_letters::DeadLetterFilter;
 use crate::durable_store::{DurableStoreError, HeldRow, Offset, OffsetMove, Outcome};

@@ -22,7 +22,6 @@ impl Worker {
         if !new.is_empty() {
             let offsets = self.stores.durable.take_over(&new).await?;
             share.taken_over(&offsets);
-            repair::finish_releases(&self.stores, &offsets).await?;
         }
         let offsets = self.stores.durable.offsets(partitions).await?;
         let is_lost = |offset: &&Offset| share.epoch(offset.partition) != Some(offset.epoch);
@@ -31,6 +30,7 @@ impl Worker {
         if !lost.is_empty() {
             return Err(StepError::Fenced(lost));
         }
+        repair::finish_releases(&self.stores, &offsets).await?;
         self.settle_again(&offsets).await?;
         self.progress.settled(&offsets);
         Ok(offsets)

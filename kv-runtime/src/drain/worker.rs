@@ -7,9 +7,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
 
 use super::backoff::Backoff;
+use super::context::Context;
 use super::isolate::isolate;
 use super::lease::{Assigned, Report};
-use super::plan::{Context, Plan, WentBack, steps, trims};
+use super::plan::{Plan, WentBack, steps, trims};
 use super::progress::{Place, Progress};
 use super::read::{Backlog, Prepared, Read};
 use super::repair;

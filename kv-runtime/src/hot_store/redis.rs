@@ -10,6 +10,7 @@ mod replication;
 mod reply;
 mod script;
 mod server;
+mod settling;
 mod writer;
 
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use self::script::{FILL, INVALIDATE, LET_GO, LOCATE, REBASE, RESERVE, SETTLE};
 use self::writer::Writer;
 use super::{
     EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated,
-    PartitionState, ReadOutcome, ReadRequest, RowState, SettledRow, Settlement, Standing, Write,
+    PartitionState, ReadOutcome, ReadRequest, RowState, Settlement, Standing, Write,
 };
 use crate::durability::Durability;
 use crate::entry::{EntryId, RawEntry};
@@ -36,8 +37,6 @@ use crate::settings::Settings;
 
 /// How long a reader may take from its miss to its fill.
 const TOKEN_TTL: Duration = Duration::from_secs(10);
-/// Rows of one script call: long calls would hold up everyone else.
-const SETTLED_ROWS_MAX: usize = 500;
 /// How many keys a step of a scan looks at.
 const SCANNED: usize = 1_000;
 /// The waits before the retries of a write whose answer was lost.
@@ -108,47 +107,6 @@ impl RedisHotStore {
             };
         }
         result
-    }
-}
-
-impl RedisHotStore {
-    fn settle_calls(&self, settlement: &Settlement) -> Vec<Cmd> {
-        // A call is about rows with one time to live, which are mostly all.
-        let are_alike = |a: &SettledRow, b: &SettledRow| (a.ttl, a.held) == (b.ttl, b.held);
-        let mut chunks: Vec<&[SettledRow]> = settlement
-            .rows
-            .chunk_by(are_alike)
-            .flat_map(|rows| rows.chunks(SETTLED_ROWS_MAX))
-            .collect();
-        if chunks.is_empty() {
-            chunks.push(&[]);
-        }
-        let last = chunks.len() - 1;
-        let calls = chunks.into_iter().enumerate();
-        calls.map(|(index, rows)| self.settle_call(settlement, rows, index == last)).collect()
-    }
-
-    /// The position is stored with the last rows: after a crash in between, all of them are
-    /// settled again.
-    fn settle_call(&self, settlement: &Settlement, rows: &[SettledRow], is_last: bool) -> Cmd {
-        let mut call = SETTLE.call(2 + rows.len());
-        call.arg(self.keys.state(settlement.partition)).arg(self.keys.stream(settlement.partition));
-        for row in rows {
-            call.arg(&row.key);
-        }
-        call.arg(settlement.from.to_string())
-            .arg(if is_last { settlement.to.to_string() } else { String::new() })
-            .arg(settlement.entries)
-            .arg(settlement.retain_from.to_string())
-            .arg(match rows.first() {
-                Some(row) if row.held => "held".to_owned(),
-                Some(row) => milliseconds(row.ttl).to_string(),
-                None => String::new(),
-            });
-        for row in rows {
-            call.arg(format!("{} ", row.entry));
-        }
-        call
     }
 }
 
@@ -276,8 +234,10 @@ impl HotStore for RedisHotStore {
         if settlements.is_empty() {
             return Ok(true);
         }
-        let calls: Vec<Cmd> =
-            settlements.iter().flat_map(|settlement| self.settle_calls(settlement)).collect();
+        let calls: Vec<Cmd> = settlements
+            .iter()
+            .flat_map(|settlement| settling::calls(&self.keys, settlement))
+            .collect();
         let answers = self.settling.call(&SETTLE, calls).await.map_err(classify)?;
         let is_settled = !answers.contains(&Value::Int(0));
         reply::all_done(answers).map_err(classify)?;

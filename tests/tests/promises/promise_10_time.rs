@@ -75,6 +75,18 @@ async fn a_redis_that_was_emptied_is_told_of_and_gone_on_with() {
     }
 }
 
+#[tokio::test]
+async fn what_redis_has_lost_is_not_waited_for() {
+    let pair = Pair::servers().await;
+    create(&pair, 0..10).await;
+    let queues = pair.kv.queues().model::<Account>();
+    let waiting = tokio::spawn(async move { queues.wait_until_drained().await });
+    RedisView::of(&pair).await.empty().await;
+    let waited = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    waited.expect("nobody will ever drain them").expect("no panic").expect("Redis answers");
+    assert!(revisions(&pair).await.is_empty());
+}
+
 /// As a replica has them that took over without the newest writes: PostgreSQL, which has some of
 /// those, does not go back with it.
 #[tokio::test]

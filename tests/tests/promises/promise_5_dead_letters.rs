@@ -36,6 +36,7 @@ async fn a_refused_entry_leaves_with_what_is_behind_it(pair: Pair) {
     }
     let status = pair.drain().await;
     assert_eq!((status.entries_drained, status.dead_letters, status.undrained), (100, 2, 0));
+    assert_eq!((status.rows_written, status.entries_folded), (98, 0));
     assert_eq!(pair.kv.durable_rows::<Account>().await.expect("the rows").len(), 99);
 
     // The row can be read as it was written, and not be written.

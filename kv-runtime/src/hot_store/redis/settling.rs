@@ -1,0 +1,51 @@
+//! The calls that settle a partition's part of a batch.
+
+use redis::Cmd;
+
+use super::milliseconds;
+use super::script::SETTLE;
+use crate::hot_store::{SettledRow, Settlement};
+use crate::key::KeySpace;
+
+/// Rows of one script call: long calls would hold up everyone else.
+const SETTLED_ROWS_MAX: usize = 500;
+
+/// The calls for all rows of a settlement, in order.
+pub(super) fn calls(keys: &KeySpace, settlement: &Settlement) -> Vec<Cmd> {
+    // A call is about rows with one time to live, which are mostly all.
+    let are_alike = |a: &SettledRow, b: &SettledRow| (a.ttl, a.held) == (b.ttl, b.held);
+    let mut chunks: Vec<&[SettledRow]> = settlement
+        .rows
+        .chunk_by(are_alike)
+        .flat_map(|rows| rows.chunks(SETTLED_ROWS_MAX))
+        .collect();
+    if chunks.is_empty() {
+        chunks.push(&[]);
+    }
+    let last = chunks.len() - 1;
+    let chunks = chunks.into_iter().enumerate();
+    chunks.map(|(index, rows)| call(keys, settlement, rows, index == last)).collect()
+}
+
+/// The position is stored with the last rows: after a crash in between, all of them are settled
+/// again.
+fn call(keys: &KeySpace, settlement: &Settlement, rows: &[SettledRow], is_last: bool) -> Cmd {
+    let mut call = SETTLE.call(2 + rows.len());
+    call.arg(keys.state(settlement.partition)).arg(keys.stream(settlement.partition));
+    for row in rows {
+        call.arg(&row.key);
+    }
+    call.arg(settlement.from.to_string())
+        .arg(if is_last { settlement.to.to_string() } else { String::new() })
+        .arg(settlement.entries)
+        .arg(settlement.retain_from.to_string())
+        .arg(match rows.first() {
+            Some(row) if row.held => "held".to_owned(),
+            Some(row) => milliseconds(row.ttl).to_string(),
+            None => String::new(),
+        });
+    for row in rows {
+        call.arg(format!("{} ", row.entry));
+    }
+    call
+}
