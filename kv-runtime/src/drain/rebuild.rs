@@ -1,7 +1,7 @@
 //! Rebuilds a partition in a PostgreSQL that went back further than entries are retained: from the
 //! rows in Redis, and from what is left of the entries.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::context::Context;
 use super::worker::StepError;
@@ -22,12 +22,15 @@ const ROWS: usize = 500;
 struct Retained {
     /// As it was when all of them were settled, if they say so; `None` within for a deleted one.
     settled: Option<Option<EncodedRow>>,
-    /// It was created since, which its entry will do.
-    is_created_later: bool,
+    /// Whether its first entry that is not settled creates it.
+    is_created_next: Option<bool>,
 }
 
 /// By the position of the model and the escaped id.
 type ByRow = HashMap<(usize, String), (EncodedRow, Retained)>;
+
+/// A row as Redis has it, with the position of its model.
+type HotRow = (usize, RowKey, EncodedRow);
 
 /// Brings a partition to where Redis has settled it, in one transaction.
 pub(super) async fn after_postgresql_went_back(
@@ -36,11 +39,75 @@ pub(super) async fn after_postgresql_went_back(
     offset: &Offset,
     state: &PartitionState,
 ) -> Result<(), StepError> {
+    // Before the entries: so there is an entry of whatever is written to these rows meanwhile.
+    let rows = read_rows(context, stores, offset).await?;
     let (mut retained, nonce) = read_retained(context, stores, offset, state.settled).await?;
     let mut transaction = stores.durable.begin(&[offset.partition]).await?;
     if transaction.offsets() != std::slice::from_ref(offset) {
         return Err(DurableStoreError::OffsetMoved.into());
     }
+    let mut steps = Steps::default();
+    for (at, key, row) in rows {
+        let said = retained.remove(&(at, key.id)).map(|(_, said)| said).unwrap_or_default();
+        match said.is_created_next {
+            Some(true) => steps.delete(at, key.id_values),
+            // What its next entries change, they change once more.
+            Some(false) | None => steps.upsert(at, row),
+        }
+    }
+    // Those that are not in Redis any more.
+    for ((at, _), (id, said)) in retained {
+        match (said.is_created_next, said.settled) {
+            (Some(true), _) | (_, Some(None)) => steps.delete(at, id),
+            (_, Some(Some(row))) => steps.upsert(at, row),
+            (_, None) => {}
+        }
+    }
+    for (at, operation) in steps.into_operations() {
+        attempt(transaction.as_mut(), Statement { model: context.models[at], operation }).await?;
+    }
+    let to = Offset { position: state.settled, nonce, waits_at: None, ..offset.clone() };
+    let moves = vec![OffsetMove { from: offset.position, from_held: offset.held, to }];
+    Ok(transaction.commit(Outcome { moves, ..Outcome::default() }).await?)
+}
+
+/// What is done to the rows of each model, given by its position.
+#[derive(Debug, Default)]
+struct Steps {
+    deleted: BTreeMap<usize, Vec<EncodedRow>>,
+    upserted: BTreeMap<usize, Vec<EncodedRow>>,
+}
+
+impl Steps {
+    fn delete(&mut self, model: usize, id: EncodedRow) {
+        self.deleted.entry(model).or_default().push(id);
+    }
+
+    fn upsert(&mut self, model: usize, row: EncodedRow) {
+        self.upserted.entry(model).or_default().push(row);
+    }
+
+    /// What goes makes room for what comes.
+    fn into_operations(self) -> impl Iterator<Item = (usize, Operation)> {
+        fn chunks(rows: Vec<EncodedRow>) -> Vec<Vec<EncodedRow>> {
+            rows.chunks(ROWS).map(<[EncodedRow]>::to_vec).collect()
+        }
+        let of_kind = |by_model: BTreeMap<usize, Vec<EncodedRow>>, kind: fn(_) -> Operation| {
+            by_model.into_iter().flat_map(move |(model, rows)| {
+                chunks(rows).into_iter().map(move |rows| (model, kind(rows)))
+            })
+        };
+        of_kind(self.deleted, Operation::Delete).chain(of_kind(self.upserted, Operation::Upsert))
+    }
+}
+
+/// The partition's rows in Redis.
+async fn read_rows(
+    context: &Context,
+    stores: &Stores,
+    offset: &Offset,
+) -> Result<Vec<HotRow>, StepError> {
+    let mut rows = Vec::new();
     for (at, &model) in context.models.iter().enumerate() {
         if model.queue != offset.partition.queue {
             continue;
@@ -49,34 +116,14 @@ pub(super) async fn after_postgresql_went_back(
             let keys: Vec<RowKey> =
                 keys.iter().filter_map(|key| context.keys.parse_row(model, key)).collect();
             let read = stores.hot.read(&keys).await?;
-            let rows = keys.into_iter().zip(read).filter_map(|(key, outcome)| {
-                if matches!(outcome, ReadOutcome::Missing { .. }) {
-                    // A reader's token: what the entries say of the row still counts.
-                    return None;
-                }
-                let said = retained.remove(&(at, key.id)).map(|(_, said)| said);
-                let is_later = said.is_some_and(|said| said.is_created_later);
-                match outcome {
-                    ReadOutcome::Row(row) if !is_later => Some(row),
-                    _ => None,
-                }
-            });
-            let operation = Operation::Upsert(rows.collect());
-            attempt(transaction.as_mut(), Statement { model, operation }).await?;
+            // Of the others, the entries alone tell.
+            rows.extend(keys.into_iter().zip(read).filter_map(|(key, outcome)| match outcome {
+                ReadOutcome::Row(row) => Some((at, key, row)),
+                ReadOutcome::Deleted | ReadOutcome::Missing { .. } => None,
+            }));
         }
     }
-    // Those that are not in Redis any more.
-    for ((at, _), (id, said)) in retained {
-        let operation = match said.settled {
-            Some(Some(row)) => Operation::Upsert(vec![row]),
-            Some(None) => Operation::Delete(vec![id]),
-            None => continue,
-        };
-        attempt(transaction.as_mut(), Statement { model: context.models[at], operation }).await?;
-    }
-    let to = Offset { position: state.settled, nonce, waits_at: None, ..offset.clone() };
-    let moves = vec![OffsetMove { from: offset.position, from_held: offset.held, to }];
-    Ok(transaction.commit(Outcome { moves, ..Outcome::default() }).await?)
+    Ok(rows)
 }
 
 /// What all entries on the queue say, and the nonce of the last one that is settled.
@@ -110,9 +157,12 @@ fn note(context: &Context, rows: &mut ByRow, raw: &RawEntry, is_settled: bool) {
     let Ok(entry) = Entry::decode(raw, &context.models) else { return };
     let Ok(id) = entry.id_values() else { return };
     let (_, said) = rows.entry((entry.model, entry.row_id)).or_insert((id, Retained::default()));
+    if !is_settled {
+        let is_created = matches!(entry.change, Change::Create(_));
+        said.is_created_next.get_or_insert(is_created);
+        return;
+    }
     match entry.change {
-        Change::Create(_) | Change::Upsert(_) if !is_settled => said.is_created_later = true,
-        _ if !is_settled => {}
         Change::Create(row) | Change::Upsert(row) => said.settled = Some(Some(row)),
         Change::Patch(patch) => {
             if let Some(Some(row)) = &mut said.settled {

@@ -51,17 +51,18 @@ impl Course {
     }
 
     /// After the fault: everything is drained, and no error is left.
-    pub(crate) async fn recovers(&mut self) -> DrainStatus {
+    pub(crate) async fn recovers(&mut self, pair: &Pair) -> DrainStatus {
         self.ledger.write().await;
         flush(&self.drainer).await;
         let status = until(&self.drainer, |status| status.last_error.is_none()).await;
+        assert_no_letters(pair).await;
         assert_eq!((status.dead_letters, status.panics), (0, 0));
         status
     }
 
     /// PostgreSQL has what was acknowledged.
     pub(crate) async fn end(mut self, pair: &Pair) -> DrainStatus {
-        self.recovers().await;
+        self.recovers(pair).await;
         let status = self.drainer.shutdown().await.expect("everything can be drained");
         assert_eq!((status.undrained, status.dead_letters), (0, 0));
         self.ledger.check(pair).await;

@@ -52,7 +52,7 @@ async fn a_drainer_at_work_finds_postgresql_gone_back() {
     for _ in 0..5 {
         course.write().await;
     }
-    course.recovers().await;
+    course.recovers(&pair).await;
     pair.sql(PROMOTE).await;
     for _ in 0..5 {
         course.write().await;

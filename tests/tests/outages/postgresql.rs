@@ -66,7 +66,7 @@ async fn a_server_that_is_down_is_waited_for() {
         crash(&mut server).expect("it ends");
         course.is_told("PostgreSQL").await;
         server.restart().expect("it starts again");
-        course.recovers().await;
+        course.recovers(&pair).await;
     }
     // It is away for a moment only, and ends its clients itself.
     course.write().await;
@@ -116,7 +116,7 @@ async fn a_server_that_takes_no_writes_is_waited_for() {
         pair.sql(&begin).await;
         course.is_told(told).await;
         pair.sql(&end).await;
-        course.recovers().await;
+        course.recovers(&pair).await;
     }
     course.end(&pair).await;
 }
@@ -136,7 +136,7 @@ async fn an_error_that_is_not_about_the_rows_is_waited_for() {
         pair.sql(&format!("INSERT INTO faults VALUES ('{fault}')")).await;
         course.is_told(&format!("fault {fault}")).await;
         pair.sql("DELETE FROM faults").await;
-        course.recovers().await;
+        course.recovers(&pair).await;
     }
     course.end(&pair).await;
 }

@@ -183,6 +183,47 @@ async fn a_postgresql_from_an_old_backup_gets_back_what_redis_has() {
     }
 }
 
+/// What is written while the rows are looked through has entries that say the same once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_go_on_while_a_postgresql_from_an_old_backup_gets_its_rows_back() {
+    let pair = Pair::servers().await;
+    let pair = pair
+        .with(|settings| {
+            settings.drain.retention = Duration::ZERO;
+            settings.partitions = 1;
+        })
+        .await;
+    create(&pair, 0..10).await;
+    pair.drain().await;
+    pair.sql(BACKUP).await;
+    create(&pair, 10..3_000).await;
+    pair.drain().await;
+    pair.sql(RESTORE).await;
+    let drainer = pair.spawn_drainer();
+    let accounts = pair.kv.repository::<Account>();
+    let mut next_id = 3_000;
+    while drainer.status().await.expect("Redis is up").setbacks == 0 || next_id < 3_500 {
+        let created = next_id..next_id + 10;
+        create(&pair, created.clone()).await;
+        raise(&pair, created, 2).await;
+        // One that was there, one that was not, and one that comes again.
+        for id in [next_id - 2_900, next_id + 1, next_id + 2] {
+            let _ = accounts.delete(&id).await.expect("a row");
+        }
+        create(&pair, next_id + 2..next_id + 3).await;
+        next_id += 10;
+    }
+    drainer.flush().await.expect("it drains");
+    let status = drainer.shutdown().await.expect("everything is drained");
+    assert_eq!((status.dead_letters, status.undrained), (0, 0), "{status:?}");
+    let is_gone = |id: i64| {
+        id >= 3_000 && id % 10 == 1 || id % 10 == 0 && (100..next_id - 2_900).contains(&id)
+    };
+    let revision = |id: i64| if id >= 3_000 && id % 10 != 2 { 2 } else { 1 };
+    let rows = (0..next_id).filter(|id| !is_gone(*id)).map(|id| (id, revision(id)));
+    assert_eq!(revisions(&pair).await, rows.collect());
+}
+
 fn replication_offset(info: &str, name: &str) -> Option<u64> {
     info.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
 }
