@@ -16,6 +16,20 @@ pub(crate) struct Known {
     pub(crate) name: &'static str,
     /// How it is written, for the message about a value of the wrong kind.
     pub(crate) written: &'static str,
+    /// Whether it can be given several times.
+    pub(crate) repeats: bool,
+}
+
+impl Known {
+    /// An attribute that is given once at most.
+    pub(crate) const fn once(name: &'static str, written: &'static str) -> Self {
+        Self { name, written, repeats: false }
+    }
+
+    /// An attribute that can be given several times.
+    pub(crate) const fn repeated(name: &'static str, written: &'static str) -> Self {
+        Self { name, written, repeats: true }
+    }
 }
 
 /// What an attribute can stand on.
@@ -53,7 +67,7 @@ impl Place {
     }
 }
 
-/// The known attributes of one item, each at most once.
+/// The known attributes of one item, each as often as it can be given.
 pub(crate) struct Attributes {
     items: Vec<Item>,
 }
@@ -132,9 +146,19 @@ impl Attributes {
         diagnostics.ok(self.take(name)?.names())
     }
 
+    /// Every `index(a, b, when = "…")`.
+    pub(crate) fn indexes(&mut self, name: &str, diagnostics: &mut Diagnostics) -> Vec<IndexInput> {
+        let mut indexes = Vec::new();
+        while let Some(item) = self.take(name) {
+            indexes.extend(diagnostics.ok(item.index()));
+        }
+        indexes
+    }
+
+    /// The first one; the others keep their order.
     fn take(&mut self, name: &str) -> Option<Item> {
         let position = self.items.iter().position(|item| item.known.name == name)?;
-        Some(self.items.swap_remove(position))
+        Some(self.items.remove(position))
     }
 }
 
@@ -146,7 +170,10 @@ fn read_items(
 ) {
     while !input.is_empty() {
         match read_item(input, place) {
-            Ok(item) if items.iter().any(|other| other.known.name == item.known.name) => {
+            Ok(item)
+                if !item.known.repeats
+                    && items.iter().any(|other| other.known.name == item.known.name) =>
+            {
                 let message = format!("`{}` is given twice; remove one", item.known.name);
                 diagnostics.error(&item.name, message);
             }
@@ -233,6 +260,34 @@ enum Value {
     Other(TokenStream),
 }
 
+/// The fields of an index, and which rows it is about.
+pub(crate) struct IndexInput {
+    /// Where it was written.
+    pub(crate) at: Ident,
+    pub(crate) fields: Vec<Ident>,
+    pub(crate) when: Option<LitStr>,
+}
+
+impl IndexInput {
+    fn parse(at: Ident, input: ParseStream<'_>) -> Result<Self> {
+        let mut fields = Vec::new();
+        let mut when = None;
+        while !input.is_empty() {
+            let name: Ident = input.parse()?;
+            if name == "when" && input.peek(Token![=]) {
+                input.parse::<Token![=]>()?;
+                when = Some(input.parse()?);
+            } else {
+                fields.push(name);
+            }
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        Ok(Self { at, fields, when })
+    }
+}
+
 /// A value that is either quoted or a path.
 pub(crate) enum TextOrPath {
     Text(LitStr),
@@ -297,6 +352,17 @@ impl Item {
             _ => None,
         };
         names.filter(|names| !names.is_empty()).ok_or_else(|| self.wrong())
+    }
+
+    fn index(self) -> Result<IndexInput> {
+        let index = match &self.value {
+            Value::List(tokens) => {
+                let parse = |input: ParseStream<'_>| IndexInput::parse(self.name.clone(), input);
+                parse.parse2(tokens.clone()).ok()
+            }
+            _ => None,
+        };
+        index.filter(|index| !index.fields.is_empty()).ok_or_else(|| self.wrong())
     }
 
     /// Says how the attribute is written.

@@ -3,26 +3,27 @@
 use proc_macro2::{Ident, Span};
 use syn::{Data, DeriveInput, Expr, Fields, LitStr, Path, Type, Visibility};
 
-use crate::attribute::{Attributes, Known, NumberOrText, Place, TextOrPath, check_generics, docs};
+use crate::attribute::{
+    Attributes, IndexInput, Known, NumberOrText, Place, TextOrPath, check_generics, docs,
+};
 use crate::diagnostics::Diagnostics;
 
 static STRUCT: Place = Place {
     name: "the struct",
     known: &[
-        Known { name: "table", written: "`table = \"bookings\"` or `table = path::to::bookings`" },
-        Known { name: "table_name", written: "`table_name = \"bookings\"`" },
-        Known { name: "key_prefix", written: "`key_prefix = \"booking\"`" },
-        Known { name: "queue", written: "`queue = \"ride\"`" },
-        Known {
-            name: "partition_by",
-            written: "`partition_by = field` or `partition_by(field, field)`",
-        },
-        Known { name: "ttl", written: "`ttl = 900` (seconds) or `ttl = \"15m\"` (s, m, h, d)" },
-        Known {
-            name: "durability",
-            written: "`durability = \"fast\"`, `\"replicated(1, 100ms)\"` or `\"fsynced(1s)\"`",
-        },
-        Known { name: "crate", written: "`crate = path::to::kv_runtime`" },
+        Known::once("table", "`table = \"bookings\"` or `table = path::to::bookings`"),
+        Known::once("table_name", "`table_name = \"bookings\"`"),
+        Known::once("key_prefix", "`key_prefix = \"booking\"`"),
+        Known::once("queue", "`queue = \"ride\"`"),
+        Known::once("partition_by", "`partition_by = field` or `partition_by(field, field)`"),
+        Known::once("ttl", "`ttl = 900` (seconds) or `ttl = \"15m\"` (s, m, h, d)"),
+        Known::once(
+            "durability",
+            "`durability = \"fast\"`, `\"replicated(1, 100ms)\"` or `\"fsynced(1s)\"`",
+        ),
+        Known::repeated("unique", "`unique(tenant_id, email)` or `unique(email, when = \"…\")`"),
+        Known::repeated("index", "`index(user_id, status)` or `index(status, when = \"…\")`"),
+        Known::once("crate", "`crate = path::to::kv_runtime`"),
     ],
     elsewhere: &[&FIELD],
 };
@@ -30,10 +31,13 @@ static STRUCT: Place = Place {
 static FIELD: Place = Place {
     name: "a field",
     known: &[
-        Known { name: "id", written: "`id`, without a value" },
-        Known { name: "fresh", written: "`fresh`, without a value" },
-        Known { name: "column", written: "`column = \"driver_id\"`" },
-        Known { name: "rename", written: "`rename = \"driver\"`" },
+        Known::once("id", "`id`, without a value"),
+        Known::once("fresh", "`fresh`, without a value"),
+        Known::once("column", "`column = \"driver_id\"`"),
+        Known::once("rename", "`rename = \"driver\"`"),
+        Known::once("unique", "`unique`, without a value"),
+        Known::once("index", "`index`, without a value"),
+        Known::once("version", "`version`, without a value"),
     ],
     elsewhere: &[&STRUCT],
 };
@@ -56,6 +60,8 @@ pub(crate) struct StructAttributes {
     pub(crate) partition_by: Option<Vec<Ident>>,
     pub(crate) ttl: Option<NumberOrText>,
     pub(crate) durability: Option<LitStr>,
+    pub(crate) unique: Vec<IndexInput>,
+    pub(crate) indexes: Vec<IndexInput>,
     pub(crate) runtime: Option<Path>,
 }
 
@@ -68,6 +74,9 @@ pub(crate) struct FieldInput {
     pub(crate) fresh: Option<Span>,
     pub(crate) column: Option<LitStr>,
     pub(crate) rename: Option<LitStr>,
+    pub(crate) unique: Option<Span>,
+    pub(crate) index: Option<Span>,
+    pub(crate) version: Option<Span>,
 }
 
 /// Reads a struct; `None` if not even an empty model can stand in for it.
@@ -96,6 +105,8 @@ impl StructAttributes {
             partition_by: given.names("partition_by", d),
             ttl: given.number_or_text("ttl", d),
             durability: given.text("durability", d),
+            unique: given.indexes("unique", d),
+            indexes: given.indexes("index", d),
             runtime: given.path("crate", d),
         }
     }
@@ -141,6 +152,9 @@ impl FieldInput {
             fresh: given.flag("fresh", d),
             column: given.text("column", d),
             rename: given.text("rename", d),
+            unique: given.flag("unique", d),
+            index: given.flag("index", d),
+            version: given.flag("version", d),
         })
     }
 }

@@ -63,13 +63,15 @@ use syn::{DeriveInput, parse_macro_input};
 /// | [`partition_by`](#partition_by) | struct | the whole id |
 /// | [`ttl`](#ttl) | struct | that of the settings |
 /// | [`durability`](#durability) | struct | that of the settings |
+/// | [`unique`](#unique), [`index`](#index) | struct, field | none |
 /// | [`crate`](#crate) | struct | `::kv_runtime` |
 /// | [`id`](#id) | field | needed on one field at least |
 /// | [`fresh`](#fresh) | field | true for an id that is a single UUID |
 /// | [`column`](#column) | field | the field's name |
 /// | [`rename`](#rename) | field | the field's name |
+/// | [`version`](#version) | field | none |
 ///
-/// Each is given once; one `#[kv(…)]` may hold several, and there may be several of them. Names
+/// Each is given once, but for `unique` and `index` on the struct; one `#[kv(…)]` may hold several, and there may be several of them. Names
 /// in snake case keep acronyms together: `HTTPRequest` is `http_request`. Of a raw identifier
 /// the `r#` is left out.
 ///
@@ -152,6 +154,31 @@ use syn::{DeriveInput, parse_macro_input};
 /// #[kv(durability = "fsynced(1s)")]
 /// ```
 ///
+/// ## `unique`
+///
+/// Fields whose values belong to one row, with a unique index in PostgreSQL. On a field it is
+/// about that one; on the struct it names one field or several, and can be given several times.
+/// Rows with a NULL in it are not concerned. With `when`, only the rows are for which this SQL
+/// condition holds.
+///
+/// ```ignore
+/// #[kv(unique)]
+/// reference: String,
+///
+/// #[kv(unique(tenant_id, email), unique(seat, when = "status = 'active'"))]
+/// ```
+///
+/// ## `index`
+///
+/// The same for fields by whose values rows are looked for, and which several rows share.
+///
+/// ```ignore
+/// #[kv(index)]
+/// driver_id: Option<Uuid>,
+///
+/// #[kv(index(user_id, created_at))]
+/// ```
+///
 /// ## `crate`
 ///
 /// Where the code finds `kv_runtime`, if it is re-exported or renamed.
@@ -199,6 +226,15 @@ use syn::{DeriveInput, parse_macro_input};
 /// ```ignore
 /// #[kv(rename = "driver")]
 /// driver_id: Option<Uuid>,
+/// ```
+///
+/// ## `version`
+///
+/// The field that counts the changes of a row.
+///
+/// ```ignore
+/// #[kv(version)]
+/// version: i64,
 /// ```
 ///
 /// # Patches

@@ -23,6 +23,20 @@ pub(crate) struct Model {
     pub(crate) id_is_declared_fresh: bool,
     /// What chooses the partition, as positions in `id`.
     pub(crate) partition_by: Vec<usize>,
+    pub(crate) unique: Vec<ModelIndex>,
+    pub(crate) indexes: Vec<ModelIndex>,
+    /// The field that counts the changes of a row, as a position in `fields`.
+    pub(crate) version: Option<usize>,
+}
+
+/// Fields by whose values rows are found.
+pub(crate) struct ModelIndex {
+    /// The names of the fields, joined by `_and_`.
+    pub(crate) name: String,
+    /// As positions in the model's fields, in the order they were written in.
+    pub(crate) fields: Vec<usize>,
+    /// An SQL condition on the rows that it is about.
+    pub(crate) when: Option<String>,
 }
 
 /// What a write waits for.

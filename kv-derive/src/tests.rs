@@ -76,6 +76,51 @@ pub(crate) struct Leg {
 }
 
 #[test]
+fn indexed_model() {
+    check_model(
+        "indexed_model",
+        r#"
+#[kv(unique(tenant_id, email), index(status, when = "status = 'active'"), index(tenant_id, status))]
+pub struct Member {
+    #[kv(id)]
+    pub id: Uuid,
+    pub tenant_id: i64,
+    pub email: String,
+    #[kv(unique)]
+    pub badge: Option<String>,
+    #[kv(index)]
+    pub team_id: i64,
+    pub status: String,
+    #[kv(version)]
+    pub version: i64,
+}
+"#,
+    );
+}
+
+#[test]
+fn model_with_mistakes_in_its_indexes() {
+    check_model(
+        "model_with_mistakes_in_its_indexes",
+        r#"
+#[kv(unique(tenant, email), index(email, email), index, unique(status, when = ""))]
+pub struct Member {
+    #[kv(id, unique, version)]
+    pub id: Uuid,
+    pub tenant_id: i64,
+    #[kv(unique, index)]
+    pub email: String,
+    #[kv(version)]
+    pub first: i64,
+    #[kv(version)]
+    pub second: i64,
+    pub status: String,
+}
+"#,
+    );
+}
+
+#[test]
 fn renamed_model() {
     check_model(
         "renamed_model",

@@ -3,6 +3,8 @@
 //! A rule that is broken is reported, and something harmless stands in for the value, so
 //! that the remaining rules are checked as well.
 
+mod index;
+
 use proc_macro2::{Ident, Span};
 use syn::{LitStr, Path, Visibility};
 
@@ -48,6 +50,13 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
         _ => (0..id.len()).collect(),
     };
 
+    let (unique, indexes) = if has_fields {
+        index::indexes(&attributes, &inputs, &id, diagnostics)
+    } else {
+        Default::default()
+    };
+    let version = version(&inputs, &id, diagnostics);
+
     let key_prefix = key_prefix.unwrap_or(name);
     let is_checked_by_diesel = diesel_table.is_some();
     Model {
@@ -62,6 +71,9 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
         id,
         id_is_declared_fresh,
         partition_by,
+        unique,
+        indexes,
+        version,
         ident,
         visibility,
     }
@@ -257,6 +269,24 @@ fn partition_by(
         }
     }
     positions
+}
+
+/// One field counts the changes, and it is none by which the row is found.
+fn version(inputs: &[FieldInput], id: &[usize], diagnostics: &mut Diagnostics) -> Option<usize> {
+    let mut version = None;
+    for (at, field) in inputs.iter().enumerate() {
+        let Some(span) = field.version else { continue };
+        if id.contains(&at) {
+            let message = "the id of a row never changes, so it cannot be its version";
+            diagnostics.push(syn::Error::new(span, message));
+        } else if version.is_some() {
+            let message = "a model has one version; remove this one";
+            diagnostics.push(syn::Error::new(span, message));
+        } else {
+            version = Some(at);
+        }
+    }
+    version
 }
 
 fn unknown_field(name: &Ident, inputs: &[FieldInput]) -> String {

@@ -97,7 +97,9 @@ pub use error::{Error, Operation, Server, Source};
 pub use key::Partition;
 pub use kv::{ConnectError, Kv};
 pub use kv_runtime_derive::{KvModel, KvValue};
-pub use model::{ColumnDescriptor, ColumnType, FieldError, KvModel, KvPatch, ModelDescriptor};
+pub use model::{
+    ColumnDescriptor, ColumnType, FieldError, IndexDescriptor, KvModel, KvPatch, ModelDescriptor,
+};
 pub use receipt::{DurabilityError, Receipt};
 pub use repository::Repository;
 pub use row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};

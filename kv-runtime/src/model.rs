@@ -92,8 +92,25 @@ pub struct ModelDescriptor {
     pub ttl: Option<Duration>,
     /// What a write waits for; `None` takes the settings' default.
     pub durability: Option<Durability>,
+    /// The columns whose values belong to one row: `#[kv(unique)]`.
+    pub unique: &'static [IndexDescriptor],
+    /// The columns by whose values rows are found: `#[kv(index)]`. Unique ones are not among them.
+    pub indexes: &'static [IndexDescriptor],
+    /// The column that counts a row's changes, as a position in `columns`: `#[kv(version)]`.
+    pub version: Option<usize>,
     /// What [`fingerprint`] makes of the columns: every entry carries it.
     pub fingerprint: u64,
+}
+
+/// Columns by whose values rows are found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct IndexDescriptor {
+    /// The names of the fields, joined by `_and_`.
+    pub name: &'static str,
+    /// As positions in the model's columns.
+    pub columns: &'static [usize],
+    /// An SQL condition on the rows that it is about; `None` if these are all.
+    pub when: Option<&'static str>,
 }
 
 /// One column of a model.

@@ -5,7 +5,7 @@ use quote::quote;
 use syn::Index;
 
 use super::at_type;
-use crate::model::{Durability, Field, Model};
+use crate::model::{Durability, Field, Model, ModelIndex};
 
 // {
 //     let __columns: &'static [_] = &[::kv_runtime::ColumnDescriptor { field: "id", … }, …];
@@ -39,6 +39,12 @@ fn with_columns(model: &Model, columns: &[TokenStream], id_is_fresh: &TokenStrea
         None => quote!(::core::option::Option::None),
     };
     let durability = durability(model);
+    let unique = indexes(model, &model.unique);
+    let indexes = indexes(model, &model.indexes);
+    let version = match model.version.map(Index::from) {
+        Some(version) => quote!(::core::option::Option::Some(#version)),
+        None => quote!(::core::option::Option::None),
+    };
     quote! {{
         let __columns: &'static [#runtime::ColumnDescriptor] = &[#(#columns),*];
         &#runtime::ModelDescriptor {
@@ -52,9 +58,25 @@ fn with_columns(model: &Model, columns: &[TokenStream], id_is_fresh: &TokenStrea
             partition_by: &[#(#partition_by),*],
             ttl: #ttl,
             durability: #durability,
+            unique: #unique,
+            indexes: #indexes,
+            version: #version,
             fingerprint: #runtime::__private::fingerprint(__columns),
         }
     }}
+}
+
+fn indexes(model: &Model, indexes: &[ModelIndex]) -> TokenStream {
+    let runtime = &model.runtime;
+    let indexes = indexes.iter().map(|ModelIndex { name, fields, when }| {
+        let fields = fields.iter().copied().map(Index::from);
+        let when = match when {
+            Some(when) => quote!(::core::option::Option::Some(#when)),
+            None => quote!(::core::option::Option::None),
+        };
+        quote!(#runtime::IndexDescriptor { name: #name, columns: &[#(#fields),*], when: #when })
+    });
+    quote!(&[#(#indexes),*])
 }
 
 fn durability(model: &Model) -> TokenStream {

@@ -10,22 +10,22 @@ use crate::diagnostics::Diagnostics;
 static ENUM: Place = Place {
     name: "the enum",
     known: &[
-        Known { name: "pg_type", written: "`pg_type = \"booking_status\"`" },
-        Known { name: "sql_type", written: "`sql_type = path::to::sql_types::BookingStatus`" },
-        Known { name: "crate", written: "`crate = path::to::kv_runtime`" },
+        Known::once("pg_type", "`pg_type = \"booking_status\"`"),
+        Known::once("sql_type", "`sql_type = path::to::sql_types::BookingStatus`"),
+        Known::once("crate", "`crate = path::to::kv_runtime`"),
     ],
     elsewhere: &[&VARIANT],
 };
 
 static VARIANT: Place = Place {
     name: "a variant",
-    known: &[Known { name: "rename", written: "`rename = \"on_hold\"`" }],
+    known: &[Known::once("rename", "`rename = \"on_hold\"`")],
     elsewhere: &[&ENUM],
 };
 
 static NEWTYPE: Place = Place {
     name: "a newtype",
-    known: &[Known { name: "crate", written: "`crate = path::to::kv_runtime`" }],
+    known: &[Known::once("crate", "`crate = path::to::kv_runtime`")],
     elsewhere: &[&ENUM, &VARIANT],
 };
 
