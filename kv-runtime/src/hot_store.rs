@@ -6,6 +6,7 @@
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+mod unit;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,8 @@ use crate::error::Source;
 use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
+
+pub(crate) use self::unit::{Observed, Stamp, Unit, UnitOutcome, UnitRow};
 
 /// A change of one row, to be made together with its entry.
 #[derive(Debug, Clone)]
@@ -288,6 +291,12 @@ pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
     ///
     /// Each change is made together with its entry or not at all, whatever becomes of the others.
     async fn write(&self, writes: &[Arc<Write>]) -> Vec<Result<WriteOutcome, HotStoreError>>;
+
+    /// Makes the changes of a unit of work: all of them with one entry, or none.
+    async fn write_unit(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError>;
+
+    /// [`reserve`](Self::reserve) for one row, with what a unit of work knows it again by.
+    async fn observe(&self, key: &RowKey, token: &str) -> Result<Observed, HotStoreError>;
 
     /// Reads some rows, in any partitions.
     async fn read(&self, keys: &[RowKey]) -> Result<Vec<ReadOutcome>, HotStoreError>;

@@ -81,6 +81,7 @@ mod settled;
 mod stores;
 #[cfg(all(feature = "testing", unix))]
 pub mod testing;
+mod transaction;
 mod value;
 
 /// What the derive's code names; not for use by hand.
@@ -108,6 +109,7 @@ pub use settings::{
     DrainSettings, OnFull, OnHeld, PostgresSettings, RedisSettings, ServerUrl, Settings,
     SettingsError,
 };
+pub use transaction::{Committed, Transaction, TransactionRepository};
 pub use value::{IsNull, KvElement, KvValue, ValueError};
 
 /// Runs the examples of the README as tests.

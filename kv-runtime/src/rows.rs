@@ -19,7 +19,7 @@ use crate::row::EncodedRow;
 use crate::stores::Stores;
 
 /// How often a write brings its row in, before it says that others keep removing it.
-const LOADS_MAX: usize = 10;
+pub(crate) const LOADS_MAX: usize = 10;
 
 /// The rows of one model, untyped.
 #[derive(Debug, Clone)]
@@ -63,6 +63,10 @@ impl Rows {
 
     pub(crate) fn with_durability(&self, durability: Durability) -> Self {
         Self { durability, ..self.clone() }
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
     }
 
     pub(crate) fn key(&self, id: EncodedRow) -> RowKey {
@@ -114,13 +118,11 @@ impl Rows {
             if let Some(answer) = answer {
                 return answer;
             }
-            write = self.prepare(at, write).await?;
+            if let Some(probe) = self.prepare(at, &write.key, &write.change).await? {
+                write = Arc::new(Write { probe, ..Write::clone(&write) });
+            }
         }
-        Err(Error::Conflict {
-            at,
-            id: write.key.id.clone(),
-            reason: "was removed from Redis again and again while it was brought in; try again",
-        })
+        Err(Error::busy(at, &write.key.id))
     }
 
     /// Makes changes of whole rows, in as few calls as the hot side takes.
@@ -246,19 +248,29 @@ impl Rows {
         })
     }
 
-    /// Looks for the row of a write on both sides, so that the write can be tried again.
-    async fn prepare(&self, at: Operation, write: Arc<Write>) -> Result<Arc<Write>, Error> {
-        let loaded = self.load(at, vec![write.key.clone()]).await?;
-        match (&write.change, loaded.into_iter().next()) {
-            (Change::Create(_), Some(Loaded::Missing(token))) => {
-                Ok(Arc::new(Write { probe: Probe::Done(token), ..Write::clone(&write) }))
-            }
+    /// Looks for the row of a write on both sides, so that the write can be tried again; answers
+    /// what a create can be tried with then.
+    pub(crate) async fn prepare(
+        &self,
+        at: Operation,
+        key: &RowKey,
+        change: &Change,
+    ) -> Result<Option<Probe>, Error> {
+        let loaded = self.load(at, vec![key.clone()]).await?;
+        match (change, loaded.into_iter().next()) {
+            (Change::Create(_), Some(Loaded::Missing(token))) => Ok(Some(Probe::Done(token))),
             (Change::Patch(_) | Change::Delete, Some(Loaded::Missing(_) | Loaded::Deleted)) => {
-                Err(Error::NotFound { at, id: write.key.id.clone() })
+                Err(Error::NotFound { at, id: key.id.clone() })
             }
             // The row is in now, or a tombstone is: the hot side knows what to say.
-            _ => Ok(write),
+            _ => Ok(None),
         }
+    }
+
+    /// Looks for a row that the hot side does not have: whether there is one after all.
+    pub(crate) async fn is_brought_in(&self, at: Operation, key: &RowKey) -> Result<bool, Error> {
+        let loaded = self.load(at, vec![key.clone()]).await?;
+        Ok(loaded.iter().any(|loaded| !matches!(loaded, Loaded::Missing(_))))
     }
 
     async fn probe_all(&self, at: Operation, writes: &mut [Write]) -> Result<(), Error> {
@@ -389,6 +401,6 @@ impl Rows {
 }
 
 /// The id of an operation, or a token: random enough never to come twice.
-fn random_id() -> String {
+pub(crate) fn random_id() -> String {
     format!("{:016x}", fastrand::u64(..))
 }
