@@ -9,13 +9,17 @@
 //!
 //! The header says operation, key prefix of the model, escaped id, operation id and fingerprint
 //! of the columns. The values are the changed columns by name, each as text or NULL; of a whole
-//! row those that are NULL are left out. One field for all of them, because what an entry costs
-//! to append and to read goes by the number of its fields.
+//! row those that are NULL are left out, and of any the version, which follows from the entry's id.
+//! One field for all of them, because what an entry costs to append and to read goes by the number
+//! of its fields.
 //!
 //! An entry carries results, not operations on an earlier state, so that applying it once more
 //! changes nothing. Its id, which only ever grows within a partition, is the row's version.
 
 mod values;
+mod version;
+
+pub(crate) use version::set_version;
 
 use std::fmt;
 use std::str::FromStr;
@@ -57,7 +61,8 @@ impl EntryId {
     pub fn version(self) -> i64 {
         // An id that was made by hand may be past what the bits hold: the year 2248.
         let milliseconds = self.milliseconds.min((1 << 43) - 1);
-        let version = (milliseconds << 20) | self.sequence.min((1 << 20) - 1);
+        // Added, so that a clock that went back for long does not make versions that are the same.
+        let version = (milliseconds << 20).saturating_add(self.sequence);
         i64::try_from(version).unwrap_or(i64::MAX)
     }
 }
@@ -261,6 +266,7 @@ impl Entry {
             "delete" => Change::Delete,
             _ => return Err(MALFORMED),
         };
+        let change = change.with_version(models[model], raw.id);
         Ok(Self { id: raw.id, model, row_id: row_id.to_owned(), nonce: nonce.to_owned(), change })
     }
 

@@ -29,12 +29,21 @@ pub(crate) struct Write {
     pub(crate) operation_id: String,
     /// What is known of a create's id beside what the hot side knows.
     pub(crate) probe: Probe,
+    /// The version that the row of a patch must have, where it matters.
+    pub(crate) expected_version: Option<i64>,
 }
 
 impl Write {
     /// What the entry says of itself, beside the columns.
     pub(crate) fn header(&self) -> String {
         entry::header(self.key.model, &self.change, &self.key.id, &self.operation_id)
+    }
+
+    /// The name of the column that the write gives a new version, if there is one.
+    pub(crate) fn version_column(&self) -> Option<&'static str> {
+        let model = self.key.model;
+        let is_delete = matches!(self.change, Change::Delete);
+        model.version.filter(|_| !is_delete).map(|position| model.columns[position].name)
     }
 
     /// The bytes of its entry, if they are more than `max`. The row's new values are among them.
@@ -93,6 +102,8 @@ pub(crate) enum WriteOutcome {
     Unprobed,
     /// The row has dead letters.
     Held,
+    /// The row of a patch has another version than it must have.
+    Stale,
 }
 
 /// How a row stands on the hot side.

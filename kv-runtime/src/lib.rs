@@ -82,6 +82,7 @@ mod stores;
 #[cfg(all(feature = "testing", unix))]
 pub mod testing;
 mod value;
+mod version;
 
 /// What the derive's code names; not for use by hand.
 #[doc(hidden)]
@@ -109,6 +110,7 @@ pub use settings::{
     SettingsError,
 };
 pub use value::{IsNull, KvElement, KvValue, ValueError};
+pub use version::{KvVersioned, UpdateIfError};
 
 /// Runs the examples of the README as tests.
 #[cfg(doctest)]

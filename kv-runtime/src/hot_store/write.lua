@@ -6,7 +6,8 @@
 --   are held take changes (1, else 0), then for each:
 --   operation, the entry's header, its values, operation id, probe, check,
 --   number of columns that become NULL, their names,
---   number of names and values, the names and values.
+--   number of names and values, the names and values; an odd number where the last name has no
+--   value: it is the column of the version, which follows from the entry's id.
 -- Answers for each change the id of its entry, the number of a refusal, or an error; then for
 -- each check how many more entries the partition has room for.
 --
@@ -14,7 +15,8 @@
 -- knows of room leaves it out, and makes it again before it could have used up its share.
 --
 -- The probe of a create is empty where its id is fresh; else it is the token that was left
--- in the row's place before PostgreSQL was asked, or `?` before that was done.
+-- in the row's place before PostgreSQL was asked, or `?` before that was done. That of a patch is
+-- the version that the row must have, or empty where any will do.
 --
 -- Scripts do not roll back. What can fail for one change (a key of another type) fails at a
 -- read or at the append, before its row is touched, and is its answer alone. What fails for
@@ -24,7 +26,7 @@
 -- tenth of one, a number that becomes text half of one. So the entry is made by the caller, the
 -- version is the entry's id, and the partitions are compared only when there is no stream.
 
-local EXISTS, ABSENT, DELETED, FULL, UNPROBED, HELD = 1, 2, 3, 4, 5, 6
+local EXISTS, ABSENT, DELETED, FULL, UNPROBED, HELD, STALE = 1, 2, 3, 4, 5, 6, 7
 
 local call, pcall = redis.call, redis.pcall
 local bound = tonumber(ARGV[2])
@@ -66,6 +68,15 @@ local function room_of(state, stream)
   return bound - (call('XLEN', stream) - retained)
 end
 
+-- The version that an entry gives its row: its milliseconds times 2^20, plus its sequence. In two
+-- halves, because a number of a script has 53 bits.
+local function version_of(entry)
+  local time, sequence = string.match(entry, '^(%d+)-(%d+)$')
+  local low = time % 1000000 * 1048576 + sequence
+  local high = math.floor(time / 1000000) * 1048576 + math.floor(low / 1000000)
+  return string.format('%.0f%06.0f', high, low % 1000000)
+end
+
 local takes_held = ARGV[4] == '1'
 local answers, rooms = {}, {}
 local at = 5
@@ -82,6 +93,11 @@ for i = 1, #KEYS / 3 do
   local first_item = first_null + ARGV[at + 6] + 1
   local last_item = first_item + ARGV[first_item - 1] - 1
   at = last_item + 1
+  local version_column
+  if (last_item - first_item) % 2 == 0 then
+    version_column = ARGV[last_item]
+    last_item = last_item - 1
+  end
 
   -- `<entry> <operation id>`, then ` deleted` where it is a tombstone, then ` <entry> held` or
   -- ` stale`; or `reading <token>`.
@@ -116,6 +132,9 @@ for i = 1, #KEYS / 3 do
     answers[i] = ABSENT
   elseif operation == 'create' and not deleted and probe ~= '' and probe ~= token then
     answers[i] = UNPROBED
+  elseif operation == 'patch' and probe ~= ''
+    and probe ~= call('HGET', key, version_column) then
+    answers[i] = STALE
   elseif room and room < 1 then
     answers[i] = FULL
   else
@@ -149,6 +168,9 @@ for i = 1, #KEYS / 3 do
         else
           call('HSET', key, '@', meta, unpack(ARGV, first_item, last_item))
         end
+      end
+      if version_column then
+        call('HSET', key, version_column, version_of(entry))
       end
     end
   end

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use crate::entry::{Change, EntryId, RawEntry};
+use crate::entry::{Change, EntryId, RawEntry, set_version};
 use crate::hot_store::{Fill, PartitionState, Probe, ReadOutcome, SettledRow, Write, WriteOutcome};
 use crate::key::Partition;
 use crate::row::EncodedRow;
@@ -121,6 +121,12 @@ impl Data {
             }
             Some(Content::Token(_)) | None => None,
         };
+        let model = write.key.model;
+        if let (Some(expected), Some(row)) = (write.expected_version, &base)
+            && model.version_of(row) != Some(&*expected.to_string())
+        {
+            return WriteOutcome::Stale;
+        }
         let queue = self.queues.entry(write.key.partition()).or_default();
         if queue.state.undrained >= capacity {
             return WriteOutcome::Full;
@@ -130,6 +136,10 @@ impl Data {
             (Change::Create(row) | Change::Upsert(row), _) => row.clone(),
             (Change::Patch(patch), Some(base)) => patch.apply_to(&base),
             (Change::Patch(_) | Change::Delete, _) => EncodedRow::default(),
+        };
+        let row = match write.change {
+            Change::Delete => row,
+            _ => set_version(model, row, Some(entry)),
         };
         let stored = Stored { row, entry, operation_id: write.operation_id.clone(), mark };
         let content = match write.change {

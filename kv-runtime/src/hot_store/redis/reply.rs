@@ -76,6 +76,7 @@ pub(super) fn written(answer: Option<Value>, changes: usize) -> Result<Written, 
         Value::Int(4) => Ok(WriteOutcome::Full),
         Value::Int(5) => Ok(WriteOutcome::Unprobed),
         Value::Int(6) => Ok(WriteOutcome::Held),
+        Value::Int(7) => Ok(WriteOutcome::Stale),
         entry => entry_id(&entry).map(WriteOutcome::Written),
     };
     let room = |answer: Value| match answer {

@@ -122,16 +122,22 @@ impl Writer {
             call.arg(write.change.name())
                 .arg(write.header())
                 .arg(write.change.encode_values(model))
-                .arg(&write.operation_id)
-                .arg(write.probe.token())
-                .arg(i32::from(checked))
-                .arg(nulls.len());
+                .arg(&write.operation_id);
+            match write.expected_version {
+                Some(version) => call.arg(version),
+                None => call.arg(write.probe.token()),
+            };
+            call.arg(i32::from(checked)).arg(nulls.len());
             for name in nulls {
                 call.arg(name);
             }
-            call.arg(values.len() * 2);
+            let version_column = write.version_column();
+            call.arg(values.len() * 2 + usize::from(version_column.is_some()));
             for (name, value) in values {
                 call.arg(name).arg(value);
+            }
+            if let Some(name) = version_column {
+                call.arg(name);
             }
         }
         call
