@@ -9,8 +9,9 @@
 //!
 //! The header says operation, key prefix of the model, escaped id, operation id and fingerprint
 //! of the columns. The values are the changed columns by name, each as text or NULL; of a whole
-//! row those that are NULL are left out. One field for all of them, because what an entry costs
-//! to append and to read goes by the number of its fields.
+//! row those that are NULL are left out, and of any the version, which follows from the entry's id.
+//! One field for all of them, because what an entry costs to append and to read goes by the number
+//! of its fields.
 //!
 //! A unit of work is one entry with the changes of several rows: see [`unit`].
 //!
@@ -19,6 +20,9 @@
 
 mod unit;
 mod values;
+mod version;
+
+pub(crate) use version::set_version;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -63,7 +67,8 @@ impl EntryId {
     pub fn version(self) -> i64 {
         // An id that was made by hand may be past what the bits hold: the year 2248.
         let milliseconds = self.milliseconds.min((1 << 43) - 1);
-        let version = (milliseconds << 20) | self.sequence.min((1 << 20) - 1);
+        // Added, so that a clock that went back for long does not make versions that are the same.
+        let version = (milliseconds << 20).saturating_add(self.sequence);
         i64::try_from(version).unwrap_or(i64::MAX)
     }
 }
@@ -297,13 +302,14 @@ impl Entry {
         let nonce = header.split(' ').nth(3).ok_or(MALFORMED)?.to_owned();
         let changes = if is_unit(header) {
             let parts = unit::decode(&raw.values)?;
-            let read =
-                |part: &unit::Part<'_>| RowChange::decode(&part.change, part.values(), models);
+            let read = |part: &unit::Part<'_>| {
+                RowChange::decode(raw.id, &part.change, part.values(), models)
+            };
             let changes: Vec<RowChange> = parts.iter().map(read).collect::<Result<_, _>>()?;
             check_rows_differ(&changes)?;
             changes
         } else {
-            vec![RowChange::decode(header, &raw.values, models)?]
+            vec![RowChange::decode(raw.id, header, &raw.values, models)?]
         };
         Ok(Self { id: raw.id, nonce, changes })
     }
@@ -320,6 +326,7 @@ fn check_rows_differ(changes: &[RowChange]) -> Result<(), EntryError> {
 
 impl RowChange {
     fn decode(
+        entry: EntryId,
         header: &str,
         values: &[u8],
         models: &[&'static ModelDescriptor],
@@ -339,6 +346,7 @@ impl RowChange {
             "delete" => Change::Delete,
             _ => return Err(MALFORMED),
         };
+        let change = change.with_version(models[model], entry);
         let id_values = key::parse_id(row_id).ok_or(MALFORMED)?;
         Ok(Self { model, row_id: row_id.to_owned(), id_values, change })
     }

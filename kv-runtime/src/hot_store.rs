@@ -32,6 +32,8 @@ pub(crate) struct Write {
     pub(crate) operation_id: String,
     /// What is known of a create's id beside what the hot side knows.
     pub(crate) probe: Probe,
+    /// The version that the row of a patch must have, where it matters.
+    pub(crate) expected_version: Option<i64>,
 }
 
 impl Write {
@@ -96,6 +98,8 @@ pub(crate) enum WriteOutcome {
     Unprobed,
     /// The row has dead letters.
     Held,
+    /// The row of a patch has another version than it must have.
+    Stale,
 }
 
 /// How a row stands on the hot side.

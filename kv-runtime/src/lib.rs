@@ -83,6 +83,7 @@ mod stores;
 pub mod testing;
 mod transaction;
 mod value;
+mod version;
 
 /// What the derive's code names; not for use by hand.
 #[doc(hidden)]
@@ -111,6 +112,7 @@ pub use settings::{
 };
 pub use transaction::{Committed, Transaction, TransactionRepository};
 pub use value::{IsNull, KvElement, KvValue, ValueError};
+pub use version::{KvVersioned, UpdateIfError};
 
 /// Runs the examples of the README as tests.
 #[cfg(doctest)]

@@ -15,8 +15,9 @@ use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::receipt::Receipt;
 use crate::room::RoomWait;
-use crate::row::EncodedRow;
+use crate::row::{EncodedPatch, EncodedRow};
 use crate::stores::Stores;
+use crate::version;
 
 /// How often a write brings its row in, before it says that others keep removing it.
 pub(crate) const LOADS_MAX: usize = 10;
@@ -90,7 +91,25 @@ impl Rows {
         key: RowKey,
         change: Change,
     ) -> Result<Receipt, Error> {
-        let write = Arc::new(self.new_write(at, key, change)?);
+        let write = self.new_write(at, key, change)?;
+        self.write_new(at, write).await
+    }
+
+    /// Changes a row if it has this version.
+    pub(crate) async fn patch_if(
+        &self,
+        at: Operation,
+        key: RowKey,
+        expected_version: i64,
+        patch: EncodedPatch,
+    ) -> Result<Receipt, Error> {
+        let mut write = self.new_write(at, key, Change::Patch(patch))?;
+        write.expected_version = Some(expected_version);
+        self.write_new(at, write).await
+    }
+
+    async fn write_new(&self, at: Operation, write: Write) -> Result<Receipt, Error> {
+        let write = Arc::new(write);
         let mut room = RoomWait::new(self.stores.settings.on_full);
         if self.durability.is_fast() {
             return self.write_one(at, write, &mut room).await;
@@ -217,7 +236,9 @@ impl Rows {
             Change::Create(_) if !self.model.id_is_fresh => Probe::Missing,
             _ => Probe::NotNeeded,
         };
-        let write = Write { key, change, operation_id: random_id(), probe };
+        let (operation_id, expected_version) = (random_id(), None);
+        let change = change.without_version(self.model);
+        let write = Write { key, change, operation_id, probe, expected_version };
         let max = self.stores.settings.max_entry_bytes;
         match write.entry_bytes_over(max) {
             Some(bytes) => Err(Error::TooLarge { at, id: write.key.id, bytes, max }),
@@ -243,6 +264,9 @@ impl Rows {
             Ok(WriteOutcome::Deleted) => Err(Error::NotFound { at, id: id() }),
             Ok(WriteOutcome::Full) => Err(Error::Full { at, waited: room.waited() }),
             Ok(WriteOutcome::Held) => Err(Error::Held { at, id: id() }),
+            Ok(WriteOutcome::Stale) => {
+                Err(Error::Conflict { at, id: id(), reason: version::CONFLICT })
+            }
             Ok(WriteOutcome::Absent | WriteOutcome::Unprobed) => return None,
             Err(error) => Err(Error::from_hot(at, &write.key.id, error)),
         })

@@ -251,7 +251,9 @@ impl Transaction {
             let outcome = outcome.map_err(|error| Error::from_hot(at, &id, error))?;
             let (place, refusal) = match outcome {
                 UnitOutcome::Unchanged => return Ok(Attempt::Committed(None)),
-                UnitOutcome::Stale(place) => return Ok(Attempt::Stale(stale(&touched[place]))),
+                UnitOutcome::Refused(place, WriteOutcome::Stale) => {
+                    return Ok(Attempt::Stale(stale(&touched[place])));
+                }
                 UnitOutcome::Refused(place, refusal) => (place, refusal),
                 UnitOutcome::Written(entry) => {
                     let stores = Arc::clone(&self.stores);

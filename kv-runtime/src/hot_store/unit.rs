@@ -54,8 +54,7 @@ pub(crate) enum UnitOutcome {
     Written(EntryId),
     /// There was nothing to change, and what was read is as it was.
     Unchanged,
-    /// The row at this place was changed by another since it was read.
-    Stale(usize),
-    /// The change of the row at this place cannot be made, for this reason.
+    /// The row at this place stands in the way, for this reason: [`WriteOutcome::Stale`] where
+    /// another has changed it since it was read.
     Refused(usize, WriteOutcome),
 }

@@ -4,17 +4,13 @@
 -- ARGV: the number of partitions, the bound of undrained entries of a partition, what this
 --   server's clock showed before the first try of these changes (0: this is it), whether rows that
 --   are held take changes (1, else 0), then for each:
---   operation, the entry's header, its values, operation id, probe, check,
---   number of columns that become NULL, their names,
---   number of names and values, the names and values.
+--   operation, the entry's header, its values, operation id, probe, check, and its columns; probe
+--   and columns as in `write_common.lua`.
 -- Answers for each change the id of its entry, the number of a refusal, or an error; then for
 -- each check how many more entries the partition has room for.
 --
 -- A check (1, else 0) compares the partition's undrained entries with the bound. A writer that
 -- knows of room leaves it out, and makes it again before it could have used up its share.
---
--- The probe of a create is empty where its id is fresh; else it is the token that was left
--- in the row's place before PostgreSQL was asked, or `?` before that was done.
 --
 -- Scripts do not roll back. What can fail for one change (a key of another type) fails at a
 -- read or at the append, before its row is touched, and is its answer alone. What fails for
@@ -47,10 +43,8 @@ for i = 1, #KEYS / 3 do
     room = room_of(state, stream, bound)
     rooms[#rooms + 1] = room
   end
-  local first_null = at + 7
-  local first_item = first_null + ARGV[at + 6] + 1
-  local last_item = first_item + ARGV[first_item - 1] - 1
-  at = last_item + 1
+  local first_null, first_item, last_item, version_column, next_at = columns_at(at + 6)
+  at = next_at
 
   local meta = pcall('HGET', key, '@')
   if type(meta) == 'table' then
@@ -63,12 +57,12 @@ for i = 1, #KEYS / 3 do
       -- Two tries that passed each other on the way here.
       answers[i] = string.match(meta, '^%S+')
     else
-      answers[i] = refusal(operation, probe, takes_held, is_there, deleted, token, is_held)
-        or room and room < 1 and FULL
+      answers[i] = refusal(key, operation, probe, version_column, takes_held, is_there, deleted,
+        token, is_held) or room and room < 1 and FULL
         or append(state, stream, ARGV[1], header, values)
       if type(answers[i]) == 'string' then
-        local new_meta = answers[i] .. ' ' .. operation_id
-        change_row(key, operation, new_meta, meta, is_held, mark, first_null, first_item, last_item)
+        change_row(key, operation, answers[i], operation_id, meta, is_held, mark,
+          first_null, first_item, last_item, version_column)
       end
     end
   end

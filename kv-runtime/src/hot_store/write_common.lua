@@ -69,21 +69,55 @@ local function parse(meta)
   return not deleted, deleted, nil, is_held, mark
 end
 
+-- The version that an entry gives its row: its milliseconds times 2^20, plus its sequence. In two
+-- halves, because a number of a script has 53 bits.
+local function version_of(entry)
+  local time, sequence = string.match(entry, '^(%d+)-(%d+)$')
+  local low = time % 1000000 * 1048576 + sequence
+  local high = math.floor(time / 1000000) * 1048576 + math.floor(low / 1000000)
+  return string.format('%.0f%06.0f', high, low % 1000000)
+end
+
+-- Where a change's columns stand in ARGV: the number of those that become NULL, their names, the
+-- number of names and values, the names and values. That number is odd where the last name has no
+-- value: it is the column of the version, which follows from the entry's id.
+--
+-- Answers where NULLs and items begin, where items end, the version's column, and what comes next.
+local function columns_at(at)
+  local first_null = at + 1
+  local first_item = first_null + ARGV[at] + 1
+  local last_item = first_item + ARGV[first_item - 1] - 1
+  if (last_item - first_item) % 2 == 0 then
+    return first_null, first_item, last_item - 1, ARGV[last_item], last_item + 1
+  end
+  return first_null, first_item, last_item, nil, last_item + 1
+end
+
 -- Why a change cannot be made to a row, if it cannot.
-local function refusal(operation, probe, takes_held, is_there, deleted, token, is_held)
-  local is_whole_row = operation == 'create' or operation == 'upsert'
+--
+-- The probe of a create is empty where its id is fresh; else it is the token that was left in the
+-- row's place before PostgreSQL was asked, or `?` before that was done. That of a patch is the
+-- version that the row must have, or empty where any will do.
+local function refusal(key, operation, probe, version_column, takes_held, is_there, deleted, token, is_held)
   if is_held and not takes_held then
     return HELD
   elseif is_there then
-    return operation == 'create' and EXISTS
-  elseif not is_whole_row then
+    if operation == 'create' then
+      return EXISTS
+    end
+    return operation == 'patch' and probe ~= '' and probe ~= call('HGET', key, version_column)
+      and STALE
+  elseif operation ~= 'create' and operation ~= 'upsert' then
     return deleted and DELETED or ABSENT
   end
   return operation == 'create' and not deleted and probe ~= '' and probe ~= token and UNPROBED
 end
 
 -- Makes the change to a row whose entry was appended; `found` is the `@` that was there.
-local function change_row(key, operation, meta, found, is_held, mark, first_null, first_item, last_item)
+local function change_row(
+  key, operation, entry, operation_id, found, is_held, mark,
+  first_null, first_item, last_item, version_column)
+  local meta = entry .. ' ' .. operation_id
   if operation == 'delete' then
     meta = meta .. ' deleted'
   end
@@ -97,15 +131,18 @@ local function change_row(key, operation, meta, found, is_held, mark, first_null
       call('HDEL', key, unpack(ARGV, first_null, first_item - 2))
     end
     call('PERSIST', key)
-    return
-  end
-  if found then
-    call('DEL', key)
-  end
-  if operation == 'delete' then
-    call('HSET', key, '@', meta)
   else
-    call('HSET', key, '@', meta, unpack(ARGV, first_item, last_item))
+    if found then
+      call('DEL', key)
+    end
+    if operation == 'delete' then
+      call('HSET', key, '@', meta)
+    else
+      call('HSET', key, '@', meta, unpack(ARGV, first_item, last_item))
+    end
+  end
+  if version_column then
+    call('HSET', key, version_column, version_of(entry))
   end
 end
 

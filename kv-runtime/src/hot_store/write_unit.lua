@@ -5,7 +5,7 @@
 --   whether rows that are held take changes, all as in `write.lua`; the entry's header (empty where
 --   nothing is changed) and values, the operation id, then for each row:
 --   the `@` that it was read with (empty where it was not read), probe,
---   operation (empty where it was only read), and its columns as in `write.lua`.
+--   operation (empty where it was only read), and its columns as in `write_common.lua`.
 -- Answers the entry's id, or nothing where nothing is changed; or the place of the row that stands
 -- in the way (0: none alone does) and the number of the refusal.
 --
@@ -30,10 +30,8 @@ local at = 8
 for i = 3, #KEYS do
   local key = KEYS[i]
   local seen, probe, operation = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local first_null = at + 4
-  local first_item = first_null + ARGV[at + 3] + 1
-  local last_item = first_item + ARGV[first_item - 1] - 1
-  at = last_item + 1
+  local first_null, first_item, last_item, version_column, next_at = columns_at(at + 3)
+  at = next_at
 
   local meta = pcall('HGET', key, '@')
   if type(meta) == 'table' then
@@ -46,13 +44,14 @@ for i = 3, #KEYS do
   end
   local refused = seen ~= '' and seen ~= meta and STALE
     or operation ~= ''
-      and refusal(operation, probe, takes_held, is_there, deleted, token, is_held)
+      and refusal(key, operation, probe, version_column, takes_held, is_there, deleted, token,
+        is_held)
   if refused then
     return { i - 2, refused }
   end
   if operation ~= '' then
-    changes[#changes + 1] =
-      { key, operation, meta, is_held, mark, first_null, first_item, last_item }
+    changes[#changes + 1] = {
+      key, operation, meta, is_held, mark, first_null, first_item, last_item, version_column }
   end
 end
 
@@ -64,10 +63,9 @@ if room_of(state, stream, bound) < 1 then
 end
 local entry = append(state, stream, partitions, header, values)
 if type(entry) == 'string' then
-  local new_meta = entry .. ' ' .. operation_id
   for _, change in ipairs(changes) do
-    local key, operation, meta, is_held, mark, first_null, first_item, last_item = unpack(change, 1, 8)
-    change_row(key, operation, new_meta, meta, is_held, mark, first_null, first_item, last_item)
+    local key, operation, meta, is_held, mark = unpack(change, 1, 5)
+    change_row(key, operation, entry, operation_id, meta, is_held, mark, unpack(change, 6, 9))
   end
 end
 return entry

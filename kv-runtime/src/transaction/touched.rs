@@ -128,7 +128,8 @@ impl Touched {
             false => Probe::NotNeeded,
         };
         let seen = self.seen.as_ref().map(|seen| seen.stamp.clone());
-        UnitRow { key: self.key.clone(), seen, probe, change: self.change.clone() }
+        let change = self.change.clone().map(|change| change.without_version(self.key.model));
+        UnitRow { key: self.key.clone(), seen, probe, change }
     }
 }
 

@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use crate::entry::{Change, EntryId, RawEntry};
+use crate::entry::{Change, EntryId, RawEntry, set_version};
 use crate::hot_store::{
     Fill, PartitionState, Probe, ReadOutcome, SettledRow, Stamp, Unit, UnitOutcome, Write,
     WriteOutcome,
 };
-use crate::key::Partition;
+use crate::key::{Partition, RowKey};
 use crate::row::EncodedRow;
 
 #[derive(Debug, Default)]
@@ -104,19 +104,25 @@ impl Data {
 
     /// One change with its entry: the rules of `write.lua`.
     pub(super) fn write(&mut self, write: &Write, capacity: u64, takes_held: bool) -> WriteOutcome {
-        let Write { key, change, operation_id, probe } = write;
+        let Write { key, change, operation_id, probe, expected_version } = write;
         if let Some(entry) = self.earlier_try(&key.key, operation_id) {
             return WriteOutcome::Written(entry);
         }
         if let Some(refusal) = self.refusal(&key.key, change, probe, takes_held) {
             return refusal;
         }
+        if let (Some(expected), Some(Content::Row(stored))) =
+            (expected_version, self.slot(&key.key).map(|slot| &slot.content))
+            && key.model.version_of(&stored.row) != Some(&*expected.to_string())
+        {
+            return WriteOutcome::Stale;
+        }
         let queue = self.queues.entry(key.partition()).or_default();
         if queue.state.undrained >= capacity {
             return WriteOutcome::Full;
         }
         let entry = queue.append(write.header(), change.encode_values(key.model));
-        self.change_row(&key.key, change, entry, operation_id);
+        self.change_row(key, change, entry, operation_id);
         WriteOutcome::Written(entry)
     }
 
@@ -135,7 +141,7 @@ impl Data {
                 return UnitOutcome::Written(entry);
             }
             if row.seen.as_ref().is_some_and(|seen| *seen != self.stamp(key)) {
-                return UnitOutcome::Stale(place);
+                return UnitOutcome::Refused(place, WriteOutcome::Stale);
             }
             if let Some(change) = &row.change
                 && let Some(refusal) = self.refusal(key, change, &row.probe, takes_held)
@@ -151,7 +157,7 @@ impl Data {
         let entry = queue.append(header, values);
         for row in &unit.rows {
             if let Some(change) = &row.change {
-                self.change_row(&row.key.key, change, entry, &unit.operation_id);
+                self.change_row(&row.key, change, entry, &unit.operation_id);
             }
         }
         UnitOutcome::Written(entry)
@@ -209,8 +215,8 @@ impl Data {
     }
 
     /// Makes a change that is not refused to a row, after its entry.
-    fn change_row(&mut self, key: &str, change: &Change, entry: EntryId, operation_id: &str) {
-        let content = self.slot(key).map(|slot| &slot.content);
+    fn change_row(&mut self, key: &RowKey, change: &Change, entry: EntryId, operation_id: &str) {
+        let content = self.slot(&key.key).map(|slot| &slot.content);
         let (base, mark) = match content {
             Some(Content::Row(stored)) => (Some(stored.row.clone()), stored.mark),
             Some(Content::Tombstone(stored)) => (None, stored.mark),
@@ -224,12 +230,16 @@ impl Data {
             (Change::Patch(patch), Some(base)) => patch.apply_to(&base),
             (Change::Patch(_) | Change::Delete, _) => EncodedRow::default(),
         };
+        let row = match change {
+            Change::Delete => row,
+            _ => set_version(key.model, row, Some(entry)),
+        };
         let stored = Stored { row, entry, operation_id: operation_id.to_owned(), mark };
         let content = match change {
             Change::Delete => Content::Tombstone(stored),
             _ => Content::Row(stored),
         };
-        self.slots.insert(key.to_owned(), Slot::pinned(content));
+        self.slots.insert(key.key.clone(), Slot::pinned(content));
     }
 
     pub(super) fn fill(&mut self, fill: &Fill) {

@@ -67,6 +67,7 @@ fn refusal(number: i64) -> Option<WriteOutcome> {
         4 => WriteOutcome::Full,
         5 => WriteOutcome::Unprobed,
         6 => WriteOutcome::Held,
+        7 => WriteOutcome::Stale,
         _ => return None,
     })
 }
@@ -74,8 +75,6 @@ fn refusal(number: i64) -> Option<WriteOutcome> {
 /// `write_unit.lua`: the entry's id, nothing, or a row's place and the number of a refusal.
 pub(super) fn unit_written(answer: Option<Value>) -> Result<UnitOutcome, RedisError> {
     const WHAT: &str = "a unit of work's outcome";
-    /// The row is not as it was read.
-    const STALE: i64 = 7;
     match answer.unwrap_or(Value::Nil) {
         Value::Nil => Ok(UnitOutcome::Unchanged),
         Value::ServerError(error) => Err(error.into()),
@@ -85,11 +84,8 @@ pub(super) fn unit_written(answer: Option<Value>) -> Result<UnitOutcome, RedisEr
             };
             // Counted from 1; 0 where it is not about one of them.
             let place = usize::try_from(place - 1).unwrap_or_default();
-            match refusal(number) {
-                Some(outcome) => Ok(UnitOutcome::Refused(place, outcome)),
-                None if number == STALE => Ok(UnitOutcome::Stale(place)),
-                None => Err(unexpected(WHAT)),
-            }
+            let refusal = refusal(number).ok_or_else(|| unexpected(WHAT))?;
+            Ok(UnitOutcome::Refused(place, refusal))
         }
         entry => entry_id(&entry).map(UnitOutcome::Written),
     }

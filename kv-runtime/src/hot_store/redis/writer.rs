@@ -147,9 +147,12 @@ impl Writer {
             call.arg(write.change.name())
                 .arg(write.header())
                 .arg(write.change.encode_values(model))
-                .arg(&write.operation_id)
-                .arg(write.probe.token())
-                .arg(i32::from(checked));
+                .arg(&write.operation_id);
+            match write.expected_version {
+                Some(version) => call.arg(version),
+                None => call.arg(write.probe.token()),
+            };
+            call.arg(i32::from(checked));
             add_columns(&mut call, model, &write.change);
         }
         call
@@ -183,15 +186,19 @@ impl Writer {
     }
 }
 
-/// The columns that become NULL, and the others with their values.
+/// The columns that become NULL, the others with their values, and that of the version alone.
 fn add_columns(call: &mut Cmd, model: &'static ModelDescriptor, change: &Change) {
     let (values, nulls) = change.fields(model);
     call.arg(nulls.len());
     for name in nulls {
         call.arg(name);
     }
-    call.arg(values.len() * 2);
+    let version_column = change.version_column(model);
+    call.arg(values.len() * 2 + usize::from(version_column.is_some()));
     for (name, value) in values {
         call.arg(name).arg(value);
+    }
+    if let Some(name) = version_column {
+        call.arg(name);
     }
 }
