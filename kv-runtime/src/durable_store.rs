@@ -239,6 +239,14 @@ pub(crate) trait DurableStore: StoreChecks + std::fmt::Debug + Send + Sync {
         keys: &[RowKey],
     ) -> Result<Vec<Option<Fetched>>, DurableStoreError>;
 
+    /// The row that has these values in the columns of the unique index at this position.
+    async fn find_by(
+        &self,
+        model: &'static ModelDescriptor,
+        index: usize,
+        values: &EncodedRow,
+    ) -> Result<Option<EncodedRow>, DurableStoreError>;
+
     /// Reads all rows of a model.
     async fn fetch_all(
         &self,

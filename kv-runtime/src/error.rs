@@ -37,6 +37,16 @@ pub enum Error {
         /// The id as in the row's key.
         id: String,
     },
+    /// Another row has this value of a unique field, or of several.
+    #[error("{at}: another row than the one with id `{id}` has the same `{fields}` already")]
+    NotUnique {
+        /// The model and the operation.
+        at: Operation,
+        /// The id as in the row's key.
+        id: String,
+        /// The names of the fields, joined by `_and_`.
+        fields: &'static str,
+    },
     /// The row was not in the state the operation needs.
     #[error("{at}: the row with id `{id}` {reason}")]
     Conflict {
@@ -180,9 +190,9 @@ impl Error {
         matches!(self, Self::NotFound { .. })
     }
 
-    /// Whether a row is there already.
+    /// Whether a row is there already: with this id, or with this value of a unique field.
     pub fn is_duplicate(&self) -> bool {
-        matches!(self, Self::Duplicate { .. })
+        matches!(self, Self::Duplicate { .. } | Self::NotUnique { .. })
     }
 
     /// Whether the same call may succeed a moment later without doing anything twice.

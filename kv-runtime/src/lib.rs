@@ -82,6 +82,7 @@ mod stores;
 #[cfg(all(feature = "testing", unix))]
 pub mod testing;
 mod transaction;
+mod unique;
 mod value;
 mod version;
 

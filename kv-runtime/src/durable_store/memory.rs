@@ -20,6 +20,7 @@ use crate::entry::EntryId;
 use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::row::{EncodedPatch, EncodedRow};
+use crate::unique;
 
 /// Tables and offsets in this process.
 #[derive(Debug, Default)]
@@ -335,6 +336,18 @@ impl DurableStore for MemoryDurableStore {
             Some(Fetched { row, offset })
         };
         Ok(keys.iter().map(fetch).collect())
+    }
+
+    async fn find_by(
+        &self,
+        model: &'static ModelDescriptor,
+        index: usize,
+        values: &EncodedRow,
+    ) -> Result<Option<EncodedRow>, DurableStoreError> {
+        let data = self.data.lock().await;
+        let index = &model.unique[index];
+        let mut rows = data.tables.get(model.table).into_iter().flat_map(HashMap::values);
+        Ok(rows.find(|row| unique::has_values(model, index, row, values)).cloned())
     }
 
     async fn fetch_all(

@@ -292,6 +292,22 @@ impl DurableStore for PostgresDurableStore {
         Ok(fetched)
     }
 
+    async fn find_by(
+        &self,
+        model: &'static ModelDescriptor,
+        index: usize,
+        values: &EncodedRow,
+    ) -> Result<Option<EncodedRow>, DurableStoreError> {
+        let columns = model.unique[index].columns;
+        let parameters = columns_of(model, columns.iter().copied(), [values.iter()].into_iter())?;
+        let statement = Statement { sql: sql::find_by(model, columns), parameters };
+        let mut connection = self.connection().await?;
+        let rows: Vec<FetchedRow> =
+            Query::<FetchedSql>::new(statement).load(&mut connection).await.map_err(classify)?;
+        let mut rows = rows.into_iter();
+        Ok(rows.next().map(|(_, values, _)| values.iter().map(Option::as_deref).collect()))
+    }
+
     async fn fetch_all(
         &self,
         model: &'static ModelDescriptor,

@@ -84,7 +84,12 @@ pub(super) fn unnest(columns: usize, options: &str) -> String {
 
 /// `t."id" = u.c0::uuid AND …` over the id's columns, the first parameters.
 fn same_id(model: &ModelDescriptor, source: Source) -> String {
-    let conditions = model.id.iter().enumerate().map(|(at, &position)| {
+    same(model, model.id, source)
+}
+
+/// The same over any columns.
+fn same(model: &ModelDescriptor, columns: &[usize], source: Source) -> String {
+    let conditions = columns.iter().enumerate().map(|(at, &position)| {
         let column = &model.columns[position];
         format!("t.{} = {}", quote(column.column), source.value(at, column.ty))
     });
@@ -165,6 +170,17 @@ pub(super) fn fetch(model: &ModelDescriptor) -> String {
         quote(model.table),
         same_id(model, Source::Arrays),
         at + 1,
+    )
+}
+
+/// Reads a row by other columns than its id's; one parameter for each of them.
+pub(super) fn find_by(model: &ModelDescriptor, columns: &[usize]) -> String {
+    format!(
+        "SELECT 0::int, {}, NULL::text FROM {} JOIN {} AS t ON {} LIMIT 1",
+        row_as_texts(model),
+        unnest(columns.len(), ""),
+        quote(model.table),
+        same(model, columns, Source::Arrays),
     )
 }
 

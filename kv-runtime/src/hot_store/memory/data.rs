@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
+use super::values::Value;
 use crate::entry::{Change, EntryId, RawEntry, set_version};
 use crate::hot_store::{
     Fill, PartitionState, Probe, ReadOutcome, SettledRow, Stamp, Unit, UnitOutcome, Write,
@@ -16,6 +17,8 @@ use crate::row::EncodedRow;
 #[derive(Debug, Default)]
 pub(super) struct Data {
     pub(super) slots: HashMap<String, Slot>,
+    /// By the keys of unique values.
+    pub(super) values: HashMap<String, Value>,
     pub(super) queues: HashMap<Partition, Queue>,
     /// With the time at which each ends.
     pub(super) leases: HashMap<Partition, (String, Instant)>,
@@ -44,6 +47,8 @@ pub(super) struct Stored {
     pub(super) entry: EntryId,
     pub(super) operation_id: String,
     pub(super) mark: Mark,
+    /// The keys of its unique values.
+    pub(super) value_keys: Vec<String>,
 }
 
 /// What is known of a row beside its entry.
@@ -149,6 +154,9 @@ impl Data {
                 return UnitOutcome::Refused(place, refusal);
             }
         }
+        if let Some(refusal) = self.claim_refusal(unit) {
+            return refusal;
+        }
         let Some((header, values)) = unit.encode() else { return UnitOutcome::Unchanged };
         let queue = self.queues.entry(unit.partition).or_default();
         if queue.state.undrained >= capacity {
@@ -156,8 +164,16 @@ impl Data {
         }
         let entry = queue.append(header, values);
         for row in &unit.rows {
-            if let Some(change) = &row.change {
-                self.change_row(&row.key, change, entry, &unit.operation_id);
+            let Some(change) = &row.change else { continue };
+            let taken = row
+                .claims
+                .as_ref()
+                .map(|claims| self.take_values(&row.key.key, change, entry, claims));
+            self.change_row(&row.key, change, entry, &unit.operation_id);
+            if let (Some(taken), Some(Content::Row(stored))) =
+                (taken, self.slot(&row.key.key).map(|slot| &mut slot.content))
+            {
+                stored.value_keys = taken;
             }
         }
         UnitOutcome::Written(entry)
@@ -217,10 +233,12 @@ impl Data {
     /// Makes a change that is not refused to a row, after its entry.
     fn change_row(&mut self, key: &RowKey, change: &Change, entry: EntryId, operation_id: &str) {
         let content = self.slot(&key.key).map(|slot| &slot.content);
-        let (base, mark) = match content {
-            Some(Content::Row(stored)) => (Some(stored.row.clone()), stored.mark),
-            Some(Content::Tombstone(stored)) => (None, stored.mark),
-            Some(Content::Token(_)) | None => (None, Mark::None),
+        let (base, mark, value_keys) = match content {
+            Some(Content::Row(stored)) => {
+                (Some(stored.row.clone()), stored.mark, stored.value_keys.clone())
+            }
+            Some(Content::Tombstone(stored)) => (None, stored.mark, Vec::new()),
+            Some(Content::Token(_)) | None => (None, Mark::None, Vec::new()),
         };
         // A whole row says all there is to say, so it is not stale any more.
         let keeps_mark = matches!(mark, Mark::Held(_)) || matches!(change, Change::Patch(_));
@@ -234,7 +252,8 @@ impl Data {
             Change::Delete => row,
             _ => set_version(key.model, row, Some(entry)),
         };
-        let stored = Stored { row, entry, operation_id: operation_id.to_owned(), mark };
+        let operation_id = operation_id.to_owned();
+        let stored = Stored { row, entry, operation_id, mark, value_keys };
         let content = match change {
             Change::Delete => Content::Tombstone(stored),
             _ => Content::Row(stored),
@@ -252,6 +271,7 @@ impl Data {
             entry: fill.offset,
             operation_id: String::new(),
             mark: Mark::None,
+            value_keys: fill.value_keys.clone(),
         };
         self.slots.insert(fill.key.key.clone(), Slot::expiring(Content::Row(stored), fill.ttl));
     }
@@ -280,9 +300,11 @@ impl Data {
             self.slots.remove(&row.key);
         } else if is_newest && !is_held {
             if is_tombstone || stored.mark == Mark::Stale {
+                self.release_values(&row.key);
                 self.slots.remove(&row.key);
             } else {
                 slot.expires_at = Some(Instant::now() + row.ttl);
+                self.expire_values(&row.key, row.ttl);
             }
         }
     }
@@ -297,6 +319,7 @@ impl Data {
             return;
         }
         if stored.operation_id.is_empty() || stored.entry <= up_to {
+            self.release_values(key);
             self.slots.remove(key);
         } else {
             stored.mark = Mark::Stale;
