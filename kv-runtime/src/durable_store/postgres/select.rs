@@ -139,12 +139,14 @@ impl Writer {
         if !dirty.rows.is_empty() {
             let columns = model.columns.iter().enumerate();
             let columns = columns
-                .map(|(at, column)| format!("{} AS c{at}", Source::Arrays.value(at, column.ty)));
+                .map(|(at, column)| format!("{} AS c{at}", Source::Texts.value(at, column.ty)));
             let columns = columns.collect::<Vec<_>>().join(", ");
-            let rows = unnest(model.columns.len(), "");
+            let rows = Source::Texts.rows(model.columns.len());
             self.push(&format!(" UNION ALL SELECT {columns} FROM {rows}"));
-            let rows = dirty.rows.iter().map(EncodedRow::iter);
-            self.parameters.extend(columns_of(model, 0..model.columns.len(), rows)?);
+            for at in 0..model.columns.len() {
+                let texts = dirty.rows.iter().map(|row| row.get(at));
+                self.parameters.push(ColumnArray::of_nullable_texts(texts));
+            }
         }
         self.push(") AS r");
         Ok(())

@@ -13,15 +13,18 @@ pub(super) const PARAMETER: char = '\u{1}';
 pub(super) enum Source {
     /// Parameters, one array a column.
     Arrays,
+    /// Parameters, one array of texts a column: what Redis has, which need not be in the form that
+    /// a binary parameter is made from where it came from PostgreSQL.
+    Texts,
     /// `$1` alone, a JSON array of rows, each an array of texts: what `kv_attempt` takes.
     Json,
 }
 
 impl Source {
     /// The rows as `u(c0, c1, …)`.
-    fn rows(self, columns: usize) -> String {
+    pub(super) fn rows(self, columns: usize) -> String {
         match self {
-            Self::Arrays => unnest(columns, ""),
+            Self::Arrays | Self::Texts => unnest(columns, ""),
             Self::Json => {
                 let columns: Vec<String> =
                     (0..columns).map(|at| format!("j.r->>{at} AS c{at}")).collect();
@@ -35,7 +38,7 @@ impl Source {
     pub(super) fn value(self, at: usize, ty: ColumnType) -> String {
         let column = format!("u.c{at}");
         match self {
-            Self::Json if !matches!(ty, ColumnType::Array(_)) => format!("{column}::{ty}"),
+            Self::Json | Self::Texts if !matches!(ty, ColumnType::Array(_)) => format!("{column}::{ty}"),
             _ => cast(&column, ty),
         }
     }
