@@ -161,6 +161,10 @@ impl Kv {
             .map_err(|error| ConnectError::Migration(error.into_source()))
     }
 
+    pub(crate) fn stores(&self) -> &Arc<Stores> {
+        &self.stores
+    }
+
     /// What PostgreSQL refused.
     pub fn dead_letters(&self) -> DeadLetters {
         DeadLetters::new(Arc::clone(&self.stores))

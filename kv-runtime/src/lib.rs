@@ -82,7 +82,9 @@ mod settled;
 mod stores;
 #[cfg(all(feature = "testing", unix))]
 pub mod testing;
+mod transaction;
 mod value;
+mod version;
 
 #[doc = include_str!("queries.md")]
 pub mod queries {}
@@ -105,8 +107,8 @@ pub use model::{
     ColumnDescriptor, ColumnType, FieldError, IndexDescriptor, KvModel, KvPatch, ModelDescriptor,
 };
 pub use query::{
-    Behind, Condition, Consistency, Cursor, CursorError, Field, GroupKey, Groups, Order, Overlay, Page,
-    Query, Stored, StoredOnly,
+    Behind, Condition, Consistency, Cursor, CursorError, Field, GroupKey, Groups, Order, Overlay,
+    Page, Query, Stored, StoredOnly,
 };
 pub use receipt::{DurabilityError, Receipt};
 pub use repository::Repository;
@@ -116,7 +118,9 @@ pub use settings::{
     DrainSettings, OnFull, OnHeld, PostgresSettings, RedisSettings, ServerUrl, Settings,
     SettingsError,
 };
+pub use transaction::{Committed, Transaction, TransactionRepository};
 pub use value::{IsNull, KvElement, KvNumber, KvScalar, KvText, KvValue, ValueError};
+pub use version::{KvVersioned, UpdateIfError};
 
 /// Runs the examples of the README as tests.
 #[cfg(doctest)]

@@ -102,7 +102,7 @@ pub struct ModelDescriptor {
     pub unique: &'static [IndexDescriptor],
     /// The columns by whose values rows are found: `#[kv(index)]`. Unique ones are not among them.
     pub indexes: &'static [IndexDescriptor],
-    /// The column that counts a row's changes, as a position in `columns`: `#[kv(version)]`.
+    /// The column that every change of a row raises, as a position in `columns`: `#[kv(version)]`.
     pub version: Option<usize>,
     /// What [`fingerprint`] makes of the columns: every entry carries it.
     pub fingerprint: u64,
@@ -240,6 +240,11 @@ impl ModelDescriptor {
     /// The id's values within a whole row.
     pub(crate) fn id_of(&self, row: &EncodedRow) -> EncodedRow {
         self.select(self.id, row)
+    }
+
+    /// The version within a whole row, if the model has one.
+    pub(crate) fn version_of<'a>(&self, row: &'a EncodedRow) -> Option<&'a str> {
+        row.get(self.version?)
     }
 
     /// The values of some columns of a whole row.

@@ -4,11 +4,11 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::kv_model::id_type;
-use super::{descriptor, field_enum, fields, patch, repository};
+use super::{descriptor, field_enum, fields, patch, repository, version};
 use crate::model::Model;
 
-// The field enum, the fields, the patch and the repository as ever, and an `impl KvModel` that compiles:
-// without them, every use of the model would be one more error beside its mistake.
+// The field enum, the fields, the patch and the repository as ever, and an `impl KvModel` that
+// compiles: without them, every use of the model would be one more error beside its mistake.
 pub(crate) fn fallback(model: &Model) -> TokenStream {
     let Model { runtime, ident, .. } = model;
     let field_enum_ident = model.field_ident();
@@ -21,6 +21,7 @@ pub(crate) fn fallback(model: &Model) -> TokenStream {
     let repository = repository::expand(model);
     let id_type = id_type(model);
     let descriptor = descriptor::expand_empty(model);
+    let kv_versioned = version::expand_empty(model);
     let field_error = quote!(#runtime::FieldError);
     quote! {
         #field_enum
@@ -76,6 +77,8 @@ pub(crate) fn fallback(model: &Model) -> TokenStream {
                     ::core::unreachable!()
                 }
             }
+
+            #kv_versioned
         };
     }
 }

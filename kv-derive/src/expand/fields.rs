@@ -10,9 +10,8 @@ use crate::model::{Field, Model};
 pub(super) fn expand(model: &Model) -> TokenStream {
     let Model { ident, visibility, .. } = model;
     let fields = model.fields_ident();
-    let docs = format!(
-        " The fields of [`{ident}`] in queries: what the closures of a query are given."
-    );
+    let docs =
+        format!(" The fields of [`{ident}`] in queries: what the closures of a query are given.");
     let lines = model.fields.iter().map(|field| line(model, field));
     quote! {
         #[doc = #docs]

@@ -164,15 +164,15 @@ impl Data {
             !stored.released
                 && letter.queue == row.partition.queue
                 && letter.partition == row.partition.number
-                && letter.model.as_deref() == Some(&row.model)
-                && letter.row_id.as_ref() == Some(&row.row_id)
+                && letter.held_rows(row.partition).contains(row)
         };
         self.letters.iter().find(is_of_row).map(|stored| stored.letter.entry)
     }
 }
 
 fn dead_letter(id: i64, letter: &Letter) -> DeadLetter {
-    let Letter { partition, entry, row, refusal, behind } = letter.clone();
+    let Letter { partition, entry, rows, refusal, behind } = letter.clone();
+    let row = rows.into_iter().next();
     DeadLetter {
         id,
         queue: partition.queue.to_owned(),
@@ -363,10 +363,9 @@ impl DurableStore for MemoryDurableStore {
     ) -> Result<Vec<String>, DurableStoreError> {
         let data = self.data.lock().await;
         let letters = data.letters.iter().map(|stored| &stored.letter);
-        let of_model = letters.filter(|letter| {
-            letter.queue == model.queue && letter.model.as_deref() == Some(model.key_prefix)
-        });
-        Ok(of_model.filter_map(|letter| letter.row_id.clone()).collect())
+        let rows = letters.filter(|letter| letter.queue == model.queue).flat_map(DeadLetter::rows);
+        let of_model = rows.filter(|(key_prefix, _)| key_prefix == model.key_prefix);
+        Ok(of_model.map(|(_, row_id)| row_id).collect())
     }
 
     async fn migrate(&self) -> Result<(), DurableStoreError> {

@@ -38,7 +38,8 @@ pub(crate) fn evaluate<'a>(
         chosen = sort(select.model, &select.orders, chosen)?;
     }
     let offset = usize::try_from(select.offset).unwrap_or(usize::MAX);
-    let limit = select.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let limit =
+        select.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let rows: Vec<&EncodedRow> = chosen.into_iter().skip(offset).take(limit).collect();
     match &select.answer {
         Answer::Rows => Ok(rows.into_iter().cloned().collect()),

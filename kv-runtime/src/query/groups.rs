@@ -22,8 +22,11 @@ pub trait GroupKey<M>: private::Columns {
     type Key;
 
     #[doc(hidden)]
-    fn decode(model: &'static ModelDescriptor, columns: &[usize], values: &[Option<&str>])
-    -> Result<Self::Key, FieldError>;
+    fn decode(
+        model: &'static ModelDescriptor,
+        columns: &[usize],
+        values: &[Option<&str>],
+    ) -> Result<Self::Key, FieldError>;
 }
 
 mod private {

@@ -41,8 +41,7 @@ pub(super) async fn dirty_rows(
             keys.extend(rows_of(&entry, stores, model).filter(|key| seen.insert(key.id.clone())));
         }
     }
-    let (read, held) =
-        tokio::join!(read_rows(stores, &keys), stores.durable.held_rows_of(model));
+    let (read, held) = tokio::join!(read_rows(stores, &keys), stores.durable.held_rows_of(model));
     let mut dirty = read.map_err(from_hot)?;
     let held = held.map_err(|error| Error::from_durable(at, error))?;
     let held: Vec<RowKey> = held
@@ -62,9 +61,9 @@ fn rows_of(
     stores: &Stores,
     model: &'static ModelDescriptor,
 ) -> impl Iterator<Item = RowKey> {
-    let rows = entry.row().into_iter();
+    let rows = entry.rows().into_iter();
     rows.filter(move |(key_prefix, _)| *key_prefix == model.key_prefix)
-        .filter_map(|(_, row_id)| key::parse_id(row_id))
+        .filter_map(|(_, row_id)| key::parse_id(&row_id))
         .filter(move |id| id.len() == model.id.len())
         .map(move |id| stores.keys.row(model, id))
 }
@@ -114,10 +113,7 @@ struct Tails {
 }
 
 impl Tails {
-    async fn read(
-        stores: &Stores,
-        model: &'static ModelDescriptor,
-    ) -> Result<Self, HotStoreError> {
+    async fn read(stores: &Stores, model: &'static ModelDescriptor) -> Result<Self, HotStoreError> {
         let partitions: Vec<Partition> = stores.keys.partitions_of(model.queue).collect();
         let states = stores.hot.states(&partitions).await?;
         Ok(Self { partitions, states })
@@ -142,8 +138,7 @@ impl Tails {
     async fn entries(&self, stores: &Stores) -> Result<Vec<RawEntry>, HotStoreError> {
         let (requests, newest): (Vec<_>, Vec<_>) = self.requests().unzip();
         let mut entries: Vec<RawEntry> = Vec::new();
-        let mut wanted: Vec<(ReadRequest, EntryId)> =
-            requests.into_iter().zip(newest).collect();
+        let mut wanted: Vec<(ReadRequest, EntryId)> = requests.into_iter().zip(newest).collect();
         while !wanted.is_empty() {
             let asked: Vec<ReadRequest> = wanted.iter().map(|(request, _)| *request).collect();
             let read = stores.hot.read_entries(&asked).await?;

@@ -12,9 +12,20 @@ use crate::row::EncodedRow;
 /// A literal is the text of a value, and `None` is NULL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Predicate {
-    Compare { column: usize, comparison: Comparison, literal: Option<String> },
-    In { column: usize, literals: EncodedRow },
-    Like { column: usize, pattern: Option<String>, ignores_case: bool },
+    Compare {
+        column: usize,
+        comparison: Comparison,
+        literal: Option<String>,
+    },
+    In {
+        column: usize,
+        literals: EncodedRow,
+    },
+    Like {
+        column: usize,
+        pattern: Option<String>,
+        ignores_case: bool,
+    },
     IsNull(usize),
     Not(Box<Predicate>),
     /// True where all are; without any, true.

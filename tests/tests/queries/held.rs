@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use kv_runtime::{DeadLetterFilter, OnHeld, Repository, Status};
+use kv_runtime::{DeadLetterFilter, Error, OnHeld, Repository, Status};
 use kv_tests::contract;
-use kv_tests::models::Account;
+use kv_tests::models::{Account, Flight, Seat};
 use kv_tests::pair::Pair;
 
 contract!(
@@ -86,4 +86,29 @@ async fn what_queues_behind_a_dead_letter_is_answered_too() {
     let replayed = pair.kv.dead_letters().replay(&DeadLetterFilter::new()).await;
     assert_eq!(replayed.expect("they are taken").applied, 3);
     assert_eq!(revisions(&accounts).await, [(2, 1)]);
+}
+
+/// Every row of a unit of work is laid over, though it has one entry, and one dead letter.
+#[tokio::test]
+async fn all_rows_of_a_unit_of_work_are_answered() {
+    let pair = Pair::servers().await;
+    pair.sql("ALTER TABLE seats ADD CHECK (number <> 1)").await;
+    let (seats, flights) = (pair.kv.repository::<Seat>(), pair.kv.repository::<Flight>());
+    let unit = pair.kv.transaction(async |unit| {
+        unit.repository::<Flight>().create(&Flight { flight: "AA".into(), taken: 2 }).await?;
+        for number in 1..=2 {
+            let seat = Seat { flight: "AA".into(), number, passenger: None };
+            unit.repository::<Seat>().create(&seat).await?;
+        }
+        Ok::<_, Error>(())
+    });
+    unit.await.expect("a unit");
+    for is_drained in [false, true] {
+        assert_eq!(seats.query().count().await.expect("a count"), 2, "{is_drained}");
+        assert_eq!(flights.query().sum(|f| f.taken).await.expect("a sum"), Some(2), "{is_drained}");
+        assert_eq!(seats.query().stored().count().await.expect("a count").value, 0);
+        if !is_drained {
+            assert_eq!(pair.drain().await.dead_letters, 1);
+        }
+    }
 }

@@ -5,22 +5,24 @@
 //!
 //! ```text
 //! SELECT … FROM (
-//!     SELECT t."id" AS c0, … FROM "bookings" AS t WHERE NOT EXISTS (… the dirty ids …)
-//!     UNION ALL SELECT u.c0::uuid AS c0, … FROM unnest(… the dirty rows …) AS u(c0, …)
+//!     (SELECT * FROM (SELECT t."id" AS c0, … FROM "bookings" AS t
+//!         WHERE NOT EXISTS (… the dirty ids …)) AS r WHERE r.c2 = … ORDER BY … LIMIT …)
+//!     UNION ALL
+//!     (SELECT * FROM (SELECT u.c0::uuid AS c0, … FROM unnest(… the dirty rows …)) AS r)
 //! ) AS r WHERE r.c2 = … ORDER BY r.c5 DESC, r.c0 LIMIT …
 //! ```
 //!
 //! Every literal is a parameter, of one element or of many.
 
 use super::array::ColumnArray;
-use super::sql::{PARAMETER, Source, cast_array, quote, same_id, text_of, unnest};
-use super::statement::Statement;
 use super::columns_of;
+use super::sql::{PARAMETER, Source, cast_array, quote, same_id, text_of};
+use super::statement::Statement;
 use crate::durable_store::DurableStoreError;
-use crate::model::{ColumnType, FieldError, ModelDescriptor};
+use crate::model::{ColumnDescriptor, ColumnType, FieldError, ModelDescriptor};
 use crate::query::order::{ColumnOrder, Direction};
 use crate::query::predicate::{Comparison, Predicate};
-use crate::query::select::{Aggregate, Answer, Dirty, Select};
+use crate::query::select::{Aggregate, Answer, Select};
 use crate::row::EncodedRow;
 
 /// The statement of a query; it answers arrays of texts.
@@ -102,54 +104,85 @@ impl Writer {
 
     /// The rows that are meant, as `r`, in their order.
     fn rows(&mut self, select: &Select) -> Result<(), DurableStoreError> {
-        self.source(&select.dirty)?;
-        if let Some(predicate) = &select.predicate {
-            self.push(" WHERE ");
-            self.predicate(predicate)?;
+        if select.dirty.rows.is_empty() {
+            self.table(&select.dirty.ids)?;
+        } else {
+            self.push("((SELECT * FROM ");
+            self.table(&select.dirty.ids)?;
+            // Else it would all be read and sorted, because no index has both parts in order. A
+            // condition without a cut PostgreSQL moves into the parts itself.
+            if let Some(limit) = select.limit {
+                self.condition(select)?;
+                self.orders(&select.orders);
+                self.limit(limit.saturating_add(select.offset));
+            }
+            self.push(") UNION ALL (SELECT * FROM ");
+            self.dirty(&select.dirty.rows);
+            self.push(")) AS r");
         }
-        if !select.orders.is_empty() {
-            let orders: Vec<String> = select.orders.iter().map(order).collect();
-            self.push(&format!(" ORDER BY {}", orders.join(", ")));
-        }
+        // Of both parts together: only so do dirty rows have the collations of the table's columns.
+        self.condition(select)?;
+        self.orders(&select.orders);
         if let Some(limit) = select.limit {
-            self.push(" LIMIT ");
-            self.number(limit)?;
+            self.limit(limit);
         }
         if select.offset > 0 {
             self.push(" OFFSET ");
-            self.number(select.offset)?;
+            self.number(select.offset);
         }
         Ok(())
     }
 
-    /// All rows, the dirty ones as they are: `(…) AS r`.
-    fn source(&mut self, dirty: &Dirty) -> Result<(), DurableStoreError> {
+    /// The table's rows but those that are dirty.
+    fn table(&mut self, dirty: &[EncodedRow]) -> Result<(), DurableStoreError> {
         let model = self.model;
-        let columns = model.columns.iter().enumerate();
-        let columns = columns.map(|(at, column)| format!("t.{} AS c{at}", quote(column.column)));
-        let columns = columns.collect::<Vec<_>>().join(", ");
+        let columns = self.list(|_, column| format!("t.{}", quote(column.column)));
         self.push(&format!("(SELECT {columns} FROM {} AS t", quote(model.table)));
-        if !dirty.ids.is_empty() {
-            let ids = unnest(model.id.len(), "");
+        if !dirty.is_empty() {
+            let ids = Source::Arrays.rows(model.id.len());
             let is_dirty = same_id(model, Source::Arrays);
             self.push(&format!(" WHERE NOT EXISTS (SELECT FROM {ids} WHERE {is_dirty})"));
-            let ids = dirty.ids.iter().map(EncodedRow::iter);
+            let ids = dirty.iter().map(EncodedRow::iter);
             self.parameters.extend(columns_of(model, model.id.iter().copied(), ids)?);
-        }
-        if !dirty.rows.is_empty() {
-            let columns = model.columns.iter().enumerate();
-            let columns = columns
-                .map(|(at, column)| format!("{} AS c{at}", Source::Texts.value(at, column.ty)));
-            let columns = columns.collect::<Vec<_>>().join(", ");
-            let rows = Source::Texts.rows(model.columns.len());
-            self.push(&format!(" UNION ALL SELECT {columns} FROM {rows}"));
-            for at in 0..model.columns.len() {
-                let texts = dirty.rows.iter().map(|row| row.get(at));
-                self.parameters.push(ColumnArray::of_nullable_texts(texts));
-            }
         }
         self.push(") AS r");
         Ok(())
+    }
+
+    /// The dirty rows that there are.
+    fn dirty(&mut self, rows: &[EncodedRow]) {
+        let columns = self.list(|at, column| Source::Texts.value(at, column.ty));
+        let source = Source::Texts.rows(self.model.columns.len());
+        self.push(&format!("(SELECT {columns} FROM {source}) AS r"));
+        for at in 0..self.model.columns.len() {
+            let texts = rows.iter().map(|row| row.get(at));
+            self.parameters.push(ColumnArray::of_nullable_texts(texts));
+        }
+    }
+
+    /// The columns, as `c0, c1, …`.
+    fn list(&self, expression: impl Fn(usize, &ColumnDescriptor) -> String) -> String {
+        let columns = self.model.columns.iter().enumerate();
+        let columns = columns.map(|(at, column)| format!("{} AS c{at}", expression(at, column)));
+        columns.collect::<Vec<_>>().join(", ")
+    }
+
+    fn condition(&mut self, select: &Select) -> Result<(), DurableStoreError> {
+        let Some(predicate) = &select.predicate else { return Ok(()) };
+        self.push(" WHERE ");
+        self.predicate(predicate)
+    }
+
+    fn orders(&mut self, orders: &[ColumnOrder]) {
+        if !orders.is_empty() {
+            let orders: Vec<String> = orders.iter().map(order).collect();
+            self.push(&format!(" ORDER BY {}", orders.join(", ")));
+        }
+    }
+
+    fn limit(&mut self, limit: u64) {
+        self.push(" LIMIT ");
+        self.number(limit);
     }
 
     fn predicate(&mut self, predicate: &Predicate) -> Result<(), DurableStoreError> {
@@ -215,7 +248,7 @@ impl Writer {
         Ok(())
     }
 
-    fn number(&mut self, number: u64) -> Result<(), DurableStoreError> {
+    fn number(&mut self, number: u64) {
         // No table has more rows than that.
         let number = i64::try_from(number).unwrap_or(i64::MAX);
         self.push(&format!("({PARAMETER})[1]"));
@@ -223,7 +256,6 @@ impl Writer {
         // A number's text is a number.
         let _ = array.push(Some(&number.to_string()));
         self.parameters.push(array);
-        Ok(())
     }
 
     fn array<'a>(

@@ -38,7 +38,9 @@ impl Source {
     pub(super) fn value(self, at: usize, ty: ColumnType) -> String {
         let column = format!("u.c{at}");
         match self {
-            Self::Json | Self::Texts if !matches!(ty, ColumnType::Array(_)) => format!("{column}::{ty}"),
+            Self::Json | Self::Texts if !matches!(ty, ColumnType::Array(_)) => {
+                format!("{column}::{ty}")
+            }
             _ => cast(&column, ty),
         }
     }
