@@ -71,6 +71,7 @@ mod hot_store;
 mod key;
 mod kv;
 mod model;
+mod query;
 mod receipt;
 mod repository;
 mod room;
@@ -85,6 +86,9 @@ mod transaction;
 mod unique;
 mod value;
 mod version;
+
+#[doc = include_str!("queries.md")]
+pub mod queries {}
 
 /// What the derive's code names; not for use by hand.
 #[doc(hidden)]
@@ -103,6 +107,10 @@ pub use kv_runtime_derive::{KvModel, KvValue};
 pub use model::{
     ColumnDescriptor, ColumnType, FieldError, IndexDescriptor, KvModel, KvPatch, ModelDescriptor,
 };
+pub use query::{
+    Behind, Condition, Consistency, Cursor, CursorError, Field, GroupKey, Groups, Order, Overlay,
+    Page, Query, Stored, StoredOnly,
+};
 pub use receipt::{DurabilityError, Receipt};
 pub use repository::Repository;
 pub use row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
@@ -112,7 +120,7 @@ pub use settings::{
     SettingsError,
 };
 pub use transaction::{Committed, Transaction, TransactionRepository};
-pub use value::{IsNull, KvElement, KvValue, ValueError};
+pub use value::{IsNull, KvElement, KvNumber, KvScalar, KvText, KvValue, ValueError};
 pub use version::{KvVersioned, UpdateIfError};
 
 /// Runs the examples of the README as tests.

@@ -13,15 +13,18 @@ pub(super) const PARAMETER: char = '\u{1}';
 pub(super) enum Source {
     /// Parameters, one array a column.
     Arrays,
+    /// Parameters, one array of texts a column: what Redis has, which need not be in the form that
+    /// a binary parameter is made from where it came from PostgreSQL.
+    Texts,
     /// `$1` alone, a JSON array of rows, each an array of texts: what `kv_attempt` takes.
     Json,
 }
 
 impl Source {
     /// The rows as `u(c0, c1, …)`.
-    fn rows(self, columns: usize) -> String {
+    pub(super) fn rows(self, columns: usize) -> String {
         match self {
-            Self::Arrays => unnest(columns, ""),
+            Self::Arrays | Self::Texts => unnest(columns, ""),
             Self::Json => {
                 let columns: Vec<String> =
                     (0..columns).map(|at| format!("j.r->>{at} AS c{at}")).collect();
@@ -32,10 +35,12 @@ impl Source {
     }
 
     /// A column of `u` as a value of the column's type.
-    fn value(self, at: usize, ty: ColumnType) -> String {
+    pub(super) fn value(self, at: usize, ty: ColumnType) -> String {
         let column = format!("u.c{at}");
         match self {
-            Self::Json if !matches!(ty, ColumnType::Array(_)) => format!("{column}::{ty}"),
+            Self::Json | Self::Texts if !matches!(ty, ColumnType::Array(_)) => {
+                format!("{column}::{ty}")
+            }
             _ => cast(&column, ty),
         }
     }
@@ -62,12 +67,12 @@ fn cast(expression: &str, ty: ColumnType) -> String {
 }
 
 /// A column's parameter as an array of the column's type.
-fn cast_array(ty: ColumnType) -> String {
+pub(super) fn cast_array(ty: ColumnType) -> String {
     if ty.is_sent_as_text() { format!("{PARAMETER}::{ty}[]") } else { PARAMETER.to_string() }
 }
 
 /// A value of the column's type as text.
-fn text_of(expression: &str, ty: ColumnType) -> String {
+pub(super) fn text_of(expression: &str, ty: ColumnType) -> String {
     match ty {
         ColumnType::Array(_) => format!("to_jsonb({expression}::text[])::text"),
         _ => format!("{expression}::text"),
@@ -83,7 +88,7 @@ pub(super) fn unnest(columns: usize, options: &str) -> String {
 }
 
 /// `t."id" = u.c0::uuid AND …` over the id's columns, the first parameters.
-fn same_id(model: &ModelDescriptor, source: Source) -> String {
+pub(super) fn same_id(model: &ModelDescriptor, source: Source) -> String {
     same(model, model.id, source)
 }
 
