@@ -7,6 +7,7 @@ mod diesel;
 mod fallback;
 mod field_enum;
 mod fields;
+mod finders;
 mod kv_model;
 mod patch;
 mod repository;
@@ -26,6 +27,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let field_enum = field_enum::expand(model);
     let fields = fields::expand(model);
     let patch = patch::expand(model);
+    let finders = finders::expand(model);
     let repository = repository::expand(model);
     let id_is_not_null = kv_model::expand_id_check(model);
     let kv_model = kv_model::expand(model);
@@ -36,6 +38,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         #field_enum
         #fields
         #patch
+        #finders
         #repository
         #[automatically_derived]
         const _: () = {

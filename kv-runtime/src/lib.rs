@@ -70,6 +70,7 @@ pub mod fuzzing;
 mod hot_store;
 mod key;
 mod kv;
+mod lookup;
 mod model;
 mod query;
 mod receipt;
@@ -104,6 +105,7 @@ pub use error::{Error, Operation, Server, Source};
 pub use key::Partition;
 pub use kv::{ConnectError, Kv};
 pub use kv_runtime_derive::{KvModel, KvValue};
+pub use lookup::{GotOrCreated, IntoValue, Lookup};
 pub use model::{
     ColumnDescriptor, ColumnType, FieldError, IndexDescriptor, KvModel, KvPatch, ModelDescriptor,
 };

@@ -1,13 +1,14 @@
 //! The typed face of a model's rows: thin shims over [`Rows`].
 
 use std::fmt;
-use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::durability::Durability;
 use crate::entry::Change;
 use crate::error::{Error, Operation};
 use crate::key::RowKey;
+use crate::lookup::Lookup;
 use crate::model::{KvModel, KvPatch};
 use crate::query::Query;
 use crate::receipt::Receipt;
@@ -25,14 +26,25 @@ use crate::stores::Stores;
 /// [`Error::OutcomeUnknown`], [`Error::Full`], [`Error::Held`], [`Error::TooLarge`],
 /// [`Error::Encoding`], and in a
 /// mode other than [`Durability::Fast`] also [`Error::NotReplicated`].
-pub struct Repository<M> {
+///
+/// The methods that the derive writes for a model's indexes (`find_by_…`, `list_by_…`) are those of
+/// [`KvModel::Finders`], which it dereferences to.
+pub struct Repository<M: KvModel> {
     rows: Rows,
-    model: PhantomData<fn() -> M>,
+    finders: M::Finders,
 }
 
-impl<M> Clone for Repository<M> {
+impl<M: KvModel> Clone for Repository<M> {
     fn clone(&self) -> Self {
-        Self { rows: self.rows.clone(), model: PhantomData }
+        Self { rows: self.rows.clone(), finders: self.finders.clone() }
+    }
+}
+
+impl<M: KvModel> Deref for Repository<M> {
+    type Target = M::Finders;
+
+    fn deref(&self) -> &M::Finders {
+        &self.finders
     }
 }
 
@@ -45,7 +57,11 @@ impl<M: KvModel> fmt::Debug for Repository<M> {
 impl<M: KvModel> Repository<M> {
     pub(crate) fn new(stores: Arc<Stores>) -> Self {
         stores.know(M::DESCRIPTOR);
-        Self { rows: Rows::new(stores, M::DESCRIPTOR), model: PhantomData }
+        Self::of(Rows::new(stores, M::DESCRIPTOR))
+    }
+
+    fn of(rows: Rows) -> Self {
+        Self { finders: Lookup::new(rows.clone()).into(), rows }
     }
 
     /// The same rows; what is written through this handle waits for what `durability` says.
@@ -64,7 +80,7 @@ impl<M: KvModel> Repository<M> {
     /// ```
     #[must_use]
     pub fn with_durability(&self, durability: Durability) -> Self {
-        Self { rows: self.rows.with_durability(durability), model: PhantomData }
+        Self::of(self.rows.with_durability(durability))
     }
 
     pub(crate) fn at(verb: &'static str) -> Operation {

@@ -302,10 +302,8 @@ impl Transaction {
                 }
                 UnitOutcome::Refused(place, refusal) => (place, refusal),
                 UnitOutcome::ValueRefused { row, claim } => {
-                    let UnitRow { key, claims, .. } = &mut unit.rows[row];
-                    let claim = claims.as_mut().and_then(|claims| claims.get_mut(claim));
-                    let Some(claim) = claim else { return Err(Error::busy(at, &key.id)) };
-                    unique::probe(&self.stores, touched[row].at, key, claim).await?;
+                    let at = touched[row].at;
+                    unique::probe(&self.stores, at, &mut unit, row, claim).await?;
                     continue;
                 }
                 UnitOutcome::Written(entry) => {

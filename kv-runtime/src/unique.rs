@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::entry::Change;
 use crate::error::{Error, Operation};
-use crate::hot_store::{Claim, ValueContent, ValueFill};
+use crate::hot_store::{Claim, Unit, UnitRow, ValueContent, ValueFill};
 use crate::key::{KeySpace, RowKey, one_form};
 use crate::model::{IndexDescriptor, ModelDescriptor};
 use crate::row::EncodedRow;
@@ -147,20 +147,42 @@ pub(crate) async fn owner(
     Ok(Owner { found, row: row.map(|row| (candidate, row)) })
 }
 
-/// Asks whose a claimed value is, and notes what the claim goes by; an error if it is another row's.
+/// Asks whose the value of a unit's claim is, and notes what the claim goes by; an error if it is
+/// that of a row which keeps it.
 pub(crate) async fn probe(
     stores: &Arc<Stores>,
     at: Operation,
-    row: &RowKey,
-    claim: &mut Claim,
+    unit: &mut Unit,
+    row: usize,
+    claim: usize,
 ) -> Result<(), Error> {
+    let UnitRow { key, claims, .. } = &unit.rows[row];
+    let Some(claimed) = claims.as_ref().and_then(|claims| claims.get(claim)) else {
+        return Err(Error::busy(at, &key.id));
+    };
     let Owner { found, row: owner } =
-        owner(stores, at, row.model, claim.index, &claim.values).await?;
-    if owner.is_some_and(|(owner, _)| owner.key != row.key) {
-        return Err(not_unique(at, row, claim));
+        owner(stores, at, key.model, claimed.index, &claimed.values).await?;
+    match owner {
+        Some((owner, _)) if owner.key == key.key => {}
+        // The script knows that now.
+        Some((owner, _)) if gives_up(unit, &owner, claimed.index) => return Ok(()),
+        Some(_) => return Err(not_unique(at, key, claimed)),
+        None => {}
     }
-    claim.probe = Some(found);
+    if let Some(claimed) = unit.rows[row].claims.as_mut().and_then(|claims| claims.get_mut(claim)) {
+        claimed.probe = Some(found);
+    }
     Ok(())
+}
+
+/// Whether a unit makes a row give up the value that it has by an index.
+fn gives_up(unit: &Unit, owner: &RowKey, index: usize) -> bool {
+    let is_owner = |row: &&UnitRow| row.key.key == owner.key;
+    unit.rows.iter().find(is_owner).is_some_and(|row| match (&row.change, &row.claims) {
+        (Some(Change::Patch(_)), Some(claims)) => claims.iter().any(|claim| claim.index == index),
+        (Some(_), Some(_)) => true,
+        _ => false,
+    })
 }
 
 pub(crate) fn not_unique(at: Operation, row: &RowKey, claim: &Claim) -> Error {

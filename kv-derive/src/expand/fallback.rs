@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::kv_model::id_type;
-use super::{descriptor, field_enum, fields, patch, repository, version};
+use super::{descriptor, field_enum, fields, finders, patch, repository, version};
 use crate::model::Model;
 
 // The field enum, the fields, the patch and the repository as ever, and an `impl KvModel` that
@@ -17,6 +17,8 @@ pub(crate) fn fallback(model: &Model) -> TokenStream {
     let fields = fields::expand(model);
     let fields_ident = model.fields_ident();
     let fields_value = fields::expand_value(model);
+    let finders_struct = finders::expand_empty(model);
+    let finders = finders::expand_type(model);
     let patch = patch::expand(model);
     let repository = repository::expand(model);
     let id_type = id_type(model);
@@ -27,6 +29,7 @@ pub(crate) fn fallback(model: &Model) -> TokenStream {
         #field_enum
         #fields
         #patch
+        #finders_struct
         #repository
         const _: () = {
             impl #runtime::KvModel for #ident {
@@ -34,6 +37,7 @@ pub(crate) fn fallback(model: &Model) -> TokenStream {
                 type Patch = #patch_ident;
                 type Field = #field_enum_ident;
                 type Fields = #fields_ident;
+                type Finders = #finders;
 
                 const FIELDS: Self::Fields = #fields_value;
                 const DESCRIPTOR: &'static #runtime::ModelDescriptor = #descriptor;
