@@ -124,12 +124,13 @@ pub(super) fn number<T: FromStr>(text: Option<&str>) -> Result<Option<T>, ValueE
 pub struct Groups<M, K, C = Overlay> {
     question: Question,
     columns: Vec<usize>,
-    types: PhantomData<fn() -> (M, K, C)>,
+    key: PhantomData<fn() -> K>,
+    types: PhantomData<fn() -> (M, C)>,
 }
 
 impl<M: KvModel, K: GroupKey<M>, C: Consistency> Groups<M, K, C> {
     pub(super) fn new(question: Question, key: K) -> Self {
-        Self { question, columns: key.columns(), types: PhantomData }
+        Self { question, columns: key.columns(), key: PhantomData, types: PhantomData }
     }
 
     /// How many rows each group has.
