@@ -77,6 +77,11 @@ impl Model {
         self.ident_with("Field")
     }
 
+    /// The struct of the fields in queries.
+    pub(crate) fn fields_ident(&self) -> Ident {
+        self.ident_with("Fields")
+    }
+
     /// The alias of the repository.
     pub(crate) fn repository_ident(&self) -> Ident {
         self.ident_with("Repository")

@@ -17,6 +17,7 @@ use crate::entry::{EntryId, RawEntry};
 use crate::error::Source;
 use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
+use crate::query::select::Select;
 use crate::row::EncodedRow;
 
 /// How far a partition was drained, as the durable side has committed it.
@@ -237,6 +238,15 @@ pub(crate) trait DurableStore: StoreChecks + std::fmt::Debug + Send + Sync {
         &self,
         model: &'static ModelDescriptor,
     ) -> Result<Vec<EncodedRow>, DurableStoreError>;
+
+    /// Answers a query.
+    async fn select(&self, select: &Select) -> Result<Vec<EncodedRow>, DurableStoreError>;
+
+    /// The escaped ids of the model's rows with dead letters, released ones included.
+    async fn held_rows_of(
+        &self,
+        model: &'static ModelDescriptor,
+    ) -> Result<Vec<String>, DurableStoreError>;
 
     /// Creates the runtime's own tables, where they are missing.
     async fn migrate(&self) -> Result<(), DurableStoreError>;

@@ -71,6 +71,7 @@ mod hot_store;
 mod key;
 mod kv;
 mod model;
+mod query;
 mod receipt;
 mod repository;
 mod room;
@@ -83,6 +84,9 @@ mod stores;
 pub mod testing;
 mod value;
 mod version;
+
+#[doc = include_str!("queries.md")]
+pub mod queries {}
 
 /// What the derive's code names; not for use by hand.
 #[doc(hidden)]
@@ -101,6 +105,10 @@ pub use kv_runtime_derive::{KvModel, KvValue};
 pub use model::{
     ColumnDescriptor, ColumnType, FieldError, IndexDescriptor, KvModel, KvPatch, ModelDescriptor,
 };
+pub use query::{
+    Behind, Condition, Consistency, Cursor, CursorError, Field, GroupKey, Groups, Order, Overlay, Page,
+    Query, Stored, StoredOnly,
+};
 pub use receipt::{DurabilityError, Receipt};
 pub use repository::Repository;
 pub use row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
@@ -109,7 +117,7 @@ pub use settings::{
     DrainSettings, OnFull, OnHeld, PostgresSettings, RedisSettings, ServerUrl, Settings,
     SettingsError,
 };
-pub use value::{IsNull, KvElement, KvValue, ValueError};
+pub use value::{IsNull, KvElement, KvNumber, KvScalar, KvText, KvValue, ValueError};
 pub use version::{KvVersioned, UpdateIfError};
 
 /// Runs the examples of the README as tests.

@@ -25,6 +25,12 @@ pub trait KvModel: Sized + Send + Sync + 'static {
     /// The names of the fields, as an enum.
     type Field: Copy + fmt::Debug + Eq + Hash + Into<&'static str> + Send + Sync + 'static;
 
+    /// The fields, for queries.
+    type Fields: Copy + Send + Sync + 'static;
+
+    /// The fields, for queries.
+    const FIELDS: Self::Fields;
+
     /// The model as data.
     const DESCRIPTOR: &'static ModelDescriptor;
 

@@ -9,6 +9,7 @@ use crate::entry::Change;
 use crate::error::{Error, Operation};
 use crate::key::RowKey;
 use crate::model::{KvModel, KvPatch};
+use crate::query::Query;
 use crate::receipt::Receipt;
 use crate::row::{self, EncodedPatch, RowDecoder};
 use crate::rows::{Rows, Status};
@@ -167,6 +168,24 @@ impl<M: KvModel> Repository<M> {
         let at = Self::at("exists");
         let rows = self.rows.read(at, vec![self.encode_id(at, id)?]).await?;
         Ok(rows.iter().any(Option::is_some))
+    }
+
+    /// A question about the rows: which there are, or what they come to.
+    ///
+    /// It sees every acknowledged write. Redis tells the rows that are not drained, and PostgreSQL
+    /// answers with them laid over its own: both servers are needed.
+    ///
+    /// ```
+    /// # use kv_runtime::{Error, KvModel, Repository};
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # struct Booking { #[kv(id, fresh)] id: i64, status: String }
+    /// # async fn run(bookings: Repository<Booking>) -> Result<(), Error> {
+    /// let done = bookings.query().filter(|b| b.status.eq("done".into())).limit(20).load().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn query(&self) -> Query<M> {
+        Query::new(Arc::clone(self.rows.stores()))
     }
 
     /// How a row stands: whether it is drained, and whether it has dead letters.

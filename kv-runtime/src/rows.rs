@@ -62,6 +62,10 @@ impl Rows {
         Self { stores, model, durability }
     }
 
+    pub(crate) fn stores(&self) -> &Arc<Stores> {
+        &self.stores
+    }
+
     pub(crate) fn with_durability(&self, durability: Durability) -> Self {
         Self { durability, ..self.clone() }
     }

@@ -3,7 +3,7 @@
 //! It refuses what a table with that primary key would refuse, and a batch
 //! takes effect as a whole or not at all.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -19,6 +19,8 @@ use crate::dead_letters::{DeadLetter, DeadLetterFilter};
 use crate::entry::EntryId;
 use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
+use crate::query::evaluate::evaluate;
+use crate::query::select::Select;
 use crate::row::{EncodedPatch, EncodedRow};
 
 /// Tables and offsets in this process.
@@ -344,6 +346,27 @@ impl DurableStore for MemoryDurableStore {
         let data = self.data.lock().await;
         let rows = data.tables.get(model.table).map(|rows| rows.values().cloned().collect());
         Ok(rows.unwrap_or_default())
+    }
+
+    async fn select(&self, select: &Select) -> Result<Vec<EncodedRow>, DurableStoreError> {
+        let data = self.data.lock().await;
+        let dirty: HashSet<&EncodedRow> = select.dirty.ids.iter().collect();
+        let table = data.tables.get(select.model.table).into_iter().flatten();
+        let stored = table.filter(|(id, _)| !dirty.contains(id)).map(|(_, row)| row);
+        evaluate(select, stored.chain(&select.dirty.rows))
+            .map_err(|error| DurableStoreError::Refused(Box::new(error)))
+    }
+
+    async fn held_rows_of(
+        &self,
+        model: &'static ModelDescriptor,
+    ) -> Result<Vec<String>, DurableStoreError> {
+        let data = self.data.lock().await;
+        let letters = data.letters.iter().map(|stored| &stored.letter);
+        let of_model = letters.filter(|letter| {
+            letter.queue == model.queue && letter.model.as_deref() == Some(model.key_prefix)
+        });
+        Ok(of_model.filter_map(|letter| letter.row_id.clone()).collect())
     }
 
     async fn migrate(&self) -> Result<(), DurableStoreError> {

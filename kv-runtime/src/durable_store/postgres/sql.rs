@@ -32,7 +32,7 @@ impl Source {
     }
 
     /// A column of `u` as a value of the column's type.
-    fn value(self, at: usize, ty: ColumnType) -> String {
+    pub(super) fn value(self, at: usize, ty: ColumnType) -> String {
         let column = format!("u.c{at}");
         match self {
             Self::Json if !matches!(ty, ColumnType::Array(_)) => format!("{column}::{ty}"),
@@ -62,12 +62,12 @@ fn cast(expression: &str, ty: ColumnType) -> String {
 }
 
 /// A column's parameter as an array of the column's type.
-fn cast_array(ty: ColumnType) -> String {
+pub(super) fn cast_array(ty: ColumnType) -> String {
     if ty.is_sent_as_text() { format!("{PARAMETER}::{ty}[]") } else { PARAMETER.to_string() }
 }
 
 /// A value of the column's type as text.
-fn text_of(expression: &str, ty: ColumnType) -> String {
+pub(super) fn text_of(expression: &str, ty: ColumnType) -> String {
     match ty {
         ColumnType::Array(_) => format!("to_jsonb({expression}::text[])::text"),
         _ => format!("{expression}::text"),
@@ -83,7 +83,7 @@ pub(super) fn unnest(columns: usize, options: &str) -> String {
 }
 
 /// `t."id" = u.c0::uuid AND …` over the id's columns, the first parameters.
-fn same_id(model: &ModelDescriptor, source: Source) -> String {
+pub(super) fn same_id(model: &ModelDescriptor, source: Source) -> String {
     let conditions = model.id.iter().enumerate().map(|(at, &position)| {
         let column = &model.columns[position];
         format!("t.{} = {}", quote(column.column), source.value(at, column.ty))
