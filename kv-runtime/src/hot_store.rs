@@ -6,6 +6,7 @@
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+mod terms;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,8 @@ use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
 
+pub(crate) use self::terms::{Increment, Terms};
+
 /// A change of one row, to be made together with its entry.
 #[derive(Debug, Clone)]
 pub(crate) struct Write {
@@ -29,14 +32,22 @@ pub(crate) struct Write {
     pub(crate) operation_id: String,
     /// What is known of a create's id beside what the hot side knows.
     pub(crate) probe: Probe,
-    /// The version that the row of a patch must have, where it matters.
-    pub(crate) expected_version: Option<i64>,
+    /// What a patch asks of the row that it finds.
+    pub(crate) terms: Terms,
 }
 
 impl Write {
     /// What the entry says of itself, beside the columns.
     pub(crate) fn header(&self) -> String {
         entry::header(self.key.model, &self.change, &self.key.id, &self.operation_id)
+    }
+
+    /// The operation's name, as the scripts have it.
+    pub(crate) fn operation(&self) -> &'static str {
+        match self.terms {
+            Terms::Increment(_) => "increment",
+            Terms::Any | Terms::Version(_) => self.change.name(),
+        }
     }
 
     /// The name of the column that the write gives a new version, if there is one.
@@ -104,6 +115,12 @@ pub(crate) enum WriteOutcome {
     Held,
     /// The row of a patch has another version than it must have.
     Stale,
+    /// An increment is done, and this is what it came to.
+    Counted(EntryId, i64),
+    /// A counter is NULL.
+    Null,
+    /// A counter cannot hold what the increment would come to.
+    Overflow,
 }
 
 /// How a row stands on the hot side.

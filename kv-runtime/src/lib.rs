@@ -57,6 +57,7 @@
 extern crate self as kv_runtime;
 
 mod checks;
+mod counter;
 mod dead_letters;
 mod drain;
 mod durability;
@@ -94,6 +95,7 @@ pub mod queries {}
 pub mod __private;
 
 pub use checks::{Check, CheckError, CheckMode, CheckSettings, Checks, Problem};
+pub use counter::{Incremented, KvCounter};
 pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetterFilter, DeadLetters, Replayed};
 pub use drain::{DrainError, DrainStatus, Drainer, DrainerBuilder, QueueStatus, Queues};
 pub use durability::Durability;
@@ -106,8 +108,8 @@ pub use model::{
     ColumnDescriptor, ColumnType, FieldError, IndexDescriptor, KvModel, KvPatch, ModelDescriptor,
 };
 pub use query::{
-    Behind, Condition, Consistency, Cursor, CursorError, Field, GroupKey, Groups, Order, Overlay, Page,
-    Query, Stored, StoredOnly,
+    Behind, Condition, Consistency, Cursor, CursorError, Field, GroupKey, Groups, Order, Overlay,
+    Page, Query, Stored, StoredOnly,
 };
 pub use receipt::{DurabilityError, Receipt};
 pub use repository::Repository;

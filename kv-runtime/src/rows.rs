@@ -6,17 +6,19 @@ use std::sync::Arc;
 
 use crate::durability::Durability;
 use crate::durable_store::Fetched;
-use crate::entry::Change;
+use crate::entry::{Change, EntryId};
 use crate::error::{Error, Operation};
 use crate::hot_store::{
-    EntryMark, Fill, HotStoreError, Invalidated, Probe, ReadOutcome, RowState, Write, WriteOutcome,
+    EntryMark, Fill, HotStoreError, Invalidated, Probe, ReadOutcome, RowState, Terms, Write,
+    WriteOutcome,
 };
 use crate::key::{Partition, RowKey};
-use crate::model::ModelDescriptor;
+use crate::model::{FieldError, ModelDescriptor};
 use crate::receipt::Receipt;
 use crate::room::RoomWait;
 use crate::row::{EncodedPatch, EncodedRow};
 use crate::stores::Stores;
+use crate::value::ValueError;
 use crate::version;
 
 /// How often a write brings its row in, before it says that others keep removing it.
@@ -95,17 +97,16 @@ impl Rows {
         self.write_new(at, write).await
     }
 
-    /// Changes a row if it has this version.
-    pub(crate) async fn patch_if(
+    /// Changes a row that is there on some terms.
+    pub(crate) async fn patch_on(
         &self,
         at: Operation,
         key: RowKey,
-        expected_version: i64,
+        terms: Terms,
         patch: EncodedPatch,
     ) -> Result<Receipt, Error> {
-        let mut write = self.new_write(at, key, Change::Patch(patch))?;
-        write.expected_version = Some(expected_version);
-        self.write_new(at, write).await
+        let write = self.new_write(at, key, Change::Patch(patch))?;
+        self.write_new(at, Write { terms, ..write }).await
     }
 
     async fn write_new(&self, at: Operation, write: Write) -> Result<Receipt, Error> {
@@ -238,9 +239,8 @@ impl Rows {
             Change::Create(_) if !self.model.id_is_fresh => Probe::Missing,
             _ => Probe::NotNeeded,
         };
-        let (operation_id, expected_version) = (random_id(), None);
         let change = change.without_version(self.model);
-        let write = Write { key, change, operation_id, probe, expected_version };
+        let write = Write { key, change, operation_id: random_id(), probe, terms: Terms::Any };
         let max = self.stores.settings.max_entry_bytes;
         match write.entry_bytes_over(max) {
             Some(bytes) => Err(Error::TooLarge { at, id: write.key.id, bytes, max }),
@@ -258,9 +258,18 @@ impl Rows {
     ) -> Option<Result<Receipt, Error>> {
         let id = || write.key.id.clone();
         Some(match outcome {
-            Ok(WriteOutcome::Written(entry)) => {
-                let (nonce, stores) = (write.operation_id.clone(), Arc::clone(&self.stores));
-                Ok(Receipt::new(write.key.partition(), entry, nonce, stores))
+            Ok(WriteOutcome::Written(entry)) => Ok(self.receipt(write, entry)),
+            Ok(WriteOutcome::Counted(entry, result)) => {
+                let mut receipt = self.receipt(write, entry);
+                receipt.result = Some(result);
+                Ok(receipt)
+            }
+            Ok(WriteOutcome::Null) => {
+                let source = ValueError::UnexpectedNull;
+                Err(Error::encoding(at, FieldError { field: write.counter(), source }))
+            }
+            Ok(WriteOutcome::Overflow) => {
+                Err(Error::Overflow { at, id: id(), field: write.counter() })
             }
             Ok(WriteOutcome::Exists) => Err(Error::Duplicate { at, id: id() }),
             Ok(WriteOutcome::Deleted) => Err(Error::NotFound { at, id: id() }),
@@ -272,6 +281,11 @@ impl Rows {
             Ok(WriteOutcome::Absent | WriteOutcome::Unprobed) => return None,
             Err(error) => Err(Error::from_hot(at, &write.key.id, error)),
         })
+    }
+
+    fn receipt(&self, write: &Write, entry: EntryId) -> Receipt {
+        let (nonce, stores) = (write.operation_id.clone(), Arc::clone(&self.stores));
+        Receipt::new(write.key.partition(), entry, nonce, stores)
     }
 
     /// Looks for the row of a write on both sides, so that the write can be tried again.

@@ -16,7 +16,10 @@
 --
 -- The probe of a create is empty where its id is fresh; else it is the token that was left
 -- in the row's place before PostgreSQL was asked, or `?` before that was done. That of a patch is
--- the version that the row must have, or empty where any will do.
+-- the version that the row must have, or empty where any will do. That of an increment is the
+-- least and the most that the counter can hold; its name as JSON stands for the entry's values, and
+-- what is added for its value. It is a patch, as soon as the result is known, and answers that
+-- behind the entry's id.
 --
 -- Scripts do not roll back. What can fail for one change (a key of another type) fails at a
 -- read or at the append, before its row is touched, and is its answer alone. What fails for
@@ -27,6 +30,7 @@
 -- version is the entry's id, and the partitions are compared only when there is no stream.
 
 local EXISTS, ABSENT, DELETED, FULL, UNPROBED, HELD, STALE = 1, 2, 3, 4, 5, 6, 7
+local IS_NULL, OVERFLOW = 8, 9
 
 local call, pcall = redis.call, redis.pcall
 local bound = tonumber(ARGV[2])
@@ -34,9 +38,9 @@ local bound = tonumber(ARGV[2])
 -- What an earlier try of these changes has done: entry ids by operation id. A row remembers
 -- its last operation alone; the stream has all that a retry can be about. A call that is a
 -- retry is about one partition.
-local done
+local done, results
 if ARGV[3] ~= '0' then
-  done = {}
+  done, results = {}, {}
   local from = tonumber(ARGV[3])
   local trimmed = call('HGET', KEYS[1], 'trimmed')
   if trimmed and tonumber(string.match(trimmed, '^%d+')) >= from then
@@ -47,6 +51,8 @@ if ARGV[3] ~= '0' then
     local operation_id = string.match(entry[2][2], '^%S+ %S+ %S+ (%S+)')
     if operation_id then
       done[operation_id] = entry[1]
+      -- Where it was an increment, its result is the only value.
+      results[operation_id] = string.match(entry[2][4], '"(%-?%d+)"}$')
     end
   end
 end
@@ -75,6 +81,28 @@ local function version_of(entry)
   local low = time % 1000000 * 1048576 + sequence
   local high = math.floor(time / 1000000) * 1048576 + math.floor(low / 1000000)
   return string.format('%.0f%06.0f', high, low % 1000000)
+end
+
+-- Adds to a counter: answers the result, or a refusal.
+--
+-- Only the server itself adds with 64 bits. So this comes before the entry is appended, and is taken
+-- back where that fails.
+local function add(key, column, by, bounds)
+  local before = call('HGET', key, column)
+  if not before then
+    return nil, IS_NULL
+  end
+  local result = pcall('HINCRBY', key, column, by)
+  if type(result) == 'table' then
+    return nil, string.find(result.err, 'overflow', 1, true) and OVERFLOW or result
+  end
+  local least, most = string.match(bounds, '^(%S+) (%S+)$')
+  if result < tonumber(least) or result > tonumber(most) then
+    call('HSET', key, column, before)
+    return nil, OVERFLOW
+  end
+  -- Of the number itself, a script has 53 bits.
+  return call('HGET', key, column), nil, before
 end
 
 local takes_held = ARGV[4] == '1'
@@ -119,9 +147,15 @@ for i = 1, #KEYS / 3 do
     answers[i] = redis.error_reply('KVFOREIGN the key ' .. key .. ' holds no row')
   elseif done and done[operation_id] then
     answers[i] = done[operation_id]
+    if operation == 'increment' then
+      answers[i] = answers[i] .. ' ' .. results[operation_id]
+    end
   elseif meta and not token and string.find(meta, operation_id, 1, true) then
     -- Two tries that passed each other on the way here.
     answers[i] = string.match(meta, '^%S+')
+    if operation == 'increment' then
+      answers[i] = answers[i] .. ' ' .. call('HGET', key, ARGV[first_item])
+    end
   elseif is_held and not takes_held then
     answers[i] = HELD
   elseif is_there and operation == 'create' then
@@ -138,13 +172,26 @@ for i = 1, #KEYS / 3 do
   elseif room and room < 1 then
     answers[i] = FULL
   else
-    local entry = pcall('XADD', stream, 'NOMKSTREAM', '*', 'change', header, 'values', values)
+    local entry, result, refusal, before
+    if operation == 'increment' then
+      result, refusal, before = add(key, ARGV[first_item], ARGV[last_item], probe)
+      operation, values = 'patch', result and '{' .. values .. ':"' .. result .. '"}'
+    end
+    entry = refusal or pcall('XADD', stream, 'NOMKSTREAM', '*', 'change', header, 'values', values)
     if not entry then
       entry = check_partitions(state)
         or pcall('XADD', stream, '*', 'change', header, 'values', values)
     end
     answers[i] = entry
-    if type(entry) ~= 'table' then
+    if result then
+      if type(entry) == 'table' then
+        call('HSET', key, ARGV[first_item], before)
+      else
+        ARGV[last_item] = result
+        answers[i] = entry .. ' ' .. result
+      end
+    end
+    if type(entry) == 'string' then
       meta = entry .. ' ' .. operation_id
       if operation == 'delete' then
         meta = meta .. ' deleted'

@@ -96,7 +96,7 @@ impl Data {
         let mut mark = Mark::None;
         if let Some(Content::Row(stored) | Content::Tombstone(stored)) = content {
             if stored.operation_id == write.operation_id {
-                return WriteOutcome::Written(stored.entry);
+                return write.done(stored.entry, &stored.row);
             }
             let is_held = matches!(stored.mark, Mark::Held(_));
             if is_held && !takes_held {
@@ -121,33 +121,32 @@ impl Data {
             }
             Some(Content::Token(_)) | None => None,
         };
-        let model = write.key.model;
-        if let (Some(expected), Some(row)) = (write.expected_version, &base)
-            && model.version_of(row) != Some(&*expected.to_string())
-        {
-            return WriteOutcome::Stale;
-        }
+        let change = match write.resolve(base.as_ref()) {
+            Ok(change) => change,
+            Err(refusal) => return refusal,
+        };
         let queue = self.queues.entry(write.key.partition()).or_default();
         if queue.state.undrained >= capacity {
             return WriteOutcome::Full;
         }
-        let entry = queue.append(write);
-        let row = match (&write.change, base) {
+        let entry = queue.append(write, &change);
+        let row = match (&*change, base) {
             (Change::Create(row) | Change::Upsert(row), _) => row.clone(),
             (Change::Patch(patch), Some(base)) => patch.apply_to(&base),
             (Change::Patch(_) | Change::Delete, _) => EncodedRow::default(),
         };
         let row = match write.change {
             Change::Delete => row,
-            _ => set_version(model, row, Some(entry)),
+            _ => set_version(write.key.model, row, Some(entry)),
         };
+        let outcome = write.done(entry, &row);
         let stored = Stored { row, entry, operation_id: write.operation_id.clone(), mark };
         let content = match write.change {
             Change::Delete => Content::Tombstone(stored),
             _ => Content::Row(stored),
         };
         self.slots.insert(write.key.key.clone(), Slot::pinned(content));
-        WriteOutcome::Written(entry)
+        outcome
     }
 
     pub(super) fn fill(&mut self, fill: &Fill) {
@@ -214,10 +213,10 @@ impl Data {
 
 impl Queue {
     /// Appends the entry of a write, in the form that a stream has it.
-    pub(super) fn append(&mut self, write: &Write) -> EntryId {
+    fn append(&mut self, write: &Write, change: &Change) -> EntryId {
         let id = self.next_id();
         let header = write.header().into_bytes();
-        let values = write.change.encode_values(write.key.model).into_bytes();
+        let values = change.encode_values(write.key.model).into_bytes();
         self.entries.insert(id, RawEntry { id, header, values });
         self.state.newest = id;
         self.state.undrained += 1;

@@ -55,6 +55,19 @@ fn entry_id(value: &Value) -> Result<EntryId, RedisError> {
     text(value, "an entry's id")?.parse().map_err(|_| unexpected("an entry's id"))
 }
 
+/// The id of an entry; that of an increment with the result behind it.
+fn done(answer: &Value) -> Result<WriteOutcome, RedisError> {
+    const WHAT: &str = "a write's outcome";
+    match text(answer, WHAT)?.split_once(' ') {
+        None => entry_id(answer).map(WriteOutcome::Written),
+        Some((entry, result)) => {
+            let entry = entry.parse().map_err(|_| unexpected(WHAT))?;
+            let result = result.parse().map_err(|_| unexpected(WHAT))?;
+            Ok(WriteOutcome::Counted(entry, result))
+        }
+    }
+}
+
 /// What a call of `write.lua` answers.
 #[derive(Debug)]
 pub(super) struct Written {
@@ -77,7 +90,9 @@ pub(super) fn written(answer: Option<Value>, changes: usize) -> Result<Written, 
         Value::Int(5) => Ok(WriteOutcome::Unprobed),
         Value::Int(6) => Ok(WriteOutcome::Held),
         Value::Int(7) => Ok(WriteOutcome::Stale),
-        entry => entry_id(&entry).map(WriteOutcome::Written),
+        Value::Int(8) => Ok(WriteOutcome::Null),
+        Value::Int(9) => Ok(WriteOutcome::Overflow),
+        entry => done(&entry),
     };
     let room = |answer: Value| match answer {
         Value::Int(room) => Ok(room),

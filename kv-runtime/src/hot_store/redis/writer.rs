@@ -10,7 +10,8 @@ use super::connection::Connection;
 use super::lane::{SendWrites, WriteResult};
 use super::script::WRITE;
 use super::{classify_write, reply};
-use crate::hot_store::{Write, WriteOutcome};
+use crate::entry;
+use crate::hot_store::{Increment, Terms, Write, WriteOutcome};
 use crate::key::{KeySpace, Partition};
 use crate::settings::{OnHeld, Settings};
 
@@ -70,7 +71,8 @@ impl Writer {
             Ok(written) => {
                 self.note_rooms(writes, &checked, &written.rooms);
                 if began_ms == 0
-                    && let Some(Ok(WriteOutcome::Written(entry))) = written.outcomes.last()
+                    && let Some(Ok(WriteOutcome::Written(entry) | WriteOutcome::Counted(entry, _))) =
+                        written.outcomes.last()
                 {
                     self.clock.note(entry.milliseconds);
                 }
@@ -119,13 +121,21 @@ impl Writer {
         for (write, &checked) in writes.iter().zip(checked) {
             let model = write.key.model;
             let (values, nulls) = write.change.fields(model);
-            call.arg(write.change.name())
+            let entry_values = match write.terms {
+                // The script puts the result behind it.
+                Terms::Increment(counter) => entry::column_name(model, counter.column),
+                Terms::Any | Terms::Version(_) => write.change.encode_values(model),
+            };
+            call.arg(write.operation())
                 .arg(write.header())
-                .arg(write.change.encode_values(model))
+                .arg(entry_values)
                 .arg(&write.operation_id);
-            match write.expected_version {
-                Some(version) => call.arg(version),
-                None => call.arg(write.probe.token()),
+            match write.terms {
+                Terms::Any => call.arg(write.probe.token()),
+                Terms::Version(version) => call.arg(version),
+                Terms::Increment(Increment { least, most, .. }) => {
+                    call.arg(format!("{least} {most}"))
+                }
             };
             call.arg(i32::from(checked)).arg(nulls.len());
             for name in nulls {
