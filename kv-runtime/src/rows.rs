@@ -1,6 +1,8 @@
 //! What a repository does, without the model's type: writes, reads, and
 //! bringing in what the hot side does not have.
 
+mod many;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
