@@ -8,6 +8,7 @@ mod fallback;
 mod field_enum;
 mod fields;
 mod kv_model;
+mod new_row;
 mod patch;
 mod repository;
 mod version;
@@ -31,11 +32,14 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let kv_model = kv_model::expand(model);
     let kv_patch = patch::expand_kv_patch(model);
     let kv_versioned = version::expand(model);
+    let new_row = new_row::expand(model);
+    let kv_new_row = new_row::expand_traits(model);
     let diesel = diesel::expand(model);
     quote! {
         #field_enum
         #fields
         #patch
+        #new_row
         #repository
         #[automatically_derived]
         const _: () = {
@@ -43,6 +47,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
             #kv_model
             #kv_patch
             #kv_versioned
+            #kv_new_row
         };
         #diesel
     }

@@ -27,6 +27,8 @@ pub(crate) struct Model {
     pub(crate) indexes: Vec<ModelIndex>,
     /// The field that every change of a row raises, as a position in `fields`.
     pub(crate) version: Option<usize>,
+    /// The id that a sequence of PostgreSQL numbers, as a position in `fields`.
+    pub(crate) serial: Option<usize>,
 }
 
 /// Fields by whose values rows are found.
@@ -56,6 +58,8 @@ pub(crate) struct Field {
     pub(crate) visibility: Visibility,
     pub(crate) ty: Type,
     pub(crate) docs: Vec<Expr>,
+    /// What it is in a new row.
+    pub(crate) default: Option<Expr>,
     /// In the field enum.
     pub(crate) variant: Ident,
     /// In the Redis hash and in entries.
@@ -85,6 +89,21 @@ impl Model {
     /// The alias of the repository.
     pub(crate) fn repository_ident(&self) -> Ident {
         self.ident_with("Repository")
+    }
+
+    /// A row of which some fields are filled in, if there are such fields.
+    pub(crate) fn new_row_ident(&self) -> Option<Ident> {
+        let has_default = self.fields.iter().any(|field| field.default.is_some());
+        let name = format!("New{}", crate::naming::unraw(&self.ident));
+        (has_default || self.serial.is_some()).then(|| Ident::new(&name, self.ident.span()))
+    }
+
+    /// The fields that the user gives a new row.
+    pub(crate) fn given_fields(&self) -> impl Iterator<Item = &Field> {
+        let is_set = |position: usize| [self.serial, self.version].contains(&Some(position));
+        let all = self.fields.iter().enumerate();
+        all.filter(move |(at, field)| field.default.is_none() && !is_set(*at))
+            .map(|(_, field)| field)
     }
 
     /// The fields of the id.

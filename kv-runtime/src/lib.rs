@@ -72,12 +72,14 @@ mod hot_store;
 mod key;
 mod kv;
 mod model;
+mod new_row;
 mod query;
 mod receipt;
 mod repository;
 mod room;
 mod row;
 mod rows;
+mod serials;
 mod settings;
 mod settled;
 mod stores;
@@ -111,6 +113,7 @@ pub use query::{
     Behind, Condition, Consistency, Cursor, CursorError, Field, GroupKey, Groups, Order, Overlay,
     Page, Query, Stored, StoredOnly,
 };
+pub use new_row::{Created, KvNewRow, KvSerial};
 pub use receipt::{DurabilityError, Receipt};
 pub use repository::Repository;
 pub use row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
@@ -119,6 +122,8 @@ pub use settings::{
     DrainSettings, OnFull, OnHeld, PostgresSettings, RedisSettings, ServerUrl, Settings,
     SettingsError,
 };
+#[cfg(feature = "uuid")]
+pub use value::new_uuid;
 pub use value::{IsNull, KvElement, KvNumber, KvScalar, KvText, KvValue, ValueError};
 pub use version::{KvVersioned, UpdateIfError};
 

@@ -89,7 +89,7 @@ pub struct ModelDescriptor {
     /// The id's columns, as positions in `columns`, in the order of the fields.
     pub id: &'static [usize],
     /// Whether a new row's id is known to be new: a client-made UUID, or an id declared
-    /// `#[kv(id, fresh)]`. A create then asks PostgreSQL nothing.
+    /// `#[kv(id, fresh)]` or `#[kv(id, serial)]`. A create then asks PostgreSQL nothing.
     pub id_is_fresh: bool,
     /// The fields of the id whose values choose the partition, as positions in `id`:
     /// all of them, unless the model declares `partition_by`.
@@ -104,6 +104,9 @@ pub struct ModelDescriptor {
     pub indexes: &'static [IndexDescriptor],
     /// The column that every change of a row raises, as a position in `columns`: `#[kv(version)]`.
     pub version: Option<usize>,
+    /// The id that the sequence of its column numbers, as a position in `columns`:
+    /// `#[kv(id, serial)]`.
+    pub serial: Option<usize>,
     /// What [`fingerprint`] makes of the columns: every entry carries it.
     pub fingerprint: u64,
 }

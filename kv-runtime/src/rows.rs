@@ -419,6 +419,16 @@ impl Rows {
         })
     }
 
+    /// Serial ids for new rows; none of a model without.
+    pub(crate) async fn serials(&self, at: Operation, count: usize) -> Result<Vec<i64>, Error> {
+        if self.model.serial.is_none() {
+            return Ok(Vec::new());
+        }
+        let (durable, block) = (&*self.stores.durable, self.stores.settings.serial_block);
+        let taken = self.stores.serials.take(durable, self.model, count, block).await;
+        taken.map_err(|error| Error::from_durable(at, error))
+    }
+
     pub(crate) async fn invalidate(&self, at: Operation, key: RowKey) -> Result<(), Error> {
         let invalidated = self.stores.hot.invalidate(&key).await;
         match invalidated.map_err(|error| Error::from_hot(at, &key.id, error))? {

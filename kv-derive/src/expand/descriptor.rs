@@ -45,6 +45,10 @@ fn with_columns(model: &Model, columns: &[TokenStream], id_is_fresh: &TokenStrea
         Some(version) => quote!(::core::option::Option::Some(#version)),
         None => quote!(::core::option::Option::None),
     };
+    let serial = match model.serial.map(Index::from) {
+        Some(serial) => quote!(::core::option::Option::Some(#serial)),
+        None => quote!(::core::option::Option::None),
+    };
     quote! {{
         let __columns: &'static [#runtime::ColumnDescriptor] = &[#(#columns),*];
         &#runtime::ModelDescriptor {
@@ -61,6 +65,7 @@ fn with_columns(model: &Model, columns: &[TokenStream], id_is_fresh: &TokenStrea
             unique: #unique,
             indexes: #indexes,
             version: #version,
+            serial: #serial,
             fingerprint: #runtime::__private::fingerprint(__columns),
         }
     }}
@@ -102,7 +107,7 @@ fn durability(model: &Model) -> TokenStream {
 fn id_is_fresh(model: &Model) -> TokenStream {
     let runtime = &model.runtime;
     match model.id.as_slice() {
-        _ if model.id_is_declared_fresh => quote!(true),
+        _ if model.id_is_declared_fresh || model.serial.is_some() => quote!(true),
         [only] => {
             let ty = &model.fields[*only].ty;
             quote! {

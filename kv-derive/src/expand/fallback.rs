@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::kv_model::id_type;
-use super::{descriptor, field_enum, fields, patch, repository, version};
+use super::{descriptor, field_enum, fields, new_row, patch, repository, version};
 use crate::model::Model;
 
 // The field enum, the fields, the patch and the repository as ever, and an `impl KvModel` that compiles:
@@ -22,11 +22,14 @@ pub(crate) fn fallback(model: &Model) -> TokenStream {
     let id_type = id_type(model);
     let descriptor = descriptor::expand_empty(model);
     let kv_versioned = version::expand_empty(model);
+    let new_row = new_row::expand(model);
+    let kv_new_row = new_row::expand_empty_traits(model);
     let field_error = quote!(#runtime::FieldError);
     quote! {
         #field_enum
         #fields
         #patch
+        #new_row
         #repository
         const _: () = {
             impl #runtime::KvModel for #ident {
@@ -79,6 +82,8 @@ pub(crate) fn fallback(model: &Model) -> TokenStream {
             }
 
             #kv_versioned
+
+            #kv_new_row
         };
     }
 }

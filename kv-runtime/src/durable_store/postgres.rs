@@ -5,6 +5,7 @@ mod attempt;
 mod letters;
 mod offsets;
 mod schema;
+mod serials;
 mod select;
 mod server;
 mod sql;
@@ -319,6 +320,14 @@ impl DurableStore for PostgresDurableStore {
         model: &'static ModelDescriptor,
     ) -> Result<Vec<String>, DurableStoreError> {
         letters::held_rows_of(&mut *self.connection().await?, model).await
+    }
+
+    async fn serials(
+        &self,
+        model: &'static ModelDescriptor,
+        count: u32,
+    ) -> Result<Vec<i64>, DurableStoreError> {
+        serials::take(&mut *self.connection().await?, model, count).await
     }
 
     async fn migrate(&self) -> Result<(), DurableStoreError> {
