@@ -39,6 +39,7 @@ static FIELD: Place = Place {
         Known::once("index", "`index`, without a value"),
         Known::once("version", "`version`, without a value"),
         Known::once("serial", "`serial`, without a value"),
+        Known::once("read_only", "`read_only`, without a value"),
         Known::expression("default", "`default = Utc::now()`, with any expression"),
     ],
     elsewhere: &[&STRUCT],
@@ -80,6 +81,7 @@ pub(crate) struct FieldInput {
     pub(crate) index: Option<Span>,
     pub(crate) version: Option<Span>,
     pub(crate) serial: Option<Span>,
+    pub(crate) read_only: Option<Span>,
     pub(crate) default: Option<Expr>,
 }
 
@@ -160,6 +162,7 @@ impl FieldInput {
             index: given.flag("index", d),
             version: given.flag("version", d),
             serial: given.flag("serial", d),
+            read_only: given.flag("read_only", d),
             default: given.expression("default", d),
         })
     }

@@ -74,6 +74,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// | [`rename`](#rename) | field | the field's name |
 /// | [`serial`](#serial) | field | false |
 /// | [`default`](#default) | field | none |
+/// | [`read_only`](#read_only) | field | false |
 /// | [`version`](#version) | field | none |
 ///
 /// Each is given once, but for `unique` and `index` on the struct; one `#[kv(…)]` may hold several, and there may be several of them. Names
@@ -244,6 +245,21 @@ use syn::{DeriveInput, parse_macro_input};
 /// #[kv(id, default = kv_runtime::new_uuid())]
 /// id: Uuid,
 /// ```
+///
+/// ## `read_only`
+///
+/// PostgreSQL alone fills the column, by a DEFAULT, as `GENERATED` or by a trigger. The runtime never
+/// writes it, a patch has no setter for it, and what a row says of it at a create or an upsert counts
+/// for nothing.
+///
+/// ```ignore
+/// #[kv(read_only)]
+/// search_rank: Option<i32>,
+/// ```
+///
+/// It is an `Option`, because it is NULL until the row is drained. A row of such a model leaves Redis
+/// as soon as it is drained, so that the next read gets what PostgreSQL has filled in. In memory
+/// nobody fills it.
 ///
 /// ## `column`
 ///

@@ -59,6 +59,7 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
     let version = version(&inputs, &id, diagnostics);
     let serial = new_row::serial(&inputs, &id, diagnostics);
     new_row::check_defaults(&inputs, diagnostics);
+    new_row::check_read_only(&inputs, diagnostics);
 
     let key_prefix = key_prefix.unwrap_or(name);
     let is_checked_by_diesel = diesel_table.is_some();
@@ -327,6 +328,7 @@ fn fields_of(
             name,
             ty: input.ty,
             docs: input.docs,
+            is_read_only: input.read_only.is_some(),
             default: input.default,
             variant,
         }

@@ -135,6 +135,8 @@ pub struct ColumnDescriptor {
     pub ty: ColumnType,
     /// Whether the field is an `Option`.
     pub nullable: bool,
+    /// Whether PostgreSQL alone fills it: `#[kv(read_only)]`.
+    pub read_only: bool,
 }
 
 /// The PostgreSQL type of a column.
@@ -243,6 +245,11 @@ impl ModelDescriptor {
     /// The id's values within a whole row.
     pub(crate) fn id_of(&self, row: &EncodedRow) -> EncodedRow {
         self.select(self.id, row)
+    }
+
+    /// Whether PostgreSQL fills columns that the runtime does not write.
+    pub(crate) fn has_read_only(&self) -> bool {
+        self.columns.iter().any(|column| column.read_only)
     }
 
     /// The version within a whole row, if the model has one.

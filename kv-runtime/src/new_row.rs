@@ -101,7 +101,7 @@ impl<M: KvModel> Repository<M> {
         let encoded = row::encode(&model).map_err(encoding)?;
         let receipt = self.rows().write_row(at, Change::Create(encoded.clone())).await?;
         // As it is stored, which may be less exact than what was given: times have microseconds.
-        let stored = set_version(M::DESCRIPTOR, encoded, Some(receipt.entry));
+        let stored = set_version(M::DESCRIPTOR, encoded, receipt.entry);
         Ok(Created { row: row::decode(&stored).map_err(encoding)?, receipt })
     }
 

@@ -241,7 +241,7 @@ impl Rows {
             Change::Create(_) if !self.model.id_is_fresh => Probe::Missing,
             _ => Probe::NotNeeded,
         };
-        let change = change.without_version(self.model);
+        let change = change.without_foreign(self.model);
         let write = Write { key, change, operation_id: random_id(), probe, terms: Terms::Any };
         let max = self.stores.settings.max_entry_bytes;
         match write.entry_bytes_over(max) {

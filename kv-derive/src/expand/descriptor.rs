@@ -120,7 +120,7 @@ fn id_is_fresh(model: &Model) -> TokenStream {
 
 fn column(model: &Model, field: &Field) -> TokenStream {
     let runtime = &model.runtime;
-    let Field { name, hash_name, column, ty, .. } = field;
+    let Field { name, hash_name, column, ty, is_read_only, .. } = field;
     let column_type = at_type(ty, quote!(<#ty as #runtime::KvValue>::TYPE));
     let nullable = at_type(ty, quote!(<#ty as #runtime::KvValue>::NULLABLE));
     quote! {
@@ -130,6 +130,7 @@ fn column(model: &Model, field: &Field) -> TokenStream {
             column: #column,
             ty: #column_type,
             nullable: #nullable,
+            read_only: #is_read_only,
         }
     }
 }

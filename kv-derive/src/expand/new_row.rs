@@ -99,7 +99,7 @@ fn line(model: &Model, at: usize, field: &Field) -> TokenStream {
         let model = &model.ident;
         return quote!(#ident: <#model as #runtime::KvSerial>::serial_id(__serial)?);
     }
-    if model.version == Some(at) {
+    if model.version == Some(at) || field.is_read_only {
         return quote!(#ident: ::core::default::Default::default());
     }
     match &field.default {

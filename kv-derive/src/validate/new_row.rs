@@ -38,3 +38,20 @@ pub(super) fn check_defaults(inputs: &[FieldInput], diagnostics: &mut Diagnostic
         diagnostics.error(default, message);
     }
 }
+
+/// What PostgreSQL alone fills, nobody else does.
+pub(super) fn check_read_only(inputs: &[FieldInput], diagnostics: &mut Diagnostics) {
+    for field in inputs {
+        let Some(span) = field.read_only else { continue };
+        let message = if field.id.is_some() {
+            "a row is written under its id, so the id cannot be read-only"
+        } else if field.version.is_some() {
+            "every write sets the version, so it cannot be read-only"
+        } else if field.default.is_some() {
+            "PostgreSQL alone fills what is read-only; remove `default`"
+        } else {
+            continue;
+        };
+        diagnostics.push(syn::Error::new(span, message));
+    }
+}

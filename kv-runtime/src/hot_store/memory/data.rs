@@ -137,7 +137,7 @@ impl Data {
         };
         let row = match write.change {
             Change::Delete => row,
-            _ => set_version(write.key.model, row, Some(entry)),
+            _ => set_version(write.key.model, row, entry),
         };
         let outcome = write.done(entry, &row);
         let stored = Stored { row, entry, operation_id: write.operation_id.clone(), mark };

@@ -41,6 +41,30 @@ mod inner {
     }
 }
 
+mod schema {
+    diesel::table! {
+        articles (id) {
+            id -> BigInt,
+            title -> Text,
+            rank -> Nullable<BigInt>,
+        }
+    }
+}
+
+/// An article.
+#[derive(Debug, KvModel)]
+#[kv(table = schema::articles)]
+pub struct Article {
+    /// Which one it is.
+    #[kv(id, serial)]
+    pub id: i64,
+    /// What it is about.
+    pub title: String,
+    /// Filled by PostgreSQL.
+    #[kv(read_only)]
+    pub rank: Option<i64>,
+}
+
 macro_rules! model {
     ($name:ident, $default:expr) => {
         #[derive(KvModel)]
@@ -62,6 +86,12 @@ fn main() {
     assert!(Ticket::serial_id(i64::MAX).is_err());
     assert_eq!(Ticket::DESCRIPTOR.serial, Some(0));
     assert!(Ticket::DESCRIPTOR.id_is_fresh);
+
+    let article = NewArticle { title: "News".to_owned() }.into_model(3).expect("it fits");
+    assert_eq!((article.id, article.rank), (3, None));
+    let insert = diesel::insert_into(schema::articles::table).values(&article);
+    let sql = diesel::debug_query::<diesel::pg::Pg, _>(&insert).to_string();
+    assert!(!sql.contains("rank"), "{sql}");
 
     let everything = inner::NewEverything {}.into_model(0).expect("nothing is numbered");
     assert_eq!((everything.id, &*everything.status), (-1, "new"));
