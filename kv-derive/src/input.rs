@@ -38,6 +38,9 @@ static FIELD: Place = Place {
         Known::once("unique", "`unique`, without a value"),
         Known::once("index", "`index`, without a value"),
         Known::once("version", "`version`, without a value"),
+        Known::once("serial", "`serial`, without a value"),
+        Known::once("read_only", "`read_only`, without a value"),
+        Known::expression("default", "`default = Utc::now()`, with any expression"),
     ],
     elsewhere: &[&STRUCT],
 };
@@ -77,6 +80,9 @@ pub(crate) struct FieldInput {
     pub(crate) unique: Option<Span>,
     pub(crate) index: Option<Span>,
     pub(crate) version: Option<Span>,
+    pub(crate) serial: Option<Span>,
+    pub(crate) read_only: Option<Span>,
+    pub(crate) default: Option<Expr>,
 }
 
 /// Reads a struct; `None` if not even an empty model can stand in for it.
@@ -155,6 +161,9 @@ impl FieldInput {
             unique: given.flag("unique", d),
             index: given.flag("index", d),
             version: given.flag("version", d),
+            serial: given.flag("serial", d),
+            read_only: given.flag("read_only", d),
+            default: given.expression("default", d),
         })
     }
 }

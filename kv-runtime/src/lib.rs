@@ -57,6 +57,7 @@
 extern crate self as kv_runtime;
 
 mod checks;
+mod counter;
 mod dead_letters;
 mod drain;
 mod durability;
@@ -72,12 +73,14 @@ mod key;
 mod kv;
 mod lookup;
 mod model;
+mod new_row;
 mod query;
 mod receipt;
 mod repository;
 mod room;
 mod row;
 mod rows;
+mod serials;
 mod settings;
 mod settled;
 mod stores;
@@ -97,6 +100,7 @@ pub mod queries {}
 pub mod __private;
 
 pub use checks::{Check, CheckError, CheckMode, CheckSettings, Checks, Problem};
+pub use counter::{Incremented, KvCounter};
 pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetterFilter, DeadLetters, Replayed};
 pub use drain::{DrainError, DrainStatus, Drainer, DrainerBuilder, QueueStatus, Queues};
 pub use durability::Durability;
@@ -109,6 +113,7 @@ pub use lookup::{GotOrCreated, IntoValue, Lookup};
 pub use model::{
     ColumnDescriptor, ColumnType, FieldError, IndexDescriptor, KvModel, KvPatch, ModelDescriptor,
 };
+pub use new_row::{Created, KvNewRow, KvSerial};
 pub use query::{
     Behind, Condition, Consistency, Cursor, CursorError, Field, GroupKey, Groups, Order, Overlay,
     Page, Query, Stored, StoredOnly,
@@ -122,6 +127,8 @@ pub use settings::{
     SettingsError,
 };
 pub use transaction::{Committed, Transaction, TransactionRepository};
+#[cfg(feature = "uuid")]
+pub use value::new_uuid;
 pub use value::{IsNull, KvElement, KvNumber, KvScalar, KvText, KvValue, ValueError};
 pub use version::{KvVersioned, UpdateIfError};
 

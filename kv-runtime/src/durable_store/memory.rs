@@ -37,6 +37,8 @@ struct Data {
     offsets: HashMap<Partition, Offset>,
     letters: Vec<StoredLetter>,
     last_letter: i64,
+    /// The last number of each table's sequence.
+    sequences: HashMap<&'static str, i64>,
 }
 
 #[derive(Debug)]
@@ -359,6 +361,18 @@ impl DurableStore for MemoryDurableStore {
         let data = self.data.lock().await;
         let rows = data.tables.get(model.table).map(|rows| rows.values().cloned().collect());
         Ok(rows.unwrap_or_default())
+    }
+
+    async fn serials(
+        &self,
+        model: &'static ModelDescriptor,
+        count: u32,
+    ) -> Result<Vec<i64>, DurableStoreError> {
+        let mut data = self.data.lock().await;
+        let last = data.sequences.entry(model.table).or_default();
+        let first = *last + 1;
+        *last += i64::from(count);
+        Ok((first..=*last).collect())
     }
 
     async fn select(&self, select: &Select) -> Result<Vec<EncodedRow>, DurableStoreError> {

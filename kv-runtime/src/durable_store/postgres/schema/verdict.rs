@@ -117,6 +117,10 @@ fn check_column(column: &ColumnDescriptor, table: &Table, findings: &mut Finding
             found.r#type, column.ty
         ));
     }
+    if column.read_only {
+        check_read_only(column, found, &place, findings);
+        return;
+    }
     if found.is_generated {
         findings.add(&format!(
             "{place} is generated, so that it takes no value; make it a plain column, or leave \
@@ -128,6 +132,22 @@ fn check_column(column: &ColumnDescriptor, table: &Table, findings: &mut Finding
         findings.add(&format!(
             "{place} is NOT NULL, but field `{}` is an `Option`; allow it with \
              `{alter} ALTER COLUMN {quoted} DROP NOT NULL`, or make the field none",
+            column.field
+        ));
+    }
+}
+
+/// The drain writes nothing to it.
+fn check_read_only(
+    column: &ColumnDescriptor,
+    found: &Column,
+    place: &str,
+    findings: &mut Findings,
+) {
+    if found.is_not_null && !found.has_default && !found.is_generated {
+        findings.add(&format!(
+            "{place} needs a value, but field `{}` is read-only; give it a DEFAULT, or make it \
+             `GENERATED`",
             column.field
         ));
     }
