@@ -42,21 +42,6 @@ impl Write {
         entry::header(self.key.model, &self.change, &self.key.id, &self.operation_id)
     }
 
-    /// The operation's name, as the scripts have it.
-    pub(crate) fn operation(&self) -> &'static str {
-        match self.terms {
-            Terms::Increment(_) => "increment",
-            Terms::Any | Terms::Version(_) => self.change.name(),
-        }
-    }
-
-    /// The name of the column that the write gives a new version, if there is one.
-    pub(crate) fn version_column(&self) -> Option<&'static str> {
-        let model = self.key.model;
-        let is_delete = matches!(self.change, Change::Delete);
-        model.version.filter(|_| !is_delete).map(|position| model.columns[position].name)
-    }
-
     /// The bytes of its entry, if they are more than `max`. The row's new values are among them.
     pub(crate) fn entry_bytes_over(&self, max: usize) -> Option<usize> {
         /// What a byte can take once it is escaped.

@@ -48,6 +48,21 @@ impl Increment {
 }
 
 impl Write {
+    /// The operation's name, as the scripts have it.
+    pub(crate) fn operation(&self) -> &'static str {
+        match self.terms {
+            Terms::Increment(_) => "increment",
+            Terms::Any | Terms::Version(_) => self.change.name(),
+        }
+    }
+
+    /// The name of the column that the write gives a new version, if there is one.
+    pub(crate) fn version_column(&self) -> Option<&'static str> {
+        let model = self.key.model;
+        let is_delete = matches!(self.change, Change::Delete);
+        model.version.filter(|_| !is_delete).map(|position| model.columns[position].name)
+    }
+
     /// The field that an increment is about, for messages.
     pub(crate) fn counter(&self) -> &'static str {
         match self.terms {

@@ -22,7 +22,8 @@
 -- behind the entry's id.
 --
 -- Scripts do not roll back. What can fail for one change (a key of another type) fails at a
--- read or at the append, before its row is touched, and is its answer alone. What fails for
+-- read or at the append, before its row is touched (but by an increment, which is taken back), and
+-- is its answer alone. What fails for
 -- all (memory that is full) fails at the first write of the call, before anything is done.
 --
 -- This is the hot path: a call of the server costs about a microsecond and an argument a
@@ -72,37 +73,6 @@ end
 local function room_of(state, stream)
   local retained = tonumber(call('HGET', state, 'retained') or 0)
   return bound - (call('XLEN', stream) - retained)
-end
-
--- The version that an entry gives its row: its milliseconds times 2^20, plus its sequence. In two
--- halves, because a number of a script has 53 bits.
-local function version_of(entry)
-  local time, sequence = string.match(entry, '^(%d+)-(%d+)$')
-  local low = time % 1000000 * 1048576 + sequence
-  local high = math.floor(time / 1000000) * 1048576 + math.floor(low / 1000000)
-  return string.format('%.0f%06.0f', high, low % 1000000)
-end
-
--- Adds to a counter: answers the result, or a refusal.
---
--- Only the server itself adds with 64 bits. So this comes before the entry is appended, and is taken
--- back where that fails.
-local function add(key, column, by, bounds)
-  local before = call('HGET', key, column)
-  if not before then
-    return nil, IS_NULL
-  end
-  local result = pcall('HINCRBY', key, column, by)
-  if type(result) == 'table' then
-    return nil, string.find(result.err, 'overflow', 1, true) and OVERFLOW or result
-  end
-  local least, most = string.match(bounds, '^(%S+) (%S+)$')
-  if result < tonumber(least) or result > tonumber(most) then
-    call('HSET', key, column, before)
-    return nil, OVERFLOW
-  end
-  -- Of the number itself, a script has 53 bits.
-  return call('HGET', key, column), nil, before
 end
 
 local takes_held = ARGV[4] == '1'
@@ -172,12 +142,27 @@ for i = 1, #KEYS / 3 do
   elseif room and room < 1 then
     answers[i] = FULL
   else
-    local entry, result, refusal, before
+    local entry, before, result
     if operation == 'increment' then
-      result, refusal, before = add(key, ARGV[first_item], ARGV[last_item], probe)
-      operation, values = 'patch', result and '{' .. values .. ':"' .. result .. '"}'
+      -- Only the server itself adds with 64 bits. So this comes before the entry is appended, and
+      -- is taken back where that fails.
+      local column, least, most = ARGV[first_item], string.match(probe, '^(%S+) (%S+)$')
+      before = call('HGET', key, column)
+      local sum = before and pcall('HINCRBY', key, column, ARGV[last_item])
+      if not before then
+        entry = IS_NULL
+      elseif type(sum) == 'table' then
+        entry = string.find(sum.err, 'overflow', 1, true) and OVERFLOW or sum
+      elseif sum < tonumber(least) or sum > tonumber(most) then
+        call('HSET', key, column, before)
+        entry = OVERFLOW
+      else
+        -- Of the sum itself, a script has 53 bits.
+        result = call('HGET', key, column)
+        operation, values = 'patch', '{' .. values .. ':"' .. result .. '"}'
+      end
     end
-    entry = refusal or pcall('XADD', stream, 'NOMKSTREAM', '*', 'change', header, 'values', values)
+    entry = entry or pcall('XADD', stream, 'NOMKSTREAM', '*', 'change', header, 'values', values)
     if not entry then
       entry = check_partitions(state)
         or pcall('XADD', stream, '*', 'change', header, 'values', values)
@@ -217,7 +202,13 @@ for i = 1, #KEYS / 3 do
         end
       end
       if version_column then
-        call('HSET', key, version_column, version_of(entry))
+        -- The entry's milliseconds times 2^20, plus its sequence: in two halves, because a number
+        -- of a script has 53 bits.
+        local time, sequence = string.match(entry, '^(%d+)-(%d+)$')
+        local low = time % 1000000 * 1048576 + sequence
+        local high = math.floor(time / 1000000) * 1048576 + math.floor(low / 1000000)
+        local version = string.format('%.0f%06.0f', high, low % 1000000)
+        call('HSET', key, version_column, version)
       end
     end
   end
