@@ -4,6 +4,7 @@
 //! that the remaining rules are checked as well.
 
 mod index;
+mod reference;
 
 use proc_macro2::{Ident, Span};
 use syn::{LitStr, Path, Visibility};
@@ -55,6 +56,12 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
     } else {
         Default::default()
     };
+    let references = if has_fields {
+        reference::references(&attributes, &inputs, diagnostics)
+    } else {
+        Vec::new()
+    };
+    let checks = checks(&attributes.checks, diagnostics);
     let version = version(&inputs, &id, diagnostics);
 
     let key_prefix = key_prefix.unwrap_or(name);
@@ -73,6 +80,8 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
         partition_by,
         unique,
         indexes,
+        references,
+        checks,
         version,
         ident,
         visibility,
@@ -271,6 +280,22 @@ fn partition_by(
     positions
 }
 
+/// Conditions for PostgreSQL to read; one that is there twice has the name of the other.
+fn checks(given: &[LitStr], diagnostics: &mut Diagnostics) -> Vec<String> {
+    let mut checks: Vec<String> = Vec::new();
+    for check in given {
+        let text = check.value();
+        if text.trim().is_empty() {
+            diagnostics.error(check, "the condition is empty");
+        } else if checks.contains(&text) {
+            diagnostics.error(check, "this condition is given twice; remove one");
+        } else {
+            checks.push(text);
+        }
+    }
+    checks
+}
+
 /// One field counts the changes, and it is none by which the row is found.
 fn version(inputs: &[FieldInput], id: &[usize], diagnostics: &mut Diagnostics) -> Option<usize> {
     let mut version = None;
@@ -287,6 +312,21 @@ fn version(inputs: &[FieldInput], id: &[usize], diagnostics: &mut Diagnostics) -
         }
     }
     version
+}
+
+/// The fields of these names, each once.
+fn positions(names: &[Ident], inputs: &[FieldInput], diagnostics: &mut Diagnostics) -> Vec<usize> {
+    let mut positions = Vec::new();
+    for name in names {
+        match inputs.iter().position(|field| field.ident == *name) {
+            Some(at) if positions.contains(&at) => {
+                diagnostics.error(name, format!("`{name}` is named twice"));
+            }
+            Some(at) => positions.push(at),
+            None => diagnostics.error(name, unknown_field(name, inputs)),
+        }
+    }
+    positions
 }
 
 fn unknown_field(name: &Ident, inputs: &[FieldInput]) -> String {

@@ -13,7 +13,7 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! // REDIS_URL and DATABASE_URL; Redis 6.2 or newer.
 //! let kv = Kv::connect(Settings::from_env()?).await?;
-//! // The runtime's own table, before a drainer needs it. The models' tables are yours to make.
+//! // The runtime's own table, before a drainer needs it. For the models' tables see `schema`.
 //! kv.migrate().await?;
 //! // In one process for all of them.
 //! let drainer = kv.drainer().model::<Booking>().spawn();
@@ -76,6 +76,7 @@ mod repository;
 mod room;
 mod row;
 mod rows;
+pub mod schema;
 mod settings;
 mod settled;
 mod stores;
@@ -99,6 +100,7 @@ pub use kv::{ConnectError, Kv};
 pub use kv_runtime_derive::{KvModel, KvValue};
 pub use model::{
     ColumnDescriptor, ColumnType, FieldError, IndexDescriptor, KvModel, KvPatch, ModelDescriptor,
+    ReferenceDescriptor,
 };
 pub use receipt::{DurabilityError, Receipt};
 pub use repository::Repository;

@@ -42,6 +42,7 @@ use crate::failpoint;
 use crate::key::{Partition, RowKey};
 use crate::model::{FieldError, ModelDescriptor};
 use crate::row::EncodedRow;
+use crate::schema::step::Step;
 use crate::settings::Settings;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -69,6 +70,14 @@ impl PostgresDurableStore {
         // Not one of the pool's, which would only say that none came up in time.
         store.dedicated_connection().await?;
         Ok(store)
+    }
+
+    /// The steps from the tables to the models.
+    pub(crate) async fn difference(
+        &self,
+        models: &[&'static ModelDescriptor],
+    ) -> Result<Vec<Step>, DurableStoreError> {
+        schema::difference(&mut *self.connection().await?, models).await
     }
 
     fn new(settings: &Settings) -> Self {
