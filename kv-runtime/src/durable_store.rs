@@ -238,6 +238,12 @@ pub(crate) trait DurableStore: StoreChecks + std::fmt::Debug + Send + Sync {
         model: &'static ModelDescriptor,
     ) -> Result<Vec<EncodedRow>, DurableStoreError>;
 
+    /// The server, if that is what it is.
+    #[cfg(feature = "postgres")]
+    fn as_postgres(&self) -> Option<&postgres::PostgresDurableStore> {
+        None
+    }
+
     /// Creates the runtime's own tables, where they are missing.
     async fn migrate(&self) -> Result<(), DurableStoreError>;
 }

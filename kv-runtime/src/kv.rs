@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::checks::{CheckError, Checks};
+#[cfg(feature = "postgres")]
+use crate::connection::{Connection, PoolError};
 use crate::dead_letters::DeadLetters;
 use crate::drain::{DrainerBuilder, Queues};
 use crate::durable_store::DurableStore;
@@ -159,6 +161,41 @@ impl Kv {
             .migrate()
             .await
             .map_err(|error| ConnectError::Migration(error.into_source()))
+    }
+
+    /// A connection of the pool, for any query that Diesel can say: a join, a group-by, a report.
+    ///
+    /// It sees what was drained, and nothing else. It is for reading: what it writes to the table of
+    /// a model, Redis does not know of (see [`Repository::invalidate`]). Its session has the time
+    /// zone UTC and the time-outs of the settings; leave it as you found it.
+    ///
+    /// ```no_run
+    /// # use kv_runtime::{Kv, PoolError};
+    /// use diesel::prelude::*;
+    /// use diesel_async::RunQueryDsl;
+    ///
+    /// diesel::table! { bookings (id) { id -> BigInt, driver_id -> BigInt } }
+    /// diesel::table! { drivers (id) { id -> BigInt, name -> Text } }
+    /// diesel::joinable!(bookings -> drivers (driver_id));
+    /// diesel::allow_tables_to_appear_in_same_query!(bookings, drivers);
+    ///
+    /// # async fn run(kv: Kv) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut connection = kv.connection().await?;
+    /// let names: Vec<(i64, String)> = bookings::table
+    ///     .inner_join(drivers::table)
+    ///     .select((bookings::id, drivers::name))
+    ///     .load(&mut *connection)
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`PoolError`].
+    #[cfg(feature = "postgres")]
+    pub async fn connection(&self) -> Result<Connection<'_>, PoolError> {
+        let postgres = self.stores.durable.as_postgres().ok_or(PoolError::InMemory)?;
+        Ok(Connection::new(postgres.connection().await?))
     }
 
     /// What PostgreSQL refused.

@@ -57,6 +57,8 @@
 extern crate self as kv_runtime;
 
 mod checks;
+#[cfg(feature = "postgres")]
+mod connection;
 mod dead_letters;
 mod drain;
 mod durability;
@@ -90,6 +92,8 @@ mod value;
 pub mod __private;
 
 pub use checks::{Check, CheckError, CheckMode, CheckSettings, Checks, Problem};
+#[cfg(feature = "postgres")]
+pub use connection::{Connection, PoolError};
 pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetterFilter, DeadLetters, Replayed};
 pub use drain::{DrainError, DrainStatus, Drainer, DrainerBuilder, QueueStatus, Queues};
 pub use durability::Durability;
@@ -103,7 +107,7 @@ pub use model::{
     ReferenceDescriptor,
 };
 pub use receipt::{DurabilityError, Receipt};
-pub use repository::Repository;
+pub use repository::{ReadOnly, ReadRepository, Repository, WriteRepository};
 pub use row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
 pub use rows::Status;
 pub use settings::{

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::durability::Durability;
 use crate::row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
-use crate::schema::{self, quote_one};
+use crate::schema;
+use crate::schema::name::quote_one;
 use crate::value::ValueError;
 
 /// A struct whose values are rows: written by `#[derive(KvModel)]`, not by hand.

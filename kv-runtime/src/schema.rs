@@ -40,7 +40,6 @@ pub(crate) mod step;
 #[cfg(feature = "postgres")]
 pub use self::command::SchemaError;
 pub use self::migration::Migration;
-pub(crate) use self::name::{quote, quote_one};
 use crate::model::{KvModel, ModelDescriptor};
 
 /// Some models, of whose tables SQL is to be written.

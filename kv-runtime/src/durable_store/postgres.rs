@@ -313,6 +313,10 @@ impl DurableStore for PostgresDurableStore {
         Ok(rows.collect())
     }
 
+    fn as_postgres(&self) -> Option<&PostgresDurableStore> {
+        Some(self)
+    }
+
     async fn migrate(&self) -> Result<(), DurableStoreError> {
         // A connection of its own, because the harness wants to own one.
         let mut connection = self.dedicated_connection().await?;

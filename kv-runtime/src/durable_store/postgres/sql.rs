@@ -4,7 +4,7 @@
 //! number of rows, and is prepared once.
 
 use crate::model::{ColumnDescriptor, ColumnType, ModelDescriptor};
-use crate::schema::quote;
+use crate::schema::name::quote;
 
 /// Stands for the next parameter; it cannot occur in a name.
 pub(super) const PARAMETER: char = '\u{1}';

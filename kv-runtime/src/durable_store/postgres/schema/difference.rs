@@ -15,9 +15,8 @@ use super::{ForeignKey, Index, Table, column_names, describe};
 use crate::durable_store::DurableStoreError;
 use crate::model::{ModelDescriptor, ReferenceDescriptor};
 use crate::schema::ddl::{self, EnumType};
-use crate::schema::name::{check_name, columns, reference_name, split};
+use crate::schema::name::{check_name, columns, quote, quote_one, reference_name, split};
 use crate::schema::step::Step;
-use crate::schema::{quote, quote_one};
 
 /// Temporary tables come before all others of their name.
 const WANTED: &str = "kv_wanted";

@@ -4,8 +4,8 @@ use super::columns::{is_of_type, is_rounded, missing_labels};
 use super::{Index, Table, column_names};
 use crate::checks::{Check, Problem};
 use crate::model::{ColumnDescriptor, ModelDescriptor};
-use crate::schema::name::columns;
-use crate::schema::{ddl, quote, quote_one};
+use crate::schema::ddl;
+use crate::schema::name::{columns, quote, quote_one};
 
 /// Collects what is found about one model.
 struct Findings {
