@@ -69,6 +69,17 @@ pub struct Seat {
     pub passenger: Option<String>,
 }
 
+/// The parent of seats, which lies where they do.
+#[derive(Debug, Clone, PartialEq, KvModel)]
+#[kv(table = "flights", queue = "flights")]
+pub struct Flight {
+    /// What its seats are partitioned by.
+    #[kv(id)]
+    pub flight: String,
+    /// How many seats are taken.
+    pub taken: i32,
+}
+
 /// A model whose id PostgreSQL may know and Redis may not.
 #[derive(Debug, Clone, PartialEq, KvModel)]
 #[kv(table = "counters", ttl = "1h")]

@@ -106,3 +106,8 @@ CREATE TABLE wide (
     c119 integer, c120 integer, c121 integer, c122 integer, c123 integer, c124 integer, c125
     integer, c126 integer, c127 integer
 );
+
+CREATE TABLE flights (
+    flight text PRIMARY KEY,
+    taken integer NOT NULL
+);

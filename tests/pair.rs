@@ -93,6 +93,7 @@ impl Pair {
         self.kv
             .drainer()
             .model::<models::Booking>()
+            .model::<models::Flight>()
             .model::<models::Seat>()
             .model::<models::Counter>()
             .model::<models::Account>()

@@ -9,6 +9,7 @@ mod field_enum;
 mod kv_model;
 mod patch;
 mod repository;
+mod version;
 
 use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use quote::quote;
@@ -27,6 +28,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let id_is_not_null = kv_model::expand_id_check(model);
     let kv_model = kv_model::expand(model);
     let kv_patch = patch::expand_kv_patch(model);
+    let kv_versioned = version::expand(model);
     let diesel = diesel::expand(model);
     quote! {
         #field_enum
@@ -37,6 +39,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
             #id_is_not_null
             #kv_model
             #kv_patch
+            #kv_versioned
         };
         #diesel
     }

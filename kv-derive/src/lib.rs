@@ -42,6 +42,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// | item | what it is for |
 /// | --- | --- |
 /// | `impl KvModel for Booking` | the descriptor, and the row to and from text |
+/// | `impl KvVersioned for Booking` | `Repository::update_if`; only with a [`version`](#version) |
 /// | `BookingPatch`, `Booking::patch()` | a change of some fields, with a setter a field; see [below](#patches) |
 /// | `BookingField` | the names of the fields as an enum |
 /// | `BookingRepository` | short for `Repository<Booking>` |
@@ -259,12 +260,21 @@ use syn::{DeriveInput, parse_macro_input};
 ///
 /// ## `version`
 ///
-/// The field that counts the changes of a row.
+/// The field that every change of a row raises. A stale writer is told so by
+/// `Repository::update_if`.
 ///
 /// ```ignore
 /// #[kv(version)]
 /// version: i64,
 /// ```
+///
+/// It is an `i64`, in a column `bigint NOT NULL`. The runtime sets it: a create and an upsert
+/// store a new version whatever the field says, and a patch has no setter for it. The receipt of
+/// each write has it, as `receipt.version`. Versions of a row grow, also from its deletion to its
+/// next creation, but they do not count by ones: they are made from the time of the write.
+///
+/// Whoever changes the row in PostgreSQL by hand changes the version as well, and calls
+/// `Repository::invalidate`.
 ///
 /// # Patches
 ///

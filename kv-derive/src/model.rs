@@ -28,7 +28,7 @@ pub(crate) struct Model {
     pub(crate) references: Vec<ModelReference>,
     /// SQL conditions that every row meets.
     pub(crate) checks: Vec<String>,
-    /// The field that counts the changes of a row, as a position in `fields`.
+    /// The field that every change of a row raises, as a position in `fields`.
     pub(crate) version: Option<usize>,
 }
 
@@ -99,9 +99,11 @@ impl Model {
         self.id.iter().map(|&position| &self.fields[position])
     }
 
-    /// The fields a patch can set, with their positions: all but the id.
+    /// The fields a patch can set, with their positions: all but the id and the version.
     pub(crate) fn patch_fields(&self) -> impl Iterator<Item = (usize, &Field)> {
-        self.fields.iter().enumerate().filter(|(position, _)| !self.id.contains(position))
+        let is_set = |position: &usize| !self.id.contains(position);
+        let all = self.fields.iter().enumerate();
+        all.filter(move |(position, _)| is_set(position) && self.version != Some(*position))
     }
 
     fn ident_with(&self, suffix: &str) -> Ident {

@@ -4,10 +4,13 @@
 //! replayed or discarded. Their rows are held meanwhile: they can be read in Redis as they were
 //! written, and are not changed in PostgreSQL.
 
-use std::collections::HashSet;
+mod filter;
+
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub use self::filter::DeadLetterFilter;
 use crate::drain::in_queue_order;
 use crate::durable_store::{
     DurableStoreError, HeldRow, Offset, OffsetMove, Outcome, Refusal, Transaction,
@@ -17,8 +20,7 @@ use crate::error::Source;
 use crate::failpoint;
 use crate::hot_store::HotStoreError;
 use crate::key::Partition;
-use crate::model::{FieldError, KvModel, ModelDescriptor};
-use crate::row;
+use crate::model::ModelDescriptor;
 use crate::stores::Stores;
 
 /// An entry that was refused, or that queues behind one of the same row.
@@ -33,13 +35,13 @@ pub struct DeadLetter {
     pub partition: u16,
     /// The entry.
     pub entry: EntryId,
-    /// The key prefix of the row's model, if the entry names a row.
+    /// The key prefix of the row's model, if the entry names a row; of a unit of work, the first.
     pub model: Option<String>,
-    /// The row's id as in its key, if the entry names a row.
+    /// The row's id as in its key, if the entry names a row; of a unit of work, the first.
     pub row_id: Option<String>,
     /// The entry's header: operation, key prefix, id, operation id and fingerprint.
     pub change: String,
-    /// The changed columns as JSON.
+    /// The changed columns as JSON; of a unit of work, its changes.
     pub values: String,
     /// What PostgreSQL calls the error, where it was PostgreSQL that refused it.
     pub sqlstate: Option<String>,
@@ -57,84 +59,17 @@ pub struct DeadLetter {
     pub(crate) raw: RawEntry,
 }
 
-/// Chooses dead letters; by default all of them.
-#[derive(Debug, Clone, Default)]
-#[must_use]
-pub struct DeadLetterFilter {
-    pub(crate) id: Option<i64>,
-    pub(crate) model: Option<String>,
-    pub(crate) row_id: Option<String>,
-    pub(crate) error: Option<String>,
-    pub(crate) entry: Option<EntryId>,
-    pub(crate) partitions: Option<Vec<Partition>>,
-    pub(crate) released: bool,
-    pub(crate) limit: Option<u32>,
-}
-
-impl DeadLetterFilter {
-    /// All dead letters.
-    pub fn new() -> Self {
-        Self::default()
+impl DeadLetter {
+    /// The rows that it is about, each by the key prefix of its model and its id as in its key:
+    /// one, or those of a unit of work.
+    pub fn rows(&self) -> Vec<(String, String)> {
+        self.raw.rows()
     }
 
-    /// Those of one model.
-    pub fn model<M: KvModel>(self) -> Self {
-        Self { model: Some(M::DESCRIPTOR.key_prefix.to_owned()), ..self }
-    }
-
-    /// Those of one row.
-    ///
-    /// # Errors
-    /// A value of the id that cannot be stored.
-    pub fn row<M: KvModel>(self, id: &M::Id) -> Result<Self, FieldError> {
-        let id = crate::key::format_id(&row::encode_id::<M>(id)?);
-        Ok(Self { row_id: Some(id), ..self.model::<M>() })
-    }
-
-    /// Those with this SQLSTATE or constraint, or with this text in their message.
-    pub fn error(self, text: impl Into<String>) -> Self {
-        Self { error: Some(text.into()), ..self }
-    }
-
-    /// At most so many, the oldest first.
-    pub fn limit(self, limit: u32) -> Self {
-        Self { limit: Some(limit), ..self }
-    }
-
-    fn id(self, id: i64) -> Self {
-        Self { id: Some(id), ..self }
-    }
-
-    pub(crate) fn of_entry(partition: Partition, entry: EntryId) -> Self {
-        Self { entry: Some(entry), partitions: Some(vec![partition]), ..Self::default() }
-    }
-
-    fn of_row(row: &HeldRow) -> Self {
-        Self {
-            model: Some(row.model.to_string()),
-            row_id: Some(row.row_id.clone()),
-            partitions: Some(vec![row.partition]),
-            ..Self::default()
-        }
-    }
-
-    /// Whether it chooses a letter, its limit left aside.
-    pub(crate) fn matches(&self, letter: &DeadLetter, released: bool) -> bool {
-        let is_error = |text: &String| {
-            letter.sqlstate.as_ref() == Some(text)
-                || letter.constraint.as_ref() == Some(text)
-                || letter.message.contains(text)
-        };
-        let is_there = |partition: &Partition| {
-            partition.queue == letter.queue && partition.number == letter.partition
-        };
-        self.released == released
-            && self.id.is_none_or(|id| id == letter.id)
-            && self.model.as_ref().is_none_or(|model| letter.model.as_ref() == Some(model))
-            && self.row_id.as_ref().is_none_or(|id| letter.row_id.as_ref() == Some(id))
-            && self.entry.is_none_or(|entry| letter.entry == entry)
-            && self.error.as_ref().is_none_or(is_error)
-            && self.partitions.as_ref().is_none_or(|all| all.iter().any(is_there))
+    pub(crate) fn held_rows(&self, partition: Partition) -> Vec<HeldRow> {
+        let row =
+            |(model, row_id): (String, String)| HeldRow { partition, model: model.into(), row_id };
+        self.rows().into_iter().map(row).collect()
     }
 }
 
@@ -209,6 +144,14 @@ enum Disposal {
     Discard,
 }
 
+/// What became of the dead letters of some rows.
+struct Disposed {
+    rows: HashSet<HeldRow>,
+    /// Dead letters that are no more.
+    done: u64,
+    left: u64,
+}
+
 impl DeadLetters {
     pub(crate) fn new(stores: Arc<Stores>) -> Self {
         Self { stores }
@@ -237,22 +180,12 @@ impl DeadLetters {
     /// and lets the row go; up to the first that is refused again.
     ///
     /// Each row is a transaction of its own, in which its dead letters end: replaying them twice
-    /// is not possible.
+    /// is not possible. Rows that a unit of work ties together go together.
     ///
     /// # Errors
     /// [`DeadLetterError`]; rows that were replayed before it stay replayed.
     pub async fn replay(&self, filter: &DeadLetterFilter) -> Result<Replayed, DeadLetterError> {
-        let mut replayed = Replayed::default();
-        for (row, _) in self.rows(filter).await? {
-            let Some(row) = row else {
-                replayed.still_held += 1;
-                continue;
-            };
-            let (applied, still_held) = self.dispose(&row, Disposal::Replay).await?;
-            replayed.applied += applied;
-            replayed.still_held += still_held;
-        }
-        Ok(replayed)
+        self.dispose_all(filter, Disposal::Replay).await
     }
 
     /// Drops the dead letters of every row that the filter meets, all of a row's, and lets the
@@ -261,37 +194,35 @@ impl DeadLetters {
     /// # Errors
     /// [`DeadLetterError`]; what was discarded before it stays discarded.
     pub async fn discard(&self, filter: &DeadLetterFilter) -> Result<u64, DeadLetterError> {
-        let mut discarded = 0;
-        for (row, letter) in self.rows(filter).await? {
-            discarded += match row {
-                Some(row) => self.dispose(&row, Disposal::Discard).await?.0,
-                None => self.discard_one(&letter).await?,
-            };
-        }
-        Ok(discarded)
+        Ok(self.dispose_all(filter, Disposal::Discard).await?.applied)
     }
 
-    /// The rows of dead letters, each once; and the dead letters that name none.
-    async fn rows(
+    /// Disposes of the rows of the dead letters that the filter chooses, and of those tied to them.
+    async fn dispose_all(
         &self,
         filter: &DeadLetterFilter,
-    ) -> Result<Vec<(Option<HeldRow>, DeadLetter)>, DeadLetterError> {
-        let mut seen = HashSet::new();
-        let mut rows = Vec::new();
+        disposal: Disposal,
+    ) -> Result<Replayed, DeadLetterError> {
+        let mut seen: HashSet<HeldRow> = HashSet::new();
+        let mut replayed = Replayed::default();
         for letter in self.list(filter).await? {
-            let row = match (&letter.model, &letter.row_id) {
-                (Some(model), Some(row_id)) => Some(HeldRow {
-                    partition: self.partition(&letter)?,
-                    model: model.as_str().into(),
-                    row_id: row_id.clone(),
-                }),
-                _ => None,
+            let rows = match letter.model {
+                Some(_) => letter.held_rows(self.partition(&letter)?),
+                None => Vec::new(),
             };
-            if row.as_ref().is_none_or(|row| seen.insert(row.clone())) {
-                rows.push((row, letter));
+            match rows.first() {
+                Some(row) if seen.contains(row) => {}
+                Some(row) => {
+                    let disposed = self.dispose(row, disposal).await?;
+                    replayed.applied += disposed.done;
+                    replayed.still_held += disposed.left;
+                    seen.extend(disposed.rows);
+                }
+                None if disposal == Disposal::Replay => replayed.still_held += 1,
+                None => replayed.applied += self.discard_one(&letter).await?,
             }
         }
-        Ok(rows)
+        Ok(replayed)
     }
 
     fn partition(&self, letter: &DeadLetter) -> Result<Partition, DeadLetterError> {
@@ -302,16 +233,15 @@ impl DeadLetters {
         Ok(Partition { queue, number: letter.partition })
     }
 
-    /// Ends the dead letters of a row, and lets it go where none is left: how many, and how
-    /// many are left.
+    /// Ends the dead letters of a row and of those tied to it, and lets rows go that have none left.
     async fn dispose(
         &self,
         row: &HeldRow,
         disposal: Disposal,
-    ) -> Result<(u64, u64), DeadLetterError> {
+    ) -> Result<Disposed, DeadLetterError> {
         let models = self.stores.models();
         let mut transaction = self.stores.durable.begin(&[row.partition]).await?;
-        let letters = transaction.letters(&DeadLetterFilter::of_row(row)).await?;
+        let (rows, letters) = tied_together(transaction.as_mut(), row).await?;
         let mut done = letters.len();
         let mut outcome = Outcome::default();
         if disposal == Disposal::Replay {
@@ -328,13 +258,15 @@ impl DeadLetters {
         let released = outcome.released.clone();
         transaction.commit(outcome).await?;
         failpoint::reach("after_release");
-        let left = letters.len() - done;
-        if left == 0 {
+        let (_, left) = letters.split_at(done);
+        let still_held: HashSet<HeldRow> =
+            left.iter().flat_map(|letter| letter.held_rows(row.partition)).collect();
+        for row in rows.difference(&still_held) {
             self.stores.let_go(row, offset.position, &models).await?;
         }
         failpoint::reach("after_let_go");
         self.stores.durable.forget_letters(&released).await?;
-        Ok((done as u64, left as u64))
+        Ok(Disposed { rows, done: done as u64, left: left.len() as u64 })
     }
 
     /// Drops a dead letter that names no row.
@@ -353,17 +285,33 @@ impl DeadLetters {
     }
 }
 
-/// Applies dead letters of a row; answers the first that is refused again, by place.
+/// The dead letters of a row in order, with those of the rows that units of work tie to it.
+async fn tied_together(
+    transaction: &mut dyn Transaction,
+    row: &HeldRow,
+) -> Result<(HashSet<HeldRow>, Vec<DeadLetter>), DeadLetterError> {
+    let mut rows = HashSet::from([row.clone()]);
+    let mut letters = BTreeMap::new();
+    let mut unseen = vec![row.clone()];
+    while let Some(next) = unseen.pop() {
+        for letter in transaction.letters(&DeadLetterFilter::of_row(&next)).await? {
+            let tied = letter.held_rows(row.partition).into_iter();
+            unseen.extend(tied.filter(|row| rows.insert(row.clone())));
+            letters.insert(letter.entry, letter);
+        }
+    }
+    Ok((rows, letters.into_values().collect()))
+}
+
+/// Applies dead letters; answers the first that is refused again, by place.
 async fn apply_in_order(
     transaction: &mut dyn Transaction,
     letters: &[DeadLetter],
     models: &[&'static ModelDescriptor],
 ) -> Result<Option<(usize, Refusal)>, DeadLetterError> {
     for (at, letter) in letters.iter().enumerate() {
-        let understood =
-            Entry::decode(&letter.raw, models).and_then(|entry| Ok((entry.id_values()?, entry)));
-        let refusal = match understood {
-            Ok((id, entry)) => transaction.attempt(&in_queue_order([(entry, id)], models)).await?,
+        let refusal = match Entry::decode(&letter.raw, models) {
+            Ok(entry) => transaction.attempt(&in_queue_order([entry], models)).await?,
             Err(EntryError::UnknownModel(model)) => {
                 return Err(DeadLetterError::UnknownModel(model));
             }

@@ -117,11 +117,18 @@ pub(crate) struct Refusal {
 pub(crate) struct Letter {
     pub(crate) partition: Partition,
     pub(crate) entry: RawEntry,
-    /// `None` where the entry does not say.
-    pub(crate) row: Option<HeldRow>,
+    /// Those that the entry names.
+    pub(crate) rows: Vec<HeldRow>,
     pub(crate) refusal: Refusal,
     /// The refused entry of its row, if it is not this one.
     pub(crate) behind: Option<EntryId>,
+}
+
+impl Letter {
+    /// The row that it is listed by.
+    pub(crate) fn first_row(&self) -> Option<&HeldRow> {
+        self.rows.first()
+    }
 }
 
 /// What a transaction leaves beside the rows.

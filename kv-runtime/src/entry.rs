@@ -9,14 +9,22 @@
 //!
 //! The header says operation, key prefix of the model, escaped id, operation id and fingerprint
 //! of the columns. The values are the changed columns by name, each as text or NULL; of a whole
-//! row those that are NULL are left out. One field for all of them, because what an entry costs
-//! to append and to read goes by the number of its fields.
+//! row those that are NULL are left out, and of any the version, which follows from the entry's id.
+//! One field for all of them, because what an entry costs to append and to read goes by the number
+//! of its fields.
+//!
+//! A unit of work is one entry with the changes of several rows: see [`unit`].
 //!
 //! An entry carries results, not operations on an earlier state, so that applying it once more
 //! changes nothing. Its id, which only ever grows within a partition, is the row's version.
 
+mod unit;
 mod values;
+mod version;
 
+pub(crate) use version::set_version;
+
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -28,6 +36,8 @@ use crate::row::{EncodedPatch, EncodedRow};
 pub(crate) const CHANGE: &str = "change";
 /// The name of the field with the values.
 pub(crate) const VALUES: &str = "values";
+/// The operation of an entry with the changes of several rows.
+const UNIT: &str = "unit";
 
 /// The id of an entry: the server's time in milliseconds, and a sequence within it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,7 +67,8 @@ impl EntryId {
     pub fn version(self) -> i64 {
         // An id that was made by hand may be past what the bits hold: the year 2248.
         let milliseconds = self.milliseconds.min((1 << 43) - 1);
-        let version = (milliseconds << 20) | self.sequence.min((1 << 20) - 1);
+        // Added, so that a clock that went back for long does not make versions that are the same.
+        let version = (milliseconds << 20).saturating_add(self.sequence);
         i64::try_from(version).unwrap_or(i64::MAX)
     }
 }
@@ -175,12 +186,16 @@ impl RawEntry {
         std::str::from_utf8(&self.header).ok()?.split(' ').nth(3)
     }
 
-    /// The key prefix of its model and the escaped id of its row, if it names them.
-    pub(crate) fn row(&self) -> Option<(&str, &str)> {
-        let mut words = std::str::from_utf8(&self.header).ok()?.split(' ').skip(1);
-        let (key_prefix, row_id) = (words.next()?, words.next()?);
-        key::parse_id(row_id)?;
-        Some((key_prefix, row_id))
+    /// The rows that it names, each by the key prefix of its model and its escaped id.
+    pub(crate) fn rows(&self) -> Vec<(String, String)> {
+        let Ok(header) = std::str::from_utf8(&self.header) else { return Vec::new() };
+        if !is_unit(header) {
+            return row_of(header).into_iter().collect();
+        }
+        let parts = unit::decode(&self.values).unwrap_or_default();
+        let rows: Vec<_> = parts.iter().filter_map(|part| row_of(&part.change)).collect();
+        // Of a unit that cannot be read, the header still names one.
+        if rows.is_empty() { row_of(header).into_iter().collect() } else { rows }
     }
 
     /// What it takes in memory, roughly.
@@ -189,18 +204,37 @@ impl RawEntry {
     }
 }
 
+fn is_unit(header: &str) -> bool {
+    header.split(' ').next() == Some(UNIT)
+}
+
+fn row_of(header: &str) -> Option<(String, String)> {
+    let mut words = header.split(' ').skip(1);
+    let (key_prefix, row_id) = (words.next()?, words.next()?);
+    key::parse_id(row_id)?;
+    Some((key_prefix.to_owned(), row_id.to_owned()))
+}
+
 /// An entry that was understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// Its id.
     pub(crate) id: EntryId,
+    /// The random id of the operation that wrote it; no other entry has the same.
+    pub(crate) nonce: String,
+    /// What it does, each of another row; several for a unit of work.
+    pub(crate) changes: Vec<RowChange>,
+}
+
+/// What an entry does to a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RowChange {
     /// The model's position in the list that it was decoded with.
     pub(crate) model: usize,
     /// The escaped id of the row.
     pub(crate) row_id: String,
-    /// The random id of the operation that wrote it; no other entry has the same.
-    pub(crate) nonce: String,
-    /// What it does.
+    /// The values of that id, one a field of it.
+    pub(crate) id_values: EncodedRow,
     pub(crate) change: Change,
 }
 
@@ -234,26 +268,77 @@ pub(crate) fn header(
     row_id: &str,
     operation_id: &str,
 ) -> String {
+    header_of(change.name(), model, row_id, operation_id)
+}
+
+fn header_of(operation: &str, model: &ModelDescriptor, row_id: &str, operation_id: &str) -> String {
     let fingerprint = format!("{:016x}", model.fingerprint);
-    [change.name(), model.key_prefix, row_id, operation_id, &fingerprint].join(" ")
+    [operation, model.key_prefix, row_id, operation_id, &fingerprint].join(" ")
+}
+
+/// Writes the header and the values of a unit of work; `None` without a change.
+///
+/// The header names the first row.
+pub(crate) fn encode_unit<'a>(
+    changes: impl IntoIterator<Item = (&'static ModelDescriptor, &'a str, &'a Change)>,
+    operation_id: &str,
+) -> Option<(String, String)> {
+    let mut unit_header = None;
+    let mut parts = Vec::new();
+    for (model, row_id, change) in changes {
+        unit_header.get_or_insert_with(|| header_of(UNIT, model, row_id, operation_id));
+        parts.push((header(model, change, row_id, operation_id), change.encode_values(model)));
+    }
+    Some((unit_header?, unit::encode(&parts)))
 }
 
 impl Entry {
-    /// Reads an entry of one of the `models`.
+    /// Reads an entry of some of the `models`.
     pub(crate) fn decode(
         raw: &RawEntry,
         models: &[&'static ModelDescriptor],
     ) -> Result<Self, EntryError> {
-        const MALFORMED: EntryError = EntryError::Malformed(CHANGE);
         let header = std::str::from_utf8(&raw.header).map_err(|_| MALFORMED)?;
+        let nonce = header.split(' ').nth(3).ok_or(MALFORMED)?.to_owned();
+        let changes = if is_unit(header) {
+            let parts = unit::decode(&raw.values)?;
+            let read = |part: &unit::Part<'_>| {
+                RowChange::decode(raw.id, &part.change, part.values(), models)
+            };
+            let changes: Vec<RowChange> = parts.iter().map(read).collect::<Result<_, _>>()?;
+            check_rows_differ(&changes)?;
+            changes
+        } else {
+            vec![RowChange::decode(raw.id, header, &raw.values, models)?]
+        };
+        Ok(Self { id: raw.id, nonce, changes })
+    }
+}
+
+const MALFORMED: EntryError = EntryError::Malformed(CHANGE);
+
+/// A unit has one change of a row, and what they come to does not hang on their order.
+fn check_rows_differ(changes: &[RowChange]) -> Result<(), EntryError> {
+    let mut seen = HashSet::new();
+    let differ = changes.iter().all(|change| seen.insert((change.model, &change.row_id)));
+    if differ && !changes.is_empty() { Ok(()) } else { Err(EntryError::Malformed(VALUES)) }
+}
+
+impl RowChange {
+    fn decode(
+        entry: EntryId,
+        header: &str,
+        values: &[u8],
+        models: &[&'static ModelDescriptor],
+    ) -> Result<Self, EntryError> {
         let mut words = header.split(' ');
         let mut word = || words.next().ok_or(MALFORMED);
-        let (operation, key_prefix, row_id, nonce) = (word()?, word()?, word()?, word()?);
+        let (operation, key_prefix, row_id, _) = (word()?, word()?, word()?, word()?);
         let model = models
             .iter()
             .position(|model| model.key_prefix == key_prefix)
             .ok_or_else(|| EntryError::UnknownModel(key_prefix.to_owned()))?;
-        let values = || values::decode(models[model], &raw.values);
+        let values = || values::decode(models[model], values);
         let change = match operation {
             "create" => Change::Create(values()?.into_row()),
             "upsert" => Change::Upsert(values()?.into_row()),
@@ -261,11 +346,8 @@ impl Entry {
             "delete" => Change::Delete,
             _ => return Err(MALFORMED),
         };
-        Ok(Self { id: raw.id, model, row_id: row_id.to_owned(), nonce: nonce.to_owned(), change })
-    }
-
-    /// The values of the row's id, one a field of it.
-    pub(crate) fn id_values(&self) -> Result<EncodedRow, EntryError> {
-        key::parse_id(&self.row_id).ok_or(EntryError::Malformed(CHANGE))
+        let change = change.with_version(models[model], entry);
+        let id_values = key::parse_id(row_id).ok_or(MALFORMED)?;
+        Ok(Self { model, row_id: row_id.to_owned(), id_values, change })
     }
 }

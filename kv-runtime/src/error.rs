@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::durability::Durability;
 use crate::durable_store::DurableStoreError;
 use crate::hot_store::{HotStoreError, NotReplicated};
+use crate::key::RowKey;
 use crate::model::{FieldError, ModelDescriptor};
 use crate::receipt::Receipt;
 
@@ -45,6 +46,16 @@ pub enum Error {
         id: String,
         /// What stands in the way, and what to do.
         reason: &'static str,
+    },
+    /// A unit of work is about rows that do not lie together.
+    #[error("{at}: the row with id `{id}` cannot be in one unit of work with the others: {reason}")]
+    Apart {
+        /// The model and the operation.
+        at: Operation,
+        /// The id as in the row's key.
+        id: String,
+        /// Where the rows lie, and what to declare.
+        reason: String,
     },
     /// PostgreSQL refused an earlier change of the row; this one would wait behind it.
     #[error(
@@ -189,6 +200,29 @@ impl Error {
         let NotReplicated { acknowledged, source } = error;
         let (id, receipt) = (id.to_owned(), Box::new(receipt));
         Self::NotReplicated { at, id, receipt, durability, acknowledged, source }
+    }
+
+    /// `row` does not lie where the first one of its unit of work does.
+    pub(crate) fn apart(at: Operation, row: &RowKey, first: &RowKey) -> Self {
+        let (place, first_place) = (row.partition(), first.partition());
+        let reason = if place.queue == first_place.queue {
+            format!(
+                "it lies in {place} and the first one in {first_place}; declare `partition_by` of \
+                 what they have in common for their models"
+            )
+        } else {
+            format!(
+                "`{}` is on queue `{}` and `{}` on queue `{}`; declare the same `queue`, and \
+                 `partition_by` of what their rows have in common",
+                row.model.name, place.queue, first.model.name, first_place.queue
+            )
+        };
+        Self::Apart { at, id: row.id.clone(), reason }
+    }
+
+    pub(crate) fn busy(at: Operation, id: &str) -> Self {
+        let reason = "was removed from Redis again and again while it was brought in; try again";
+        Self::Conflict { at, id: id.to_owned(), reason }
     }
 
     pub(crate) fn encoding(at: Operation, source: FieldError) -> Self {

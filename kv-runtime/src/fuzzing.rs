@@ -3,7 +3,9 @@
 //! Each function takes what a server could hold, and panics where that makes the runtime panic,
 //! or where what it understood is not read back the same.
 
-use crate::entry::{self, Entry, EntryId, RawEntry};
+use std::collections::HashSet;
+
+use crate::entry::{self, Entry, EntryId, RawEntry, RowChange};
 use crate::key;
 use crate::model::{KvModel, ModelDescriptor};
 use crate::row::{self, EncodedRow};
@@ -23,22 +25,34 @@ pub fn entry_id(text: &str) {
 pub fn entry(models: &[&'static ModelDescriptor], header: &[u8], values: &[u8]) {
     let raw = RawEntry { id: EntryId::ZERO, header: header.to_vec(), values: values.to_vec() };
     let nonce = raw.nonce().map(str::to_owned);
+    let _ = raw.rows();
     let Ok(entry) = Entry::decode(&raw, models) else { return };
     assert_eq!(Some(&entry.nonce), nonce.as_ref(), "the nonce is read in two ways");
-    if let Ok(id) = entry.id_values() {
-        assert_eq!(key::format_id(&id), entry.row_id, "one row, two ids");
+    let mut rows = HashSet::new();
+    for RowChange { model, row_id, id_values, change } in &entry.changes {
+        assert_eq!(&key::format_id(id_values), row_id, "one row, two ids");
+        assert!(rows.insert((*model, row_id)), "a row twice");
+        // By name and not by position, as the hash has them.
+        let model = models[*model];
+        let (with_value, null) = change.fields(model);
+        assert!(with_value.len() + null.len() <= model.columns.len(), "a column twice");
     }
-    let model = models[entry.model];
-    // By name and not by position, as the hash has them.
-    let (with_value, null) = entry.change.fields(model);
-    assert!(with_value.len() + null.len() <= model.columns.len(), "a column twice");
     assert_eq!(write_and_read(&entry, models), entry, "an entry changed on its way");
 }
 
 fn write_and_read(entry: &Entry, models: &[&'static ModelDescriptor]) -> Entry {
-    let model = models[entry.model];
-    let header = entry::header(model, &entry.change, &entry.row_id, &entry.nonce);
-    let values = entry.change.encode_values(model);
+    let changes = entry.changes.iter();
+    let (header, values) = match entry.changes.as_slice() {
+        [RowChange { model, row_id, change, .. }] => {
+            let model = models[*model];
+            (entry::header(model, change, row_id, &entry.nonce), change.encode_values(model))
+        }
+        _ => {
+            let changes = changes
+                .map(|change| (models[change.model], change.row_id.as_str(), &change.change));
+            entry::encode_unit(changes, &entry.nonce).unwrap_or_default()
+        }
+    };
     let raw = RawEntry { id: entry.id, header: header.into(), values: values.into() };
     match Entry::decode(&raw, models) {
         Ok(entry) => entry,

@@ -6,6 +6,7 @@
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+mod unit;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,8 @@ use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
 
+pub(crate) use self::unit::{Observed, Stamp, Unit, UnitOutcome, UnitRow};
+
 /// A change of one row, to be made together with its entry.
 #[derive(Debug, Clone)]
 pub(crate) struct Write {
@@ -29,6 +32,8 @@ pub(crate) struct Write {
     pub(crate) operation_id: String,
     /// What is known of a create's id beside what the hot side knows.
     pub(crate) probe: Probe,
+    /// The version that the row of a patch must have, where it matters.
+    pub(crate) expected_version: Option<i64>,
 }
 
 impl Write {
@@ -93,6 +98,8 @@ pub(crate) enum WriteOutcome {
     Unprobed,
     /// The row has dead letters.
     Held,
+    /// The row of a patch has another version than it must have.
+    Stale,
 }
 
 /// How a row stands on the hot side.
@@ -288,6 +295,12 @@ pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
     ///
     /// Each change is made together with its entry or not at all, whatever becomes of the others.
     async fn write(&self, writes: &[Arc<Write>]) -> Vec<Result<WriteOutcome, HotStoreError>>;
+
+    /// Makes the changes of a unit of work: all of them with one entry, or none.
+    async fn write_unit(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError>;
+
+    /// [`reserve`](Self::reserve) for one row, with what a unit of work knows it again by.
+    async fn observe(&self, key: &RowKey, token: &str) -> Result<Observed, HotStoreError>;
 
     /// Reads some rows, in any partitions.
     async fn read(&self, keys: &[RowKey]) -> Result<Vec<ReadOutcome>, HotStoreError>;

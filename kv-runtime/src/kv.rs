@@ -198,6 +198,10 @@ impl Kv {
         Ok(Connection::new(postgres.connection().await?))
     }
 
+    pub(crate) fn stores(&self) -> &Arc<Stores> {
+        &self.stores
+    }
+
     /// What PostgreSQL refused.
     pub fn dead_letters(&self) -> DeadLetters {
         DeadLetters::new(Arc::clone(&self.stores))

@@ -84,7 +84,9 @@ mod settled;
 mod stores;
 #[cfg(all(feature = "testing", unix))]
 pub mod testing;
+mod transaction;
 mod value;
+mod version;
 
 /// What the derive's code names; not for use by hand.
 #[doc(hidden)]
@@ -114,7 +116,9 @@ pub use settings::{
     DrainSettings, OnFull, OnHeld, PostgresSettings, RedisSettings, ServerUrl, Settings,
     SettingsError,
 };
+pub use transaction::{Committed, Transaction, TransactionRepository};
 pub use value::{IsNull, KvElement, KvValue, ValueError};
+pub use version::{KvVersioned, UpdateIfError};
 
 /// Runs the examples of the README as tests.
 #[cfg(doctest)]

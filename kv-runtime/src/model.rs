@@ -133,7 +133,7 @@ pub struct ModelDescriptor {
     pub references: &'static [ReferenceDescriptor],
     /// The SQL conditions that every row meets: `#[kv(check = "…")]`.
     pub checks: &'static [&'static str],
-    /// The column that counts a row's changes, as a position in `columns`: `#[kv(version)]`.
+    /// The column that every change of a row raises, as a position in `columns`: `#[kv(version)]`.
     pub version: Option<usize>,
     /// What [`fingerprint`] makes of the columns: every entry carries it.
     pub fingerprint: u64,
@@ -289,6 +289,11 @@ impl ModelDescriptor {
     /// The id's values within a whole row.
     pub(crate) fn id_of(&self, row: &EncodedRow) -> EncodedRow {
         self.select(self.id, row)
+    }
+
+    /// The version within a whole row, if the model has one.
+    pub(crate) fn version_of<'a>(&self, row: &'a EncodedRow) -> Option<&'a str> {
+        row.get(self.version?)
     }
 
     /// The values of some columns of a whole row.

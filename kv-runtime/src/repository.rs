@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::durability::Durability;
 use crate::entry::Change;
 use crate::error::{Error, Operation};
+use crate::key::RowKey;
 use crate::model::{KvModel, KvPatch};
 use crate::receipt::Receipt;
 use crate::row::{self, EncodedPatch, RowDecoder};
@@ -109,7 +110,7 @@ impl<M: KvModel> Repository<M> {
         ReadOnly::new(self.clone())
     }
 
-    fn at(verb: &'static str) -> Operation {
+    pub(crate) fn at(verb: &'static str) -> Operation {
         Operation::new(M::DESCRIPTOR, verb)
     }
 
@@ -156,9 +157,8 @@ impl<M: KvModel> Repository<M> {
     /// [`Error::NotFound`], and those of a connection.
     pub async fn update(&self, id: &M::Id, patch: M::Patch) -> Result<Receipt, Error> {
         let at = Self::at("update");
-        let mut encoded = EncodedPatch::default();
-        patch.encode(&mut encoded).map_err(|error| Error::encoding(at, error))?;
-        self.rows.write_by_id(at, self.encode_id(at, id)?, Change::Patch(encoded)).await
+        let patch = Self::encode_patch(at, &patch)?;
+        self.rows.write_by_id(at, self.encode_id(at, id)?, Change::Patch(patch)).await
     }
 
     /// Deletes a row.
@@ -180,9 +180,7 @@ impl<M: KvModel> Repository<M> {
     /// [`Error::NotFound`], and those of a connection.
     pub async fn get_by_id(&self, id: &M::Id) -> Result<M, Error> {
         let at = Self::at("get_by_id");
-        let key = self.encode_id(at, id)?;
-        let not_found = Error::NotFound { at, id: key.id.clone() };
-        self.read(at, vec![key]).await?.pop().flatten().ok_or(not_found)
+        self.get(at, self.encode_id(at, id)?).await
     }
 
     /// Reads a row that may not be there.
@@ -250,16 +248,27 @@ impl<M: KvModel> Repository<M> {
         (self.key(&id).ok()? == key).then_some(id)
     }
 
-    fn encode_id(&self, at: Operation, id: &M::Id) -> Result<crate::key::RowKey, Error> {
+    pub(crate) fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    pub(crate) fn encode_id(&self, at: Operation, id: &M::Id) -> Result<RowKey, Error> {
         let id = row::encode_id::<M>(id).map_err(|error| Error::encoding(at, error))?;
         Ok(self.rows.key(id))
     }
 
-    async fn read(
-        &self,
-        at: Operation,
-        keys: Vec<crate::key::RowKey>,
-    ) -> Result<Vec<Option<M>>, Error> {
+    pub(crate) fn encode_patch(at: Operation, patch: &M::Patch) -> Result<EncodedPatch, Error> {
+        let mut encoded = EncodedPatch::default();
+        patch.encode(&mut encoded).map_err(|error| Error::encoding(at, error))?;
+        Ok(encoded)
+    }
+
+    pub(crate) async fn get(&self, at: Operation, key: RowKey) -> Result<M, Error> {
+        let not_found = Error::NotFound { at, id: key.id.clone() };
+        self.read(at, vec![key]).await?.pop().flatten().ok_or(not_found)
+    }
+
+    async fn read(&self, at: Operation, keys: Vec<RowKey>) -> Result<Vec<Option<M>>, Error> {
         let rows = self.rows.read(at, keys).await?;
         let decoded = rows.into_iter().map(|row| row.as_ref().map(row::decode).transpose());
         decoded.collect::<Result<_, _>>().map_err(|error| Error::encoding(at, error))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::hot_store::{HotStore, HotStoreError, Write, WriteOutcome};
+use crate::hot_store::{HotStore, HotStoreError, Unit, UnitOutcome, Write, WriteOutcome};
 use crate::settings::OnFull;
 
 /// The pauses between two tries: they grow.
@@ -51,6 +51,21 @@ impl RoomWait {
             Box::pin(self.write_again(hot, writes, &mut outcomes)).await;
         }
         outcomes
+    }
+
+    /// The same for a unit of work.
+    pub(crate) async fn write_unit(
+        &mut self,
+        hot: &dyn HotStore,
+        unit: &Unit,
+    ) -> Result<UnitOutcome, HotStoreError> {
+        loop {
+            let outcome = hot.write_unit(unit).await;
+            let is_full = matches!(outcome, Ok(UnitOutcome::Refused(_, WriteOutcome::Full)));
+            if !is_full || !self.pause().await {
+                return outcome;
+            }
+        }
     }
 
     async fn write_again(

@@ -15,11 +15,12 @@ use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::receipt::Receipt;
 use crate::room::RoomWait;
-use crate::row::EncodedRow;
+use crate::row::{EncodedPatch, EncodedRow};
 use crate::stores::Stores;
+use crate::version;
 
 /// How often a write brings its row in, before it says that others keep removing it.
-const LOADS_MAX: usize = 10;
+pub(crate) const LOADS_MAX: usize = 10;
 
 /// The rows of one model, untyped.
 #[derive(Debug, Clone)]
@@ -65,6 +66,10 @@ impl Rows {
         Self { durability, ..self.clone() }
     }
 
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
+    }
+
     pub(crate) fn key(&self, id: EncodedRow) -> RowKey {
         self.stores.keys.row(self.model, id)
     }
@@ -86,7 +91,25 @@ impl Rows {
         key: RowKey,
         change: Change,
     ) -> Result<Receipt, Error> {
-        let write = Arc::new(self.new_write(at, key, change)?);
+        let write = self.new_write(at, key, change)?;
+        self.write_new(at, write).await
+    }
+
+    /// Changes a row if it has this version.
+    pub(crate) async fn patch_if(
+        &self,
+        at: Operation,
+        key: RowKey,
+        expected_version: i64,
+        patch: EncodedPatch,
+    ) -> Result<Receipt, Error> {
+        let mut write = self.new_write(at, key, Change::Patch(patch))?;
+        write.expected_version = Some(expected_version);
+        self.write_new(at, write).await
+    }
+
+    async fn write_new(&self, at: Operation, write: Write) -> Result<Receipt, Error> {
+        let write = Arc::new(write);
         let mut room = RoomWait::new(self.stores.settings.on_full);
         if self.durability.is_fast() {
             return self.write_one(at, write, &mut room).await;
@@ -114,13 +137,11 @@ impl Rows {
             if let Some(answer) = answer {
                 return answer;
             }
-            write = self.prepare(at, write).await?;
+            if let Some(probe) = self.prepare(at, &write.key, &write.change).await? {
+                write = Arc::new(Write { probe, ..Write::clone(&write) });
+            }
         }
-        Err(Error::Conflict {
-            at,
-            id: write.key.id.clone(),
-            reason: "was removed from Redis again and again while it was brought in; try again",
-        })
+        Err(Error::busy(at, &write.key.id))
     }
 
     /// Makes changes of whole rows, in as few calls as the hot side takes.
@@ -215,7 +236,9 @@ impl Rows {
             Change::Create(_) if !self.model.id_is_fresh => Probe::Missing,
             _ => Probe::NotNeeded,
         };
-        let write = Write { key, change, operation_id: random_id(), probe };
+        let (operation_id, expected_version) = (random_id(), None);
+        let change = change.without_version(self.model);
+        let write = Write { key, change, operation_id, probe, expected_version };
         let max = self.stores.settings.max_entry_bytes;
         match write.entry_bytes_over(max) {
             Some(bytes) => Err(Error::TooLarge { at, id: write.key.id, bytes, max }),
@@ -241,24 +264,37 @@ impl Rows {
             Ok(WriteOutcome::Deleted) => Err(Error::NotFound { at, id: id() }),
             Ok(WriteOutcome::Full) => Err(Error::Full { at, waited: room.waited() }),
             Ok(WriteOutcome::Held) => Err(Error::Held { at, id: id() }),
+            Ok(WriteOutcome::Stale) => {
+                Err(Error::Conflict { at, id: id(), reason: version::CONFLICT })
+            }
             Ok(WriteOutcome::Absent | WriteOutcome::Unprobed) => return None,
             Err(error) => Err(Error::from_hot(at, &write.key.id, error)),
         })
     }
 
-    /// Looks for the row of a write on both sides, so that the write can be tried again.
-    async fn prepare(&self, at: Operation, write: Arc<Write>) -> Result<Arc<Write>, Error> {
-        let loaded = self.load(at, vec![write.key.clone()]).await?;
-        match (&write.change, loaded.into_iter().next()) {
-            (Change::Create(_), Some(Loaded::Missing(token))) => {
-                Ok(Arc::new(Write { probe: Probe::Done(token), ..Write::clone(&write) }))
-            }
+    /// Looks for the row of a write on both sides, so that the write can be tried again; answers
+    /// what a create can be tried with then.
+    pub(crate) async fn prepare(
+        &self,
+        at: Operation,
+        key: &RowKey,
+        change: &Change,
+    ) -> Result<Option<Probe>, Error> {
+        let loaded = self.load(at, vec![key.clone()]).await?;
+        match (change, loaded.into_iter().next()) {
+            (Change::Create(_), Some(Loaded::Missing(token))) => Ok(Some(Probe::Done(token))),
             (Change::Patch(_) | Change::Delete, Some(Loaded::Missing(_) | Loaded::Deleted)) => {
-                Err(Error::NotFound { at, id: write.key.id.clone() })
+                Err(Error::NotFound { at, id: key.id.clone() })
             }
             // The row is in now, or a tombstone is: the hot side knows what to say.
-            _ => Ok(write),
+            _ => Ok(None),
         }
+    }
+
+    /// Looks for a row that the hot side does not have: whether there is one after all.
+    pub(crate) async fn is_brought_in(&self, at: Operation, key: &RowKey) -> Result<bool, Error> {
+        let loaded = self.load(at, vec![key.clone()]).await?;
+        Ok(loaded.iter().any(|loaded| !matches!(loaded, Loaded::Missing(_))))
     }
 
     async fn probe_all(&self, at: Operation, writes: &mut [Write]) -> Result<(), Error> {
@@ -389,6 +425,6 @@ impl Rows {
 }
 
 /// The id of an operation, or a token: random enough never to come twice.
-fn random_id() -> String {
+pub(crate) fn random_id() -> String {
     format!("{:016x}", fastrand::u64(..))
 }

@@ -12,4 +12,5 @@ mod outages {
     mod postgresql;
     mod redis;
     mod shutdown;
+    mod units;
 }

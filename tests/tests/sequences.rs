@@ -78,7 +78,11 @@ async fn run_sequence(system: &System, operations: &[Operation]) -> TestCaseResu
 async fn emptied(pair: Pair, batch_entries: usize) -> Pair {
     static TENANTS: AtomicU64 = AtomicU64::new(0);
 
-    pair.sql("TRUNCATE counters, accounts, seats, kv_offsets, kv_dead_letters").await;
+    pair.sql(
+        "TRUNCATE counters, accounts, seats, flights, kv_offsets, \
+              kv_dead_letters CASCADE",
+    )
+    .await;
     pair.with(|settings| {
         let number = TENANTS.fetch_add(1, Ordering::Relaxed);
         settings.tenant = Some(format!("sequence{}-{number}", std::process::id()));

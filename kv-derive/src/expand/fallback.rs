@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::kv_model::id_type;
-use super::{descriptor, field_enum, patch, repository};
+use super::{descriptor, field_enum, patch, repository, version};
 use crate::model::Model;
 
 // The field enum, the patch and the repository as ever, and an `impl KvModel` that compiles:
@@ -18,6 +18,7 @@ pub(crate) fn fallback(model: &Model) -> TokenStream {
     let repository = repository::expand(model);
     let id_type = id_type(model);
     let descriptor = descriptor::expand_empty(model);
+    let kv_versioned = version::expand_empty(model);
     let field_error = quote!(#runtime::FieldError);
     quote! {
         #field_enum
@@ -70,6 +71,8 @@ pub(crate) fn fallback(model: &Model) -> TokenStream {
                     ::core::unreachable!()
                 }
             }
+
+            #kv_versioned
         };
     }
 }

@@ -84,7 +84,7 @@ pub(super) fn expand_kv_patch(model: &Model) -> TokenStream {
         }
     });
     // A model of nothing but its id has nothing to patch.
-    let unused = (model.id.len() == model.fields.len()).then(|| quote!(let _ = __patch;));
+    let unused = model.patch_fields().next().is_none().then(|| quote!(let _ = __patch;));
     quote! {
         #[automatically_derived]
         impl #runtime::KvPatch for #patch

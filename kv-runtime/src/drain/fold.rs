@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 
 use crate::durable_store::{Operation, Statement};
-use crate::entry::{Change, Entry};
+use crate::entry::{Change, Entry, RowChange};
 use crate::model::ModelDescriptor;
 use crate::row::{EncodedPatch, EncodedRow};
 
@@ -76,11 +76,25 @@ pub(crate) struct Fold {
 }
 
 impl Fold {
-    /// Adds an entry with the values of its row's id; `false` where it cannot be folded with
-    /// those before it, so that the batch has to end before it.
+    /// Adds an entry; `false` where it cannot be folded with those before it, so that the batch
+    /// has to end before it.
     #[must_use]
-    pub(crate) fn add(&mut self, entry: Entry, id: EncodedRow) -> bool {
-        let Entry { model, row_id, change, .. } = entry;
+    pub(crate) fn add(&mut self, entry: Entry) -> bool {
+        let changes = entry.changes;
+        // A unit goes in as a whole or not at all.
+        if changes.len() > 1 && !changes.iter().all(|change| self.allows(change)) {
+            return false;
+        }
+        changes.into_iter().all(|change| self.add_change(change))
+    }
+
+    fn allows(&self, RowChange { model, row_id, change, .. }: &RowChange) -> bool {
+        let place = self.by_id.get(&(*model, row_id.clone()));
+        place.is_none_or(|&place| self.rows[place].folded.allows(change))
+    }
+
+    fn add_change(&mut self, change: RowChange) -> bool {
+        let RowChange { model, row_id, id_values: id, change } = change;
         match self.by_id.entry((model, row_id)) {
             Slot::Vacant(slot) => {
                 slot.insert(self.rows.len());
@@ -160,13 +174,13 @@ fn patch_row(id: &EncodedRow, patch: &EncodedPatch) -> EncodedRow {
     id.iter().chain(patch.values().iter()).collect()
 }
 
-/// One statement an entry, in the order given.
+/// One statement a change, in the order given.
 pub(crate) fn in_queue_order(
-    entries: impl IntoIterator<Item = (Entry, EncodedRow)>,
+    entries: impl IntoIterator<Item = Entry>,
     models: &[&'static ModelDescriptor],
 ) -> Vec<Statement> {
-    let statement = |(entry, id): (Entry, EncodedRow)| {
-        let operation = match entry.change {
+    let statement = |RowChange { model, id_values: id, change, .. }: RowChange| {
+        let operation = match change {
             Change::Create(row) => Operation::Insert(vec![row]),
             Change::Upsert(row) => Operation::Upsert(vec![row]),
             Change::Patch(patch) if patch.is_empty() => return None,
@@ -176,7 +190,7 @@ pub(crate) fn in_queue_order(
             },
             Change::Delete => Operation::Delete(vec![id]),
         };
-        Some(Statement { model: models[entry.model], operation })
+        Some(Statement { model: models[model], operation })
     };
-    entries.into_iter().filter_map(statement).collect()
+    entries.into_iter().flat_map(|entry| entry.changes).filter_map(statement).collect()
 }

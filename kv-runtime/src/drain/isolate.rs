@@ -13,10 +13,9 @@ use super::fold::{Fold, in_queue_order};
 use super::plan::{Action, Plan, Reached, Step, Steps, letter, letter_behind};
 use super::worker::StepError;
 use crate::durable_store::{DurableStoreError, Offset, Outcome, Refusal, Statement, Transaction};
-use crate::entry::{Change, Entry, EntryId};
+use crate::entry::{Change, Entry, EntryId, RowChange};
 use crate::failpoint;
 use crate::key::Partition;
-use crate::row::EncodedRow;
 
 /// What may be refused alike, before it is taken to be the fault of something else.
 const SUSPECTS_MAX: usize = 16;
@@ -76,12 +75,14 @@ struct Isolation<'a, 'b> {
 /// What statements have alike: model, kind, and a patch's columns.
 type Shape = (usize, &'static str, Vec<usize>);
 
-fn shape(entry: &Entry) -> Shape {
-    let columns = match &entry.change {
-        Change::Patch(patch) => patch.columns().to_vec(),
-        _ => Vec::new(),
-    };
-    (entry.model, entry.change.name(), columns)
+fn shapes(entry: &Entry) -> impl Iterator<Item = Shape> {
+    entry.changes.iter().map(|RowChange { model, change, .. }| {
+        let columns = match change {
+            Change::Patch(patch) => patch.columns().to_vec(),
+            _ => Vec::new(),
+        };
+        (*model, change.name(), columns)
+    })
 }
 
 /// Applies what can be applied within a transaction, and commits it: the plan of that.
@@ -161,13 +162,23 @@ impl<'a, 'b> Isolation<'a, 'b> {
     }
 
     /// The entries of a range that are to be applied, and have nothing before them that is not.
-    fn standing(&self, range: Range<usize>) -> Vec<usize> {
-        let stands = |&place: &usize| {
+    fn standing(&mut self, range: Range<usize>) -> Vec<usize> {
+        let mut standing = Vec::with_capacity(range.len());
+        for place in range {
             let (at, step) = &self.steps[place];
-            let is_held = step.row.as_ref().is_some_and(|row| self.held.contains_key(&row.key));
-            matches!(step.action, Action::Apply(..)) && self.stops[*at].is_none() && !is_held
-        };
-        range.filter(stands).collect()
+            if !matches!(step.action, Action::Apply(..)) || self.stops[*at].is_some() {
+                continue;
+            }
+            if step.rows.iter().any(|row| self.held.contains_key(&row.key)) {
+                // A unit of work that queues behind one of its rows holds the others too.
+                for row in &step.rows {
+                    self.held.entry(row.key.clone()).or_insert(step.raw.id);
+                }
+                continue;
+            }
+            standing.push(place);
+        }
+        standing
     }
 
     /// `None` where they cannot be folded.
@@ -178,25 +189,25 @@ impl<'a, 'b> Isolation<'a, 'b> {
             return Some(in_queue_order(entries, models));
         }
         let mut fold = Fold::default();
-        for (entry, id) in entries {
-            if !fold.add(entry, id) {
+        for entry in entries {
+            if !fold.add(entry) {
                 return None;
             }
         }
         Some(fold.into_statements(models))
     }
 
-    fn entry(&self, place: usize) -> Option<&(Entry, EncodedRow)> {
+    fn entry(&self, place: usize) -> Option<&Entry> {
         match &self.steps[place].1.action {
-            Action::Apply(applied) => Some(applied),
+            Action::Apply(entry) => Some(entry),
             _ => None,
         }
     }
 
     fn take(&mut self, places: &[usize]) {
-        let shapes: Vec<Shape> =
-            places.iter().filter_map(|&place| Some(shape(&self.entry(place)?.0))).collect();
-        self.taken.extend(shapes);
+        let entries = places.iter().filter_map(|&place| self.entry(place));
+        let taken: Vec<Shape> = entries.flat_map(shapes).collect();
+        self.taken.extend(taken);
     }
 
     /// An error where looking for the entry to blame is in vain.
@@ -215,20 +226,22 @@ impl<'a, 'b> Isolation<'a, 'b> {
     fn refuse(&mut self, place: usize, refusal: Refusal) -> Result<(), StepError> {
         let (at, step) = &self.steps[place];
         let (at, id) = (*at, step.raw.id);
-        let row = step.row.as_ref().map(|row| row.key.clone());
+        let rows: Vec<String> = step.rows.iter().map(|row| row.key.clone()).collect();
         match Verdict::of(&refusal) {
             Verdict::Dependent if !(self.may_refuse)(self.offsets[at].partition, id) => {
                 self.stops[at] = Some(id);
                 return Ok(());
             }
             Verdict::Suspect => {
-                let shapes = self.entry(place).map(|(entry, _)| shape(entry));
-                self.suspects.extend(shapes.map(|shape| (shape, refusal.clone())));
+                let suspects: Vec<Shape> = self.entry(place).into_iter().flat_map(shapes).collect();
+                self.suspects.extend(suspects.into_iter().map(|shape| (shape, refusal.clone())));
             }
             Verdict::Content | Verdict::Dependent => {}
             Verdict::Configuration | Verdict::Outage => return self.can_be_isolated(&refusal),
         }
-        self.held.extend(row.map(|key| (key, id)));
+        for key in rows {
+            self.held.entry(key).or_insert(id);
+        }
         self.refused.insert(place, refusal);
         Ok(())
     }
@@ -242,12 +255,12 @@ impl<'a, 'b> Isolation<'a, 'b> {
     fn into_plan(mut self) -> Plan {
         let mut reached: Vec<Reached> = self.offsets.iter().map(|_| Reached::default()).collect();
         for (place, (at, step)) in self.steps.into_iter().enumerate() {
-            let Step { raw, mut row, action } = step;
+            let Step { raw, mut rows, action } = step;
             if self.stops[at].is_some_and(|stop| raw.id >= stop) {
                 continue;
             }
             let partition = self.offsets[at].partition;
-            let earlier = row.as_ref().and_then(|row| self.held.get(&row.key)).copied();
+            let earlier = rows.iter().filter_map(|row| self.held.get(&row.key).copied()).min();
             let letter = match (self.refused.remove(&place), action, earlier) {
                 (Some(refusal), ..) | (None, Action::Refuse(refusal), None) => {
                     Some(letter(partition, raw, refusal, None))
@@ -258,11 +271,9 @@ impl<'a, 'b> Isolation<'a, 'b> {
                 }
                 _ => None,
             };
-            if let Some(row) = &mut row {
-                row.held = letter.is_some();
-            }
+            rows.iter_mut().for_each(|row| row.held = letter.is_some());
             reached[at].letters.extend(letter);
-            reached[at].pass(raw, row);
+            reached[at].pass(raw, rows);
         }
         for (reached, stop) in reached.iter_mut().zip(&self.stops) {
             reached.waits_at = *stop;

@@ -4,10 +4,9 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::durable_store::{Batch, HeldRow, Letter, Offset, OffsetMove, Refusal};
-use crate::entry::{Entry, EntryError, EntryId, RawEntry};
+use crate::entry::{Entry, EntryError, EntryId, RawEntry, RowChange};
 use crate::hot_store::{SettledRow, Settlement};
 use crate::key::Partition;
-use crate::row::EncodedRow;
 
 use super::context::Context;
 use super::fold::Fold;
@@ -57,16 +56,17 @@ pub(super) type Held = HashMap<HeldRow, EntryId>;
 #[derive(Debug)]
 pub(super) struct Step<'a> {
     pub(super) raw: &'a RawEntry,
-    pub(super) row: Option<SettledRow>,
+    /// Those that it names; of a unit of work there are several.
+    pub(super) rows: Vec<SettledRow>,
     pub(super) action: Action,
 }
 
 #[derive(Debug)]
 pub(super) enum Action {
-    Apply((Entry, EncodedRow)),
+    Apply(Entry),
     /// Keep it as a dead letter.
     Refuse(Refusal),
-    /// Keep it behind another dead letter of its row.
+    /// Keep it behind another dead letter of one of its rows.
     Behind(EntryId),
 }
 
@@ -103,14 +103,14 @@ pub(super) fn steps<'a>(
                     break;
                 }
             };
-            if let Some(row) = &mut step.row {
-                let earlier = held_here.get(&row.key).copied();
-                let earlier = earlier.or_else(|| held_before(offset, raw, held));
-                if let Some(earlier) = earlier {
-                    step.action = Action::Behind(earlier);
-                }
-                row.held = !matches!(step.action, Action::Apply(..));
-                if row.held {
+            let earlier = step.rows.iter().filter_map(|row| held_here.get(&row.key).copied());
+            let earlier = earlier.chain(held_before(offset, raw, held)).min();
+            if let Some(earlier) = earlier {
+                step.action = Action::Behind(earlier);
+            }
+            if !matches!(step.action, Action::Apply(..)) {
+                for row in &mut step.rows {
+                    row.held = true;
                     held_here.entry(row.key.clone()).or_insert(earlier.unwrap_or(raw.id));
                 }
             }
@@ -121,17 +121,19 @@ pub(super) fn steps<'a>(
     Ok(steps)
 }
 
+/// The first dead letter that one of the entry's rows has already.
 fn held_before(offset: &Offset, raw: &RawEntry, held: &Held) -> Option<EntryId> {
     if offset.held == 0 {
         return None;
     }
-    held.get(&held_row(offset.partition, raw)?).copied()
+    held_rows(offset.partition, raw).iter().filter_map(|row| held.get(row).copied()).min()
 }
 
-/// The row of an entry, if it names one.
-fn held_row(partition: Partition, raw: &RawEntry) -> Option<HeldRow> {
-    let (model, row_id) = raw.row()?;
-    Some(HeldRow { partition, model: model.into(), row_id: row_id.to_owned() })
+/// The rows that an entry names.
+fn held_rows(partition: Partition, raw: &RawEntry) -> Vec<HeldRow> {
+    let row =
+        |(model, row_id): (String, String)| HeldRow { partition, model: model.into(), row_id };
+    raw.rows().into_iter().map(row).collect()
 }
 
 /// The rows of what was read of partitions that have dead letters.
@@ -139,7 +141,7 @@ pub(super) fn rows_to_look_up(offsets: &[Offset], read: &[Vec<RawEntry>]) -> Vec
     let with_letters = offsets.iter().zip(read).filter(|(offset, _)| offset.held > 0);
     let rows: HashSet<HeldRow> = with_letters
         .flat_map(|(offset, entries)| {
-            entries.iter().filter_map(|raw| held_row(offset.partition, raw))
+            entries.iter().flat_map(|raw| held_rows(offset.partition, raw))
         })
         .collect();
     rows.into_iter().collect()
@@ -165,23 +167,25 @@ fn step<'a>(
     partition: Partition,
     raw: &'a RawEntry,
 ) -> Result<Step<'a>, EntryError> {
-    let understood =
-        Entry::decode(raw, &context.models).and_then(|entry| Ok((entry.id_values()?, entry)));
-    match understood {
-        Ok((id, entry)) => {
-            let row = settled_row(context, partition, entry.model, &entry.row_id, raw.id);
-            Ok(Step { raw, row: Some(row), action: Action::Apply((entry, id)) })
+    match Entry::decode(raw, &context.models) {
+        Ok(entry) => {
+            let row = |change: &RowChange| {
+                settled_row(context, partition, change.model, &change.row_id, raw.id)
+            };
+            let rows = entry.changes.iter().map(row).collect();
+            Ok(Step { raw, rows, action: Action::Apply(entry) })
         }
         Err(reason) if must_wait(context, raw, &reason) => Err(reason),
         Err(reason) => {
             let model_of =
                 |prefix: &str| context.models.iter().position(|model| model.key_prefix == prefix);
-            let row = raw.row().and_then(|(prefix, row_id)| {
-                Some(settled_row(context, partition, model_of(prefix)?, row_id, raw.id))
-            });
+            let row = |(prefix, row_id): (String, String)| {
+                Some(settled_row(context, partition, model_of(&prefix)?, &row_id, raw.id))
+            };
+            let rows = raw.rows().into_iter().filter_map(row).collect();
             let message = format!("the entry is not understood: {reason}");
             let refusal = Refusal { message, ..Refusal::default() };
-            Ok(Step { raw, row, action: Action::Refuse(refusal) })
+            Ok(Step { raw, rows, action: Action::Refuse(refusal) })
         }
     }
 }
@@ -216,7 +220,7 @@ pub(super) fn letter(
     refusal: Refusal,
     behind: Option<EntryId>,
 ) -> Letter {
-    Letter { partition, entry: raw.clone(), row: held_row(partition, raw), refusal, behind }
+    Letter { partition, entry: raw.clone(), rows: held_rows(partition, raw), refusal, behind }
 }
 
 /// An entry that queues behind another dead letter.
@@ -239,11 +243,11 @@ pub(super) struct Reached {
 
 impl Reached {
     /// One more entry is done with.
-    pub(super) fn pass(&mut self, raw: &RawEntry, row: Option<SettledRow>) {
+    pub(super) fn pass(&mut self, raw: &RawEntry, rows: Vec<SettledRow>) {
         self.last = Some((raw.id, raw.nonce().unwrap_or_default().to_owned()));
         self.first.get_or_insert(raw.id);
         self.entries += 1;
-        self.rows.extend(row);
+        self.rows.extend(rows);
     }
 
     /// The offset's move, if it has one.
@@ -290,8 +294,8 @@ pub(super) fn plan(context: &Context, offsets: &[Offset], steps: Steps<'_>) -> P
         let mut reached = Reached::default();
         for step in steps {
             match step.action {
-                Action::Apply((entry, id)) => {
-                    if !fold.add(entry, id) {
+                Action::Apply(entry) => {
+                    if !fold.add(entry) {
                         break;
                     }
                 }
@@ -302,7 +306,7 @@ pub(super) fn plan(context: &Context, offsets: &[Offset], steps: Steps<'_>) -> P
                     reached.letters.push(letter_behind(offset.partition, step.raw, earlier));
                 }
             }
-            reached.pass(step.raw, step.row);
+            reached.pass(step.raw, step.rows);
         }
         all_reached.push(reached);
     }
@@ -363,10 +367,12 @@ pub(super) fn settle_again(
 ) -> Settlement {
     let committed = || entries.iter().filter(|raw| raw.id > from && raw.id <= to.position);
     let rows = committed()
-        .filter_map(|raw| {
-            let mut row = step(context, to.partition, raw).ok()?.row?;
-            row.held = held_before(to, raw, held).is_some();
-            Some(row)
+        .flat_map(|raw| {
+            let mut rows =
+                step(context, to.partition, raw).map(|step| step.rows).unwrap_or_default();
+            let is_held = held_before(to, raw, held).is_some();
+            rows.iter_mut().for_each(|row| row.held = is_held);
+            rows
         })
         .collect();
     settlement(context, from, to, committed().count(), rows)

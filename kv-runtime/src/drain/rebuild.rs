@@ -8,7 +8,7 @@ use super::worker::StepError;
 use crate::durable_store::{
     DurableStoreError, Offset, OffsetMove, Operation, Outcome, Statement, Transaction,
 };
-use crate::entry::{Change, Entry, EntryId, RawEntry};
+use crate::entry::{Change, Entry, EntryId, RawEntry, RowChange};
 use crate::hot_store::{PartitionState, ReadOutcome, ReadRequest};
 use crate::key::RowKey;
 use crate::row::EncodedRow;
@@ -155,21 +155,22 @@ async fn read_retained(
 
 fn note(context: &Context, rows: &mut ByRow, raw: &RawEntry, is_settled: bool) {
     let Ok(entry) = Entry::decode(raw, &context.models) else { return };
-    let Ok(id) = entry.id_values() else { return };
-    let (_, said) = rows.entry((entry.model, entry.row_id)).or_insert((id, Retained::default()));
-    if !is_settled {
-        let is_created = matches!(entry.change, Change::Create(_));
-        said.is_created_next.get_or_insert(is_created);
-        return;
-    }
-    match entry.change {
-        Change::Create(row) | Change::Upsert(row) => said.settled = Some(Some(row)),
-        Change::Patch(patch) => {
-            if let Some(Some(row)) = &mut said.settled {
-                *row = patch.apply_to(row);
-            }
+    for RowChange { model, row_id, id_values, change } in entry.changes {
+        let (_, said) =
+            rows.entry((model, row_id)).or_insert_with(|| (id_values, Retained::default()));
+        if !is_settled {
+            said.is_created_next.get_or_insert(matches!(change, Change::Create(_)));
+            continue;
         }
-        Change::Delete => said.settled = Some(None),
+        match change {
+            Change::Create(row) | Change::Upsert(row) => said.settled = Some(Some(row)),
+            Change::Patch(patch) => {
+                if let Some(Some(row)) = &mut said.settled {
+                    *row = patch.apply_to(row);
+                }
+            }
+            Change::Delete => said.settled = Some(None),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::context::Context;
 use super::plan::WentBack;
 use super::worker::StepError;
 use crate::dead_letters::DeadLetterFilter;
-use crate::durable_store::{DurableStoreError, HeldRow, Offset, OffsetMove, Outcome};
+use crate::durable_store::{DurableStoreError, Offset, OffsetMove, Outcome};
 use crate::entry::EntryId;
 use crate::hot_store::ReadRequest;
 use crate::key::Partition;
@@ -72,18 +72,14 @@ pub(super) async fn finish_releases(stores: &Stores, offsets: &[Offset]) -> Resu
         let of_letter = |offset: &&Offset| {
             offset.partition.queue == letter.queue && offset.partition.number == letter.partition
         };
-        let (Some(model), Some(row_id), Some(offset)) =
-            (&letter.model, &letter.row_id, offsets.iter().find(of_letter))
-        else {
-            continue;
-        };
-        let partition = offset.partition;
-        let row = HeldRow { partition, model: model.as_str().into(), row_id: row_id.clone() };
-        if stores.durable.held(std::slice::from_ref(&row)).await?.iter().any(Option::is_some) {
-            // Others of its dead letters are left.
-            continue;
+        let Some(offset) = offsets.iter().find(of_letter) else { continue };
+        for row in letter.held_rows(offset.partition) {
+            // Others of its dead letters may be left.
+            let held = stores.durable.held(std::slice::from_ref(&row)).await?;
+            if held.iter().all(Option::is_none) {
+                stores.let_go(&row, offset.position, &models).await?;
+            }
         }
-        stores.let_go(&row, offset.position, &models).await?;
     }
     let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
     Ok(stores.durable.forget_letters(&ids).await?)

@@ -162,15 +162,15 @@ impl Data {
             !stored.released
                 && letter.queue == row.partition.queue
                 && letter.partition == row.partition.number
-                && letter.model.as_deref() == Some(&row.model)
-                && letter.row_id.as_ref() == Some(&row.row_id)
+                && letter.held_rows(row.partition).contains(row)
         };
         self.letters.iter().find(is_of_row).map(|stored| stored.letter.entry)
     }
 }
 
 fn dead_letter(id: i64, letter: &Letter) -> DeadLetter {
-    let Letter { partition, entry, row, refusal, behind } = letter.clone();
+    let Letter { partition, entry, rows, refusal, behind } = letter.clone();
+    let row = rows.into_iter().next();
     DeadLetter {
         id,
         queue: partition.queue.to_owned(),

@@ -11,10 +11,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use self::data::{Content, Data, Mark, Slot, Stored};
+use self::data::{Content, Data, Mark, Stored};
 use super::{
-    EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated,
-    PartitionState, ReadOutcome, ReadRequest, RowState, Settlement, Standing, Write, WriteOutcome,
+    EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated, Observed,
+    PartitionState, ReadOutcome, ReadRequest, RowState, Settlement, Standing, Unit, UnitOutcome,
+    Write, WriteOutcome,
 };
 use crate::checks::StoreChecks;
 use crate::durability::Durability;
@@ -63,6 +64,16 @@ impl HotStore for MemoryHotStore {
         writes.iter().map(write).collect()
     }
 
+    async fn write_unit(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError> {
+        Ok(self.lock().write_unit(unit, self.partition_capacity, self.takes_held))
+    }
+
+    async fn observe(&self, key: &RowKey, token: &str) -> Result<Observed, HotStoreError> {
+        let mut data = self.lock();
+        let outcome = data.reserve(&key.key, token, TOKEN_TTL);
+        Ok(Observed { outcome, stamp: data.stamp(&key.key) })
+    }
+
     async fn read(&self, keys: &[RowKey]) -> Result<Vec<ReadOutcome>, HotStoreError> {
         let mut data = self.lock();
         Ok(keys.iter().map(|key| data.read(&key.key)).collect())
@@ -74,16 +85,7 @@ impl HotStore for MemoryHotStore {
         token: &str,
     ) -> Result<Vec<ReadOutcome>, HotStoreError> {
         let mut data = self.lock();
-        let outcomes = keys.iter().map(|key| {
-            let outcome = data.read(&key.key);
-            if outcome != (ReadOutcome::Missing { token: None }) {
-                return outcome;
-            }
-            let slot = Slot::expiring(Content::Token(token.to_owned()), TOKEN_TTL);
-            data.slots.insert(key.key.clone(), slot);
-            ReadOutcome::Missing { token: Some(token.to_owned()) }
-        });
-        Ok(outcomes.collect())
+        Ok(keys.iter().map(|key| data.reserve(&key.key, token, TOKEN_TTL)).collect())
     }
 
     async fn fill(&self, fills: &[Fill]) -> Result<(), HotStoreError> {

@@ -26,8 +26,9 @@ use self::replication::Replication;
 use self::script::{FILL, INVALIDATE, LET_GO, LOCATE, REBASE, RESERVE, SETTLE};
 use self::writer::Writer;
 use super::{
-    EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated,
-    PartitionState, ReadOutcome, ReadRequest, RowState, Settlement, Standing, Write,
+    EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated, Observed,
+    PartitionState, ReadOutcome, ReadRequest, RowState, Settlement, Standing, Unit, UnitOutcome,
+    Write,
 };
 use crate::durability::Durability;
 use crate::entry::{EntryId, RawEntry};
@@ -79,35 +80,28 @@ impl RedisHotStore {
     fn lane(&self, partition: u16) -> &Lane {
         &self.lanes[usize::from(partition) % self.lanes.len()]
     }
+}
 
-    /// Asks for what became of a write whose answer was lost, and makes it if nothing did.
-    ///
-    /// It goes over the lane of the first try, so that it cannot overtake that.
-    async fn retry(
-        &self,
-        lane: &Lane,
-        write: &Arc<Write>,
-        began_ms: u64,
-        first: WriteResult,
-    ) -> WriteResult {
-        let mut result = first;
-        for wait in WRITE_RETRIES {
-            let Err(HotStoreError::OutcomeUnknown(error)) = &result else { break };
-            tracing::debug!(%error, "the answer to a write was lost, asking for it");
-            tokio::time::sleep(wait).await;
-            let writes = std::slice::from_ref(write);
-            let results = self.writer.call(lane.connection(), writes, began_ms).await;
-            result = match results.into_iter().next() {
-                // Unavailable now says nothing about the first try.
-                Some(Err(HotStoreError::Unavailable(error))) => {
-                    Err(HotStoreError::OutcomeUnknown(error))
-                }
-                Some(other) => other,
-                None => break,
-            };
-        }
-        result
+/// What becomes of a write whose answer was lost: `again` asks for it, and makes it if nothing did.
+async fn retry<T, A>(
+    first: Result<T, HotStoreError>,
+    again: impl Fn() -> A,
+) -> Result<T, HotStoreError>
+where
+    A: Future<Output = Result<T, HotStoreError>>,
+{
+    let mut result = first;
+    for wait in WRITE_RETRIES {
+        let Err(HotStoreError::OutcomeUnknown(error)) = &result else { break };
+        tracing::debug!(%error, "the answer to a write was lost, asking for it");
+        tokio::time::sleep(wait).await;
+        result = match again().await {
+            // Unavailable now says nothing about the first try.
+            Err(HotStoreError::Unavailable(error)) => Err(HotStoreError::OutcomeUnknown(error)),
+            other => other,
+        };
     }
+    result
 }
 
 #[async_trait]
@@ -131,15 +125,27 @@ impl HotStore for RedisHotStore {
         if !results.iter().any(is_unknown) {
             return results;
         }
-        let retried = writes.iter().zip(results).map(async |(write, result)| {
-            if is_unknown(&result) {
-                self.retry(lane, write, began_ms, result).await
-            } else {
-                result
-            }
+        let retried = writes.iter().zip(results).map(|(write, result)| {
+            // Over the lane of the first try, so that it cannot overtake that.
+            retry(result, move || self.writer.call_one(lane.connection(), write, began_ms))
         });
         // Apart, because this rare case would make the future of every write larger.
         Box::pin(join_all(retried)).await
+    }
+
+    async fn write_unit(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError> {
+        let began_ms = self.writer.now_at_least_ms();
+        let connection = self.lane(unit.partition.number).connection();
+        let result = self.writer.call_unit(connection, unit, 0).await;
+        retry(result, || self.writer.call_unit(connection, unit, began_ms)).await
+    }
+
+    async fn observe(&self, key: &RowKey, token: &str) -> Result<Observed, HotStoreError> {
+        let connection = self.lane(key.partition).connection();
+        let call = reserve_call(key, token);
+        let answers = connection.call(&RESERVE, vec![call]).await.map_err(classify)?;
+        let answer = answers.into_iter().next().unwrap_or(Value::Nil);
+        reply::observed(answer).map_err(classify)
     }
 
     async fn read(&self, keys: &[RowKey]) -> Result<Vec<ReadOutcome>, HotStoreError> {
@@ -163,14 +169,7 @@ impl HotStore for RedisHotStore {
         token: &str,
     ) -> Result<Vec<ReadOutcome>, HotStoreError> {
         let Some(first) = keys.first() else { return Ok(Vec::new()) };
-        let calls = keys.iter().map(|key| {
-            let mut call = RESERVE.call(1);
-            call.arg(&key.key).arg(token).arg(milliseconds(TOKEN_TTL));
-            for column in key.model.columns {
-                call.arg(column.name);
-            }
-            call
-        });
+        let calls = keys.iter().map(|key| reserve_call(key, token));
         let connection = self.lane(first.partition).connection();
         let answers = connection.call(&RESERVE, calls.collect()).await.map_err(classify)?;
         answers.into_iter().map(reply::row).collect::<Result<_, _>>().map_err(classify)
@@ -390,6 +389,15 @@ fn read_command(key: &RowKey) -> Cmd {
         command.arg(column.name);
     }
     command
+}
+
+fn reserve_call(key: &RowKey, token: &str) -> Cmd {
+    let mut call = RESERVE.call(1);
+    call.arg(&key.key).arg(token).arg(milliseconds(TOKEN_TTL));
+    for column in key.model.columns {
+        call.arg(column.name);
+    }
+    call
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -4,17 +4,13 @@
 -- ARGV: the number of partitions, the bound of undrained entries of a partition, what this
 --   server's clock showed before the first try of these changes (0: this is it), whether rows that
 --   are held take changes (1, else 0), then for each:
---   operation, the entry's header, its values, operation id, probe, check,
---   number of columns that become NULL, their names,
---   number of names and values, the names and values.
+--   operation, the entry's header, its values, operation id, probe, check, and its columns; probe
+--   and columns as in `write_common.lua`.
 -- Answers for each change the id of its entry, the number of a refusal, or an error; then for
 -- each check how many more entries the partition has room for.
 --
 -- A check (1, else 0) compares the partition's undrained entries with the bound. A writer that
 -- knows of room leaves it out, and makes it again before it could have used up its share.
---
--- The probe of a create is empty where its id is fresh; else it is the token that was left
--- in the row's place before PostgreSQL was asked, or `?` before that was done.
 --
 -- Scripts do not roll back. What can fail for one change (a key of another type) fails at a
 -- read or at the append, before its row is touched, and is its answer alone. What fails for
@@ -24,46 +20,15 @@
 -- tenth of one, a number that becomes text half of one. So the entry is made by the caller, the
 -- version is the entry's id, and the partitions are compared only when there is no stream.
 
-local EXISTS, ABSENT, DELETED, FULL, UNPROBED, HELD = 1, 2, 3, 4, 5, 6
-
-local call, pcall = redis.call, redis.pcall
 local bound = tonumber(ARGV[2])
 
--- What an earlier try of these changes has done: entry ids by operation id. A row remembers
--- its last operation alone; the stream has all that a retry can be about. A call that is a
--- retry is about one partition.
+-- A call that is a retry is about one partition.
 local done
 if ARGV[3] ~= '0' then
-  done = {}
-  local from = tonumber(ARGV[3])
-  local trimmed = call('HGET', KEYS[1], 'trimmed')
-  if trimmed and tonumber(string.match(trimmed, '^%d+')) >= from then
-    return redis.error_reply('KVUNKNOWN the entries since the first try were trimmed')
+  done = earlier_tries(KEYS[1], KEYS[2], tonumber(ARGV[3]))
+  if done.err then
+    return done
   end
-  for _, entry in ipairs(call('XRANGE', KEYS[2], string.format('%d', from), '+')) do
-    -- The header is the first value; the operation id is its fourth word.
-    local operation_id = string.match(entry[2][2], '^%S+ %S+ %S+ (%S+)')
-    if operation_id then
-      done[operation_id] = entry[1]
-    end
-  end
-end
-
--- The first entry of a stream: the number of partitions is written down, or compared.
-local function check_partitions(state)
-  local partitions = call('HGET', state, 'partitions')
-  if partitions and partitions ~= ARGV[1] then
-    return redis.error_reply('KVPARTITIONS this data was written with ' .. partitions
-      .. ' partitions, and the settings say ' .. ARGV[1])
-  end
-  call('HSET', state, 'partitions', ARGV[1])
-end
-
--- How many more entries a partition has room for: the stream also has drained ones, which are
--- kept for a while.
-local function room_of(state, stream)
-  local retained = tonumber(call('HGET', state, 'retained') or 0)
-  return bound - (call('XLEN', stream) - retained)
 end
 
 local takes_held = ARGV[4] == '1'
@@ -75,80 +40,29 @@ for i = 1, #KEYS / 3 do
   local operation_id, probe = ARGV[at + 3], ARGV[at + 4]
   local room
   if ARGV[at + 5] == '1' then
-    room = room_of(state, stream)
+    room = room_of(state, stream, bound)
     rooms[#rooms + 1] = room
   end
-  local first_null = at + 7
-  local first_item = first_null + ARGV[at + 6] + 1
-  local last_item = first_item + ARGV[first_item - 1] - 1
-  at = last_item + 1
+  local first_null, first_item, last_item, version_column, next_at = columns_at(at + 6)
+  at = next_at
 
-  -- `<entry> <operation id>`, then ` deleted` where it is a tombstone, then ` <entry> held` or
-  -- ` stale`; or `reading <token>`.
   local meta = pcall('HGET', key, '@')
-  local is_foreign = type(meta) == 'table'
-  local is_there, deleted, token = false, false, nil
-  local is_held, mark = false, ''
-  if meta and not is_foreign then
-    token = string.match(meta, '^reading (%S+)')
-    deleted = not token and string.find(meta, ' deleted', 1, true)
-    is_there = not token and not deleted
-    local word = string.sub(meta, -5)
-    is_held = word == ' held'
-    mark = is_held and string.match(meta, ' %S+ held$') or word == 'stale' and ' stale' or ''
-  end
-  local is_whole_row = operation == 'create' or operation == 'upsert'
-
-  if is_foreign then
+  if type(meta) == 'table' then
     answers[i] = redis.error_reply('KVFOREIGN the key ' .. key .. ' holds no row')
   elseif done and done[operation_id] then
     answers[i] = done[operation_id]
-  elseif meta and not token and string.find(meta, operation_id, 1, true) then
-    -- Two tries that passed each other on the way here.
-    answers[i] = string.match(meta, '^%S+')
-  elseif is_held and not takes_held then
-    answers[i] = HELD
-  elseif is_there and operation == 'create' then
-    answers[i] = EXISTS
-  elseif deleted and not is_whole_row then
-    answers[i] = DELETED
-  elseif not is_there and not is_whole_row then
-    answers[i] = ABSENT
-  elseif operation == 'create' and not deleted and probe ~= '' and probe ~= token then
-    answers[i] = UNPROBED
-  elseif room and room < 1 then
-    answers[i] = FULL
   else
-    local entry = pcall('XADD', stream, 'NOMKSTREAM', '*', 'change', header, 'values', values)
-    if not entry then
-      entry = check_partitions(state)
-        or pcall('XADD', stream, '*', 'change', header, 'values', values)
-    end
-    answers[i] = entry
-    if type(entry) ~= 'table' then
-      meta = entry .. ' ' .. operation_id
-      if operation == 'delete' then
-        meta = meta .. ' deleted'
-      end
-      if is_held or operation == 'patch' then
-        -- A whole row says all there is to say, so it is not stale any more.
-        meta = meta .. mark
-      end
-      if operation == 'patch' then
-        call('HSET', key, '@', meta, unpack(ARGV, first_item, last_item))
-        if first_item - 1 > first_null then
-          call('HDEL', key, unpack(ARGV, first_null, first_item - 2))
-        end
-        call('PERSIST', key)
-      else
-        if is_there or deleted or token then
-          call('DEL', key)
-        end
-        if operation == 'delete' then
-          call('HSET', key, '@', meta)
-        else
-          call('HSET', key, '@', meta, unpack(ARGV, first_item, last_item))
-        end
+    local is_there, deleted, token, is_held, mark = parse(meta)
+    if meta and not token and string.find(meta, operation_id, 1, true) then
+      -- Two tries that passed each other on the way here.
+      answers[i] = string.match(meta, '^%S+')
+    else
+      answers[i] = refusal(key, operation, probe, version_column, takes_held, is_there, deleted,
+        token, is_held) or room and room < 1 and FULL
+        or append(state, stream, ARGV[1], header, values)
+      if type(answers[i]) == 'string' then
+        change_row(key, operation, answers[i], operation_id, meta, is_held, mark,
+          first_null, first_item, last_item, version_column)
       end
     end
   end

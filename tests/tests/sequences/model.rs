@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kv_tests::models::{Account, Counter, Seat};
+use kv_tests::models::{Account, Counter, Flight, Seat};
 use proptest::prelude::*;
 
 use super::samples::{Fields, Sample};
@@ -13,8 +13,21 @@ pub(crate) enum Operation {
     Counter(Step<Counter>),
     Account(Step<Account>),
     Seat(Step<Seat>),
+    Flight(Step<Flight>),
+    /// One unit of work on rows that lie together, which fails in the end or does not.
+    Unit {
+        steps: Vec<UnitStep>,
+        fails: bool,
+    },
     /// Starts a drainer, which drains what there is, and stops it.
     Drain,
+}
+
+/// A step of a unit of work.
+#[derive(Debug, Clone)]
+pub(crate) enum UnitStep {
+    Seat(Step<Seat>),
+    Flight(Step<Flight>),
 }
 
 /// What is done to the rows of one model.
@@ -52,6 +65,8 @@ pub(crate) enum Refusal {
     NotFound,
     Duplicate,
     Conflict,
+    /// The unit of work was told to fail.
+    Told,
     /// Nothing that a sequence may meet.
     Other(String),
 }
@@ -64,6 +79,17 @@ pub(crate) enum Answer<M> {
     Row(Result<M, Refusal>),
     Rows(Vec<Option<M>>),
     Exists(bool),
+}
+
+impl<M> Answer<M> {
+    /// Why a unit of work with this answer fails, if it does.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Written(results) => results.iter().find_map(|result| result.clone().err()),
+            Self::Row(result) => result.as_ref().err().cloned(),
+            Self::Rows(_) | Self::Exists(_) => None,
+        }
+    }
 }
 
 /// The rows of one model.
@@ -149,6 +175,14 @@ impl<M: Sample> Table<M> {
         Ok(())
     }
 
+    /// What a unit of work creates and deletes again, it does not touch.
+    fn leave_what_came_and_went(&mut self, before: &Self) {
+        let has_changed = |id: &M::Id| self.rows.contains_key(id) || before.rows.contains_key(id);
+        self.dirty.retain(|id| has_changed(id) || before.dirty.contains(id));
+        let still_evicted = before.evicted.iter().filter(|id| !has_changed(id)).cloned();
+        self.evicted.extend(still_evicted);
+    }
+
     fn written(&mut self, id: M::Id) {
         self.evicted.remove(&id);
         self.touched.insert(id.clone());
@@ -174,6 +208,7 @@ pub(crate) struct State {
     pub(crate) counters: Table<Counter>,
     pub(crate) accounts: Table<Account>,
     pub(crate) seats: Table<Seat>,
+    pub(crate) flights: Table<Flight>,
 }
 
 impl State {
@@ -183,8 +218,29 @@ impl State {
             Operation::Counter(step) => self.counters.may_take(step),
             Operation::Account(step) => self.accounts.may_take(step),
             Operation::Seat(step) => self.seats.may_take(step),
-            Operation::Drain => true,
+            Operation::Flight(step) => self.flights.may_take(step),
+            // Their ids are not fresh, so nobody vouches for anything.
+            Operation::Unit { .. } | Operation::Drain => true,
         }
+    }
+
+    /// Does all steps of a unit of work, or none.
+    pub(crate) fn unit(&mut self, steps: &[UnitStep], fails: bool) -> Result<(), Refusal> {
+        let (mut seats, mut flights) = (self.seats.clone(), self.flights.clone());
+        for step in steps {
+            let refusal = match step {
+                UnitStep::Seat(step) => seats.take(step).refusal(),
+                UnitStep::Flight(step) => flights.take(step).refusal(),
+            };
+            refusal.map_or(Ok(()), Err)?;
+        }
+        if fails {
+            return Err(Refusal::Told);
+        }
+        seats.leave_what_came_and_went(&self.seats);
+        flights.leave_what_came_and_went(&self.flights);
+        (self.seats, self.flights) = (seats, flights);
+        Ok(())
     }
 
     /// Everything written so far is drained.
@@ -192,6 +248,7 @@ impl State {
         self.counters.dirty.clear();
         self.accounts.dirty.clear();
         self.seats.dirty.clear();
+        self.flights.dirty.clear();
     }
 }
 
@@ -202,6 +259,33 @@ pub(crate) fn operations() -> impl Strategy<Value = Operation> {
         6 => steps::<Counter>().prop_map(Operation::Counter),
         6 => steps::<Account>().prop_map(Operation::Account),
         6 => steps::<Seat>().prop_map(Operation::Seat),
+        2 => steps::<Flight>().prop_map(Operation::Flight),
+        6 => units(),
+    ]
+}
+
+/// Of rows that lie together: a flight and its seats.
+fn units() -> impl Strategy<Value = Operation> {
+    let seats = Seat::rows().prop_filter("it is of flight AA", |seat| seat.flight == "AA");
+    let flights = Flight::rows().prop_filter("it is flight AA", |flight| flight.flight == "AA");
+    let step = prop_oneof![
+        2 => unit_steps(seats).prop_map(UnitStep::Seat),
+        1 => unit_steps(flights).prop_map(UnitStep::Flight),
+    ];
+    let fails = prop::bool::weighted(0.1);
+    (prop::collection::vec(step, 1..5), fails)
+        .prop_map(|(steps, fails)| Operation::Unit { steps, fails })
+}
+
+fn unit_steps<M: Sample>(rows: impl Strategy<Value = M> + Clone) -> impl Strategy<Value = Step<M>> {
+    let ids = rows.clone().prop_map(|row| row.row_id());
+    prop_oneof![
+        2 => rows.clone().prop_map(Step::Create),
+        2 => rows.clone().prop_map(Step::Upsert),
+        4 => (rows, any::<Fields>()).prop_map(|(row, fields)| Step::Update(row, fields)),
+        1 => ids.clone().prop_map(Step::Delete),
+        1 => ids.clone().prop_map(Step::Get),
+        2 => ids.prop_map(Step::Find),
     ]
 }
 

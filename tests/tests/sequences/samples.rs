@@ -2,7 +2,7 @@
 //! operations meet.
 
 use kv_runtime::KvModel;
-use kv_tests::models::{Account, Counter, Seat};
+use kv_tests::models::{Account, Counter, Flight, Seat};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -111,5 +111,25 @@ impl Sample for Seat {
 
     fn set(&mut self, other: &Self, fields: Fields) {
         chosen!(fields, 0 => self.passenger = other.passenger.clone());
+    }
+}
+
+impl Sample for Flight {
+    fn ids() -> BoxedStrategy<String> {
+        select(vec!["AA", "AA", "B:1"]).prop_map(str::to_owned).boxed()
+    }
+
+    fn rows() -> BoxedStrategy<Self> {
+        (Self::ids(), 0..10_i32).prop_map(|(flight, taken)| Self { flight, taken }).boxed()
+    }
+
+    fn to_patch(&self, fields: Fields) -> Self::Patch {
+        let mut patch = Self::patch();
+        chosen!(fields, 0 => patch = patch.taken(self.taken));
+        patch
+    }
+
+    fn set(&mut self, other: &Self, fields: Fields) {
+        chosen!(fields, 0 => self.taken = other.taken);
     }
 }

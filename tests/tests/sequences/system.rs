@@ -1,13 +1,13 @@
 //! The pair under test: what is done to it, and what it must then show.
 
-use kv_runtime::{Error, Receipt, Repository};
-use kv_tests::models::{Account, Counter, Seat};
+use kv_runtime::{Error, Receipt, Repository, Transaction, TransactionRepository};
+use kv_tests::models::{Account, Counter, Flight, Seat};
 use kv_tests::outside::RedisView;
 use kv_tests::pair::Pair;
 use proptest::test_runner::{TestCaseError, TestCaseResult};
 use proptest::{prop_assert, prop_assert_eq};
 
-use super::model::{Answer, Operation, Refusal, State, Step, Table};
+use super::model::{Answer, Operation, Refusal, State, Step, Table, UnitStep};
 use super::samples::Sample;
 
 /// The pair under test.
@@ -23,6 +23,8 @@ impl System {
             Operation::Counter(step) => self.step(&mut state.counters, step).await?,
             Operation::Account(step) => self.step(&mut state.accounts, step).await?,
             Operation::Seat(step) => self.step(&mut state.seats, step).await?,
+            Operation::Flight(step) => self.step(&mut state.flights, step).await?,
+            Operation::Unit { steps, fails } => self.unit(state, steps, *fails).await?,
             Operation::Drain => {
                 self.drain().await?;
                 state.drained();
@@ -47,10 +49,40 @@ impl System {
         Ok(())
     }
 
+    async fn unit(&self, state: &mut State, steps: &[UnitStep], fails: bool) -> TestCaseResult {
+        // What its reads have to answer, by tables that are changed along the way.
+        let before = (state.seats.clone(), state.flights.clone());
+        let expected = state.unit(steps, fails);
+        let answer = self.pair.kv.transaction(async |unit| perform_unit(&unit, steps, fails).await);
+        let answer = answer.await.map(|committed| committed.value).map_err(UnitError::into_refusal);
+        // Which of several refusals is told hangs on what is known without a look at a row.
+        prop_assert_eq!(answer.is_ok(), expected.is_ok(), "{:?}: {:?}", answer, expected);
+        match answer {
+            Ok(reads) => {
+                let (mut seats, mut flights) = before;
+                let expected: Vec<Read> = steps
+                    .iter()
+                    .filter_map(|step| match step {
+                        UnitStep::Seat(step) => Read::seat(step, seats.take(step)),
+                        UnitStep::Flight(step) => Read::flight(step, flights.take(step)),
+                    })
+                    .collect();
+                prop_assert_eq!(reads, expected, "the reads within");
+            }
+            Err(refusal) => prop_assert!(
+                matches!(refusal, Refusal::NotFound | Refusal::Duplicate | Refusal::Told),
+                "{:?}",
+                refusal
+            ),
+        }
+        Ok(())
+    }
+
     /// Drains everything, by a drainer of its own: one at work would race with the operations,
     /// and no failure could be repeated.
     async fn drain(&self) -> TestCaseResult {
-        let drainer = self.pair.kv.drainer().model::<Counter>().model::<Account>().model::<Seat>();
+        let drainer = self.pair.kv.drainer().model::<Counter>().model::<Account>();
+        let drainer = drainer.model::<Flight>().model::<Seat>();
         let drained = drainer.spawn().shutdown().await;
         prop_assert!(drained.is_ok(), "not drained: {:?}", drained);
         Ok(())
@@ -65,6 +97,7 @@ impl System {
         }
         self.check_table(&state.counters).await?;
         self.check_table(&state.accounts).await?;
+        self.check_table(&state.flights).await?;
         self.check_table(&state.seats).await
     }
 
@@ -123,4 +156,84 @@ fn refusal(error: Error) -> Refusal {
         Error::Conflict { .. } => Refusal::Conflict,
         other => Refusal::Other(format!("{other:?}")),
     }
+}
+
+/// What a read within a unit of work has found.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Read {
+    Seat(Option<Seat>),
+    Flight(Option<Flight>),
+}
+
+impl Read {
+    fn seat(step: &Step<Seat>, answer: Answer<Seat>) -> Option<Self> {
+        found(step, answer).map(Self::Seat)
+    }
+
+    fn flight(step: &Step<Flight>, answer: Answer<Flight>) -> Option<Self> {
+        found(step, answer).map(Self::Flight)
+    }
+}
+
+/// What a step has read, if it is one that reads.
+fn found<M: Sample>(step: &Step<M>, answer: Answer<M>) -> Option<Option<M>> {
+    match (step, answer) {
+        (Step::Get(_) | Step::Find(_), Answer::Row(row)) => Some(row.ok()),
+        (Step::Get(_) | Step::Find(_), Answer::Rows(rows)) => rows.into_iter().next(),
+        _ => None,
+    }
+}
+
+/// Why a unit of work fails here.
+enum UnitError {
+    Refused(Error),
+    Told,
+}
+
+impl From<Error> for UnitError {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl UnitError {
+    fn into_refusal(self) -> Refusal {
+        match self {
+            Self::Refused(error) => refusal(error),
+            Self::Told => Refusal::Told,
+        }
+    }
+}
+
+async fn perform_unit(
+    unit: &Transaction,
+    steps: &[UnitStep],
+    fails: bool,
+) -> Result<Vec<Read>, UnitError> {
+    let (seats, flights) = (unit.repository::<Seat>(), unit.repository::<Flight>());
+    let mut reads = Vec::new();
+    for step in steps {
+        reads.extend(match step {
+            UnitStep::Seat(step) => perform_within(&seats, step).await?.map(Read::Seat),
+            UnitStep::Flight(step) => perform_within(&flights, step).await?.map(Read::Flight),
+        });
+    }
+    if fails { Err(UnitError::Told) } else { Ok(reads) }
+}
+
+/// What the step has read, if it is one that reads.
+async fn perform_within<M: Sample>(
+    rows: &TransactionRepository<M>,
+    step: &Step<M>,
+) -> Result<Option<Option<M>>, Error> {
+    match step {
+        Step::Create(row) => rows.create(row).await?,
+        Step::Upsert(row) => rows.upsert(row).await?,
+        Step::Update(row, fields) => rows.update(&row.row_id(), row.to_patch(*fields)).await?,
+        Step::Delete(id) => rows.delete(id).await?,
+        Step::Get(id) => return rows.get_by_id(id).await.map(|row| Some(Some(row))),
+        Step::Find(id) => return rows.find_by_id(id).await.map(Some),
+        _ => unreachable!("no unit has it"),
+    }
+    Ok(None)
 }

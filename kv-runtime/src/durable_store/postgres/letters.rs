@@ -46,8 +46,8 @@ pub(super) async fn insert(
         parameters.push(ColumnArray::of_nullable_texts(letters.iter().map(text)));
     };
     add(|letter| Some(letter.entry.id.to_string()));
-    add(|letter| letter.row.as_ref().map(|row| row.model.to_string()));
-    add(|letter| letter.row.as_ref().map(|row| row.row_id.clone()));
+    add(|letter| letter.first_row().map(|row| row.model.to_string()));
+    add(|letter| letter.first_row().map(|row| row.row_id.clone()));
     add(|letter| Some(hex(&letter.entry.header)));
     add(|letter| Some(hex(&letter.entry.values)));
     add(|letter| letter.refusal.sqlstate.clone());
@@ -61,6 +61,36 @@ pub(super) async fn insert(
          SELECT u.c0, u.c1::int, u.c2, u.c3, u.c4, decode(u.c5, 'hex'), decode(u.c6, 'hex'), \
          u.c7, u.c8, u.c9, u.c10, u.c11 FROM {} ORDER BY string_to_array(u.c2, '-')::bigint[]",
         unnest(12, "")
+    );
+    Statement { sql, parameters }.execute(connection).await.map_err(classify)?;
+    insert_further_rows(connection, letters).await
+}
+
+/// The rows of units of work beside the first.
+async fn insert_further_rows(
+    connection: &mut AsyncPgConnection,
+    letters: &[Letter],
+) -> Result<(), DurableStoreError> {
+    let further = |letter: &'_ Letter| -> Vec<(EntryId, HeldRow)> {
+        letter.rows.iter().skip(1).map(|row| (letter.entry.id, row.clone())).collect()
+    };
+    let rows: Vec<(EntryId, HeldRow)> = letters.iter().flat_map(further).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let partitions: Vec<Partition> = rows.iter().map(|(_, row)| row.partition).collect();
+    let mut parameters = partition_columns(&partitions);
+    let mut add = |text: fn(&(EntryId, HeldRow)) -> String| {
+        parameters.push(ColumnArray::of_nullable_texts(rows.iter().map(|row| Some(text(row)))));
+    };
+    add(|(entry, _)| entry.to_string());
+    add(|(_, row)| row.model.to_string());
+    add(|(_, row)| row.row_id.clone());
+    let sql = format!(
+        "INSERT INTO kv_dead_letter_rows (letter, model, row_id) \
+         SELECT l.id, u.c3, u.c4 FROM {} JOIN kv_dead_letters AS l \
+         ON l.queue = u.c0 AND l.partition = u.c1::int AND l.entry = u.c2",
+        unnest(5, "")
     );
     Statement { sql, parameters }.execute(connection).await.map_err(classify)?;
     Ok(())
@@ -87,7 +117,7 @@ pub(super) async fn held(
     parameters.push(ColumnArray::of_texts(rows.iter().map(|row| &row.row_id)));
     let sql = format!(
         "SELECT u.ordinal::int, (array_agg(l.entry ORDER BY {ENTRY}))[1] FROM {} \
-         JOIN kv_dead_letters AS l ON l.queue = u.c0 AND l.partition = u.c1::int \
+         JOIN kv_held_rows AS l ON l.queue = u.c0 AND l.partition = u.c1::int \
          AND l.model = u.c2 AND l.row_id = u.c3 AND NOT l.released GROUP BY u.ordinal",
         unnest(4, "WITH ORDINALITY")
     );
@@ -124,8 +154,6 @@ fn select(filter: &DeadLetterFilter) -> Result<Statement, DurableStoreError> {
         }
     };
     any_of("l.id = ?::bigint", filter.id.map(|id| id.to_string()));
-    any_of("l.model = ?", filter.model.clone());
-    any_of("l.row_id = ?", filter.row_id.clone());
     any_of("l.entry = ?", filter.entry.map(|entry| entry.to_string()));
     // A parameter stands in one place, so the three are looked at together.
     any_of(
@@ -133,6 +161,17 @@ fn select(filter: &DeadLetterFilter) -> Result<Statement, DurableStoreError> {
          OR l.constraint_name = e.text OR position(e.text IN l.message) > 0)",
         filter.error.clone(),
     );
+    let row = [("h.model", &filter.model), ("h.row_id", &filter.row_id)];
+    let row: Vec<(&str, &String)> =
+        row.into_iter().filter_map(|(column, value)| Some((column, value.as_ref()?))).collect();
+    if !row.is_empty() {
+        // Of a unit of work, any of its rows can be asked for.
+        let is_same = row.iter().map(|(column, _)| format!(" AND {column} = ({PARAMETER})[1]"));
+        let is_same: String = is_same.collect();
+        conditions
+            .push(format!("EXISTS (SELECT FROM kv_held_rows AS h WHERE h.letter = l.id{is_same})"));
+        parameters.extend(row.iter().map(|(_, value)| ColumnArray::of_texts([*value])));
+    }
     if let Some(partitions) = &filter.partitions {
         parameters.extend(partition_columns(partitions));
         conditions.push(format!(

@@ -5,9 +5,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use crate::entry::{Change, EntryId, RawEntry};
-use crate::hot_store::{Fill, PartitionState, Probe, ReadOutcome, SettledRow, Write, WriteOutcome};
-use crate::key::Partition;
+use crate::entry::{Change, EntryId, RawEntry, set_version};
+use crate::hot_store::{
+    Fill, PartitionState, Probe, ReadOutcome, SettledRow, Stamp, Unit, UnitOutcome, Write,
+    WriteOutcome,
+};
+use crate::key::{Partition, RowKey};
 use crate::row::EncodedRow;
 
 #[derive(Debug, Default)]
@@ -88,56 +91,155 @@ impl Data {
         }
     }
 
+    /// The same; where nothing is, a token is left.
+    pub(super) fn reserve(&mut self, key: &str, token: &str, ttl: Duration) -> ReadOutcome {
+        let outcome = self.read(key);
+        if outcome != (ReadOutcome::Missing { token: None }) {
+            return outcome;
+        }
+        let slot = Slot::expiring(Content::Token(token.to_owned()), ttl);
+        self.slots.insert(key.to_owned(), slot);
+        ReadOutcome::Missing { token: Some(token.to_owned()) }
+    }
+
     /// One change with its entry: the rules of `write.lua`.
     pub(super) fn write(&mut self, write: &Write, capacity: u64, takes_held: bool) -> WriteOutcome {
-        let is_whole_row = matches!(write.change, Change::Create(_) | Change::Upsert(_));
-        let is_create = matches!(write.change, Change::Create(_));
-        let content = self.slot(&write.key.key).map(|slot| &slot.content);
-        let mut mark = Mark::None;
-        if let Some(Content::Row(stored) | Content::Tombstone(stored)) = content {
-            if stored.operation_id == write.operation_id {
-                return WriteOutcome::Written(stored.entry);
-            }
-            let is_held = matches!(stored.mark, Mark::Held(_));
-            if is_held && !takes_held {
-                return WriteOutcome::Held;
-            }
-            // A whole row says all there is to say, so it is not stale any more.
-            if is_held || matches!(write.change, Change::Patch(_)) {
-                mark = stored.mark;
-            }
+        let Write { key, change, operation_id, probe, expected_version } = write;
+        if let Some(entry) = self.earlier_try(&key.key, operation_id) {
+            return WriteOutcome::Written(entry);
         }
-        let base = match content {
-            Some(Content::Row(_)) if is_create => return WriteOutcome::Exists,
-            Some(Content::Row(stored)) => Some(stored.row.clone()),
-            Some(Content::Tombstone(_)) if !is_whole_row => return WriteOutcome::Deleted,
-            Some(Content::Tombstone(_)) => None,
-            Some(Content::Token(_)) | None if !is_whole_row => return WriteOutcome::Absent,
-            Some(Content::Token(left)) if is_create && write.probe == Probe::Done(left.clone()) => {
-                None
-            }
-            Some(Content::Token(_)) | None if is_create && write.probe != Probe::NotNeeded => {
-                return WriteOutcome::Unprobed;
-            }
-            Some(Content::Token(_)) | None => None,
-        };
-        let queue = self.queues.entry(write.key.partition()).or_default();
+        if let Some(refusal) = self.refusal(&key.key, change, probe, takes_held) {
+            return refusal;
+        }
+        if let (Some(expected), Some(Content::Row(stored))) =
+            (expected_version, self.slot(&key.key).map(|slot| &slot.content))
+            && key.model.version_of(&stored.row) != Some(&*expected.to_string())
+        {
+            return WriteOutcome::Stale;
+        }
+        let queue = self.queues.entry(key.partition()).or_default();
         if queue.state.undrained >= capacity {
             return WriteOutcome::Full;
         }
-        let entry = queue.append(write);
-        let row = match (&write.change, base) {
+        let entry = queue.append(write.header(), change.encode_values(key.model));
+        self.change_row(key, change, entry, operation_id);
+        WriteOutcome::Written(entry)
+    }
+
+    /// Changes with one entry: the rules of `write_unit.lua`.
+    pub(super) fn write_unit(
+        &mut self,
+        unit: &Unit,
+        capacity: u64,
+        takes_held: bool,
+    ) -> UnitOutcome {
+        for (place, row) in unit.rows.iter().enumerate() {
+            let key = &row.key.key;
+            if row.change.is_some()
+                && let Some(entry) = self.earlier_try(key, &unit.operation_id)
+            {
+                return UnitOutcome::Written(entry);
+            }
+            if row.seen.as_ref().is_some_and(|seen| *seen != self.stamp(key)) {
+                return UnitOutcome::Refused(place, WriteOutcome::Stale);
+            }
+            if let Some(change) = &row.change
+                && let Some(refusal) = self.refusal(key, change, &row.probe, takes_held)
+            {
+                return UnitOutcome::Refused(place, refusal);
+            }
+        }
+        let Some((header, values)) = unit.encode() else { return UnitOutcome::Unchanged };
+        let queue = self.queues.entry(unit.partition).or_default();
+        if queue.state.undrained >= capacity {
+            return UnitOutcome::Refused(0, WriteOutcome::Full);
+        }
+        let entry = queue.append(header, values);
+        for row in &unit.rows {
+            if let Some(change) = &row.change {
+                self.change_row(&row.key, change, entry, &unit.operation_id);
+            }
+        }
+        UnitOutcome::Written(entry)
+    }
+
+    /// What tells a row, or its absence, from what else was or will be under its key.
+    pub(super) fn stamp(&mut self, key: &str) -> Stamp {
+        let stored =
+            |stored: &Stored| format!("{} {} {:?}", stored.entry, stored.operation_id, stored.mark);
+        Stamp(match self.slot(key).map(|slot| &slot.content) {
+            Some(Content::Row(row)) => stored(row),
+            Some(Content::Tombstone(row)) => format!("{} deleted", stored(row)),
+            Some(Content::Token(token)) => format!("reading {token}"),
+            None => String::new(),
+        })
+    }
+
+    fn earlier_try(&mut self, key: &str, operation_id: &str) -> Option<EntryId> {
+        match &self.slot(key)?.content {
+            Content::Row(stored) | Content::Tombstone(stored)
+                if stored.operation_id == operation_id =>
+            {
+                Some(stored.entry)
+            }
+            _ => None,
+        }
+    }
+
+    /// Why a change cannot be made to a row, if it cannot.
+    fn refusal(
+        &mut self,
+        key: &str,
+        change: &Change,
+        probe: &Probe,
+        takes_held: bool,
+    ) -> Option<WriteOutcome> {
+        let is_whole_row = matches!(change, Change::Create(_) | Change::Upsert(_));
+        let is_create = matches!(change, Change::Create(_));
+        let content = self.slot(key).map(|slot| &slot.content);
+        if let Some(Content::Row(stored) | Content::Tombstone(stored)) = content
+            && matches!(stored.mark, Mark::Held(_))
+            && !takes_held
+        {
+            return Some(WriteOutcome::Held);
+        }
+        match content {
+            Some(Content::Row(_)) => is_create.then_some(WriteOutcome::Exists),
+            Some(Content::Tombstone(_)) => (!is_whole_row).then_some(WriteOutcome::Deleted),
+            Some(Content::Token(_)) | None if !is_whole_row => Some(WriteOutcome::Absent),
+            Some(Content::Token(left)) if *probe == Probe::Done(left.clone()) => None,
+            Some(Content::Token(_)) | None => {
+                (is_create && *probe != Probe::NotNeeded).then_some(WriteOutcome::Unprobed)
+            }
+        }
+    }
+
+    /// Makes a change that is not refused to a row, after its entry.
+    fn change_row(&mut self, key: &RowKey, change: &Change, entry: EntryId, operation_id: &str) {
+        let content = self.slot(&key.key).map(|slot| &slot.content);
+        let (base, mark) = match content {
+            Some(Content::Row(stored)) => (Some(stored.row.clone()), stored.mark),
+            Some(Content::Tombstone(stored)) => (None, stored.mark),
+            Some(Content::Token(_)) | None => (None, Mark::None),
+        };
+        // A whole row says all there is to say, so it is not stale any more.
+        let keeps_mark = matches!(mark, Mark::Held(_)) || matches!(change, Change::Patch(_));
+        let mark = if keeps_mark { mark } else { Mark::None };
+        let row = match (change, base) {
             (Change::Create(row) | Change::Upsert(row), _) => row.clone(),
             (Change::Patch(patch), Some(base)) => patch.apply_to(&base),
             (Change::Patch(_) | Change::Delete, _) => EncodedRow::default(),
         };
-        let stored = Stored { row, entry, operation_id: write.operation_id.clone(), mark };
-        let content = match write.change {
+        let row = match change {
+            Change::Delete => row,
+            _ => set_version(key.model, row, Some(entry)),
+        };
+        let stored = Stored { row, entry, operation_id: operation_id.to_owned(), mark };
+        let content = match change {
             Change::Delete => Content::Tombstone(stored),
             _ => Content::Row(stored),
         };
-        self.slots.insert(write.key.key.clone(), Slot::pinned(content));
-        WriteOutcome::Written(entry)
+        self.slots.insert(key.key.clone(), Slot::pinned(content));
     }
 
     pub(super) fn fill(&mut self, fill: &Fill) {
@@ -203,11 +305,10 @@ impl Data {
 }
 
 impl Queue {
-    /// Appends the entry of a write, in the form that a stream has it.
-    pub(super) fn append(&mut self, write: &Write) -> EntryId {
+    /// Appends an entry, in the form that a stream has it.
+    pub(super) fn append(&mut self, header: String, values: String) -> EntryId {
         let id = self.next_id();
-        let header = write.header().into_bytes();
-        let values = write.change.encode_values(write.key.model).into_bytes();
+        let (header, values) = (header.into_bytes(), values.into_bytes());
         self.entries.insert(id, RawEntry { id, header, values });
         self.state.newest = id;
         self.state.undrained += 1;

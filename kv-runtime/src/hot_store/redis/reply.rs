@@ -3,7 +3,10 @@
 use redis::{RedisError, Value};
 
 use crate::entry::{CHANGE, EntryId, RawEntry, VALUES};
-use crate::hot_store::{Membership, PartitionState, ReadOutcome, RowState, Standing, WriteOutcome};
+use crate::hot_store::{
+    Membership, Observed, PartitionState, ReadOutcome, RowState, Stamp, Standing, UnitOutcome,
+    WriteOutcome,
+};
 use crate::row::EncodedRow;
 
 /// An answer that is not of the form the scripts and commands give.
@@ -55,6 +58,50 @@ fn entry_id(value: &Value) -> Result<EntryId, RedisError> {
     text(value, "an entry's id")?.parse().map_err(|_| unexpected("an entry's id"))
 }
 
+/// The refusals as `write_common.lua` numbers them.
+fn refusal(number: i64) -> Option<WriteOutcome> {
+    Some(match number {
+        1 => WriteOutcome::Exists,
+        2 => WriteOutcome::Absent,
+        3 => WriteOutcome::Deleted,
+        4 => WriteOutcome::Full,
+        5 => WriteOutcome::Unprobed,
+        6 => WriteOutcome::Held,
+        7 => WriteOutcome::Stale,
+        _ => return None,
+    })
+}
+
+/// `write_unit.lua`: the entry's id, nothing, or a row's place and the number of a refusal.
+pub(super) fn unit_written(answer: Option<Value>) -> Result<UnitOutcome, RedisError> {
+    const WHAT: &str = "a unit of work's outcome";
+    match answer.unwrap_or(Value::Nil) {
+        Value::Nil => Ok(UnitOutcome::Unchanged),
+        Value::ServerError(error) => Err(error.into()),
+        Value::Array(items) => {
+            let &[Value::Int(place), Value::Int(number)] = items.as_slice() else {
+                return Err(unexpected(WHAT));
+            };
+            // Counted from 1; 0 where it is not about one of them.
+            let place = usize::try_from(place - 1).unwrap_or_default();
+            let refusal = refusal(number).ok_or_else(|| unexpected(WHAT))?;
+            Ok(UnitOutcome::Refused(place, refusal))
+        }
+        entry => entry_id(&entry).map(UnitOutcome::Written),
+    }
+}
+
+/// `reserve.lua`, with the row's metadata as it stands.
+pub(super) fn observed(answer: Value) -> Result<Observed, RedisError> {
+    const WHAT: &str = "a row";
+    let values = items(answer, WHAT)?;
+    let stamp = match values.first() {
+        Some(meta) => Stamp(text(meta, WHAT)?.to_owned()),
+        None => return Err(unexpected(WHAT)),
+    };
+    Ok(Observed { outcome: row(Value::Array(values))?, stamp })
+}
+
 /// What a call of `write.lua` answers.
 #[derive(Debug)]
 pub(super) struct Written {
@@ -70,12 +117,7 @@ pub(super) fn written(answer: Option<Value>, changes: usize) -> Result<Written, 
     const WHAT: &str = "a write's outcome";
     let outcome = |answer: Value| match answer {
         Value::ServerError(error) => Err(error.into()),
-        Value::Int(1) => Ok(WriteOutcome::Exists),
-        Value::Int(2) => Ok(WriteOutcome::Absent),
-        Value::Int(3) => Ok(WriteOutcome::Deleted),
-        Value::Int(4) => Ok(WriteOutcome::Full),
-        Value::Int(5) => Ok(WriteOutcome::Unprobed),
-        Value::Int(6) => Ok(WriteOutcome::Held),
+        Value::Int(number) => refusal(number).ok_or_else(|| unexpected(WHAT)),
         entry => entry_id(&entry).map(WriteOutcome::Written),
     };
     let room = |answer: Value| match answer {

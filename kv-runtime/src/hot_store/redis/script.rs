@@ -11,18 +11,21 @@ pub(super) struct Script {
     hash: LazyLock<String>,
 }
 
+/// The files of a script stand behind each other.
 macro_rules! script {
-    ($name:ident, $file:literal) => {
+    ($name:ident, $($file:literal),+) => {
         pub(super) static $name: Script = Script {
-            source: include_str!(concat!("../", $file)),
+            source: concat!($(include_str!(concat!("../", $file))),+),
             hash: LazyLock::new(|| {
-                redis::Script::new(include_str!(concat!("../", $file))).get_hash().to_owned()
+                let source = concat!($(include_str!(concat!("../", $file))),+);
+                redis::Script::new(source).get_hash().to_owned()
             }),
         };
     };
 }
 
-script!(WRITE, "write.lua");
+script!(WRITE, "write_common.lua", "write.lua");
+script!(WRITE_UNIT, "write_common.lua", "write_unit.lua");
 script!(SETTLE, "settle.lua");
 script!(RESERVE, "reserve.lua");
 script!(FILL, "fill.lua");

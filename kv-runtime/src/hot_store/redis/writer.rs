@@ -8,10 +8,12 @@ use redis::Cmd;
 use super::clock::ServerClock;
 use super::connection::Connection;
 use super::lane::{SendWrites, WriteResult};
-use super::script::WRITE;
+use super::script::{WRITE, WRITE_UNIT};
 use super::{classify_write, reply};
-use crate::hot_store::{Write, WriteOutcome};
+use crate::entry::Change;
+use crate::hot_store::{HotStoreError, Unit, UnitOutcome, Write, WriteOutcome};
 use crate::key::{KeySpace, Partition};
+use crate::model::ModelDescriptor;
 use crate::settings::{OnHeld, Settings};
 
 /// Of the room that a check has found, a writer uses this share before it checks again: so
@@ -84,6 +86,31 @@ impl Writer {
         }
     }
 
+    /// [`call`](Self::call) for one write.
+    pub(super) async fn call_one(
+        &self,
+        connection: &Connection,
+        write: &Arc<Write>,
+        began_ms: u64,
+    ) -> WriteResult {
+        let results = self.call(connection, std::slice::from_ref(write), began_ms).await;
+        let missing = || Err(HotStoreError::OutcomeUnknown("the call has no answer".into()));
+        results.into_iter().next().unwrap_or_else(missing)
+    }
+
+    /// The same for a unit of work.
+    pub(super) async fn call_unit(
+        &self,
+        connection: &Connection,
+        unit: &Unit,
+        began_ms: u64,
+    ) -> Result<UnitOutcome, HotStoreError> {
+        let call = self.unit_command(unit, began_ms);
+        let answers = connection.call(&WRITE_UNIT, vec![call]).await;
+        let written = answers.and_then(|answers| reply::unit_written(answers.into_iter().next()));
+        written.map_err(classify_write)
+    }
+
     /// Which of the writes are to check their partition's room.
     fn choose_checks(&self, writes: &[Arc<Write>]) -> Vec<bool> {
         let mut unchecked = self.unchecked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,26 +141,64 @@ impl Writer {
                 .arg(self.keys.stream(partition))
                 .arg(&write.key.key);
         }
-        call.arg(self.keys.partitions()).arg(self.partition_capacity).arg(began_ms);
-        call.arg(i32::from(self.takes_held));
+        self.add_settings(&mut call, began_ms);
         for (write, &checked) in writes.iter().zip(checked) {
             let model = write.key.model;
-            let (values, nulls) = write.change.fields(model);
             call.arg(write.change.name())
                 .arg(write.header())
                 .arg(write.change.encode_values(model))
-                .arg(&write.operation_id)
-                .arg(write.probe.token())
-                .arg(i32::from(checked))
-                .arg(nulls.len());
-            for name in nulls {
-                call.arg(name);
-            }
-            call.arg(values.len() * 2);
-            for (name, value) in values {
-                call.arg(name).arg(value);
+                .arg(&write.operation_id);
+            match write.expected_version {
+                Some(version) => call.arg(version),
+                None => call.arg(write.probe.token()),
+            };
+            call.arg(i32::from(checked));
+            add_columns(&mut call, model, &write.change);
+        }
+        call
+    }
+
+    fn unit_command(&self, unit: &Unit, began_ms: u64) -> Cmd {
+        let mut call = WRITE_UNIT.call(2 + unit.rows.len());
+        call.arg(self.keys.state(unit.partition)).arg(self.keys.stream(unit.partition));
+        for row in &unit.rows {
+            call.arg(&row.key.key);
+        }
+        self.add_settings(&mut call, began_ms);
+        let (header, values) = unit.encode().unwrap_or_default();
+        call.arg(header).arg(values).arg(&unit.operation_id);
+        for row in &unit.rows {
+            call.arg(row.seen.as_ref().map_or("", |stamp| &stamp.0)).arg(row.probe.token());
+            match &row.change {
+                Some(change) => {
+                    call.arg(change.name());
+                    add_columns(&mut call, row.key.model, change);
+                }
+                None => drop(call.arg("").arg(0).arg(0)),
             }
         }
         call
+    }
+
+    fn add_settings(&self, call: &mut Cmd, began_ms: u64) {
+        call.arg(self.keys.partitions()).arg(self.partition_capacity).arg(began_ms);
+        call.arg(i32::from(self.takes_held));
+    }
+}
+
+/// The columns that become NULL, the others with their values, and that of the version alone.
+fn add_columns(call: &mut Cmd, model: &'static ModelDescriptor, change: &Change) {
+    let (values, nulls) = change.fields(model);
+    call.arg(nulls.len());
+    for name in nulls {
+        call.arg(name);
+    }
+    let version_column = change.version_column(model);
+    call.arg(values.len() * 2 + usize::from(version_column.is_some()));
+    for (name, value) in values {
+        call.arg(name).arg(value);
+    }
+    if let Some(name) = version_column {
+        call.arg(name);
     }
 }

@@ -1,0 +1,60 @@
+//! Units of work: changes of rows of one partition that are made together, with one entry.
+
+use super::{Probe, ReadOutcome, WriteOutcome};
+use crate::entry::{self, Change, EntryId};
+use crate::key::{Partition, RowKey};
+
+/// Changes of rows of one partition, to be made together with one entry, or not at all.
+#[derive(Debug, Clone)]
+pub(crate) struct Unit {
+    pub(crate) partition: Partition,
+    /// Random; a retry carries the same, and so gets the first answer.
+    pub(crate) operation_id: String,
+    /// Each once.
+    pub(crate) rows: Vec<UnitRow>,
+}
+
+/// A row that a unit of work has read or changes.
+#[derive(Debug, Clone)]
+pub(crate) struct UnitRow {
+    pub(crate) key: RowKey,
+    /// As it has to be still, if it was read.
+    pub(crate) seen: Option<Stamp>,
+    /// What is known of a create's id beside what the hot side knows.
+    pub(crate) probe: Probe,
+    /// `None` for one that was only read.
+    pub(crate) change: Option<Change>,
+}
+
+impl Unit {
+    /// The entry's header and values; `None` where nothing is changed.
+    pub(crate) fn encode(&self) -> Option<(String, String)> {
+        let changes = self
+            .rows
+            .iter()
+            .filter_map(|row| Some((row.key.model, row.key.id.as_str(), row.change.as_ref()?)));
+        entry::encode_unit(changes, &self.operation_id)
+    }
+}
+
+/// What tells a row, or its absence, from what else was or will be under its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stamp(pub(crate) String);
+
+/// A row as it was read for a unit of work.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    pub(crate) outcome: ReadOutcome,
+    pub(crate) stamp: Stamp,
+}
+
+/// What became of a [`Unit`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum UnitOutcome {
+    Written(EntryId),
+    /// There was nothing to change, and what was read is as it was.
+    Unchanged,
+    /// The row at this place stands in the way, for this reason: [`WriteOutcome::Stale`] where
+    /// another has changed it since it was read.
+    Refused(usize, WriteOutcome),
+}

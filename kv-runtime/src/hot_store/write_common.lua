@@ -1,0 +1,148 @@
+-- What `write.lua` and `write_unit.lua` share; it stands in front of each of them.
+
+local EXISTS, ABSENT, DELETED, FULL, UNPROBED, HELD, STALE = 1, 2, 3, 4, 5, 6, 7
+
+local call, pcall = redis.call, redis.pcall
+
+-- What earlier tries have done: entry ids by operation id, or an error. A row remembers its last
+-- operation alone; the stream has all that a retry can be about.
+local function earlier_tries(state, stream, from)
+  local done = {}
+  local trimmed = call('HGET', state, 'trimmed')
+  if trimmed and tonumber(string.match(trimmed, '^%d+')) >= from then
+    return redis.error_reply('KVUNKNOWN the entries since the first try were trimmed')
+  end
+  for _, entry in ipairs(call('XRANGE', stream, string.format('%d', from), '+')) do
+    -- The header is the first value; the operation id is its fourth word.
+    local operation_id = string.match(entry[2][2], '^%S+ %S+ %S+ (%S+)')
+    if operation_id then
+      done[operation_id] = entry[1]
+    end
+  end
+  return done
+end
+
+-- The first entry of a stream: the number of partitions is written down, or compared.
+local function check_partitions(state, partitions)
+  local written = call('HGET', state, 'partitions')
+  if written and written ~= partitions then
+    return redis.error_reply('KVPARTITIONS this data was written with ' .. written
+      .. ' partitions, and the settings say ' .. partitions)
+  end
+  call('HSET', state, 'partitions', partitions)
+end
+
+-- How many more entries a partition has room for: the stream also has drained ones, which are
+-- kept for a while.
+local function room_of(state, stream, bound)
+  local retained = tonumber(call('HGET', state, 'retained') or 0)
+  return bound - (call('XLEN', stream) - retained)
+end
+
+-- Appends an entry: its id, or an error.
+local function append(state, stream, partitions, header, values)
+  local entry = pcall('XADD', stream, 'NOMKSTREAM', '*', 'change', header, 'values', values)
+  if not entry then
+    entry = check_partitions(state, partitions)
+      or pcall('XADD', stream, '*', 'change', header, 'values', values)
+  end
+  return entry
+end
+
+-- What a row's `@` says: whether the row is there, whether a tombstone is, the reader's token in
+-- its place, whether it is held, and the mark that it keeps.
+--
+-- It is `<entry> <operation id>`, then ` deleted` where it is a tombstone, then ` <entry> held` or
+-- ` stale`; or `reading <token>`.
+local function parse(meta)
+  if not meta then
+    return false, false, nil, false, ''
+  end
+  local token = string.match(meta, '^reading (%S+)')
+  if token then
+    return false, false, token, false, ''
+  end
+  local deleted = string.find(meta, ' deleted', 1, true)
+  local word = string.sub(meta, -5)
+  local is_held = word == ' held'
+  local mark = is_held and string.match(meta, ' %S+ held$') or word == 'stale' and ' stale' or ''
+  return not deleted, deleted, nil, is_held, mark
+end
+
+-- The version that an entry gives its row: its milliseconds times 2^20, plus its sequence. In two
+-- halves, because a number of a script has 53 bits.
+local function version_of(entry)
+  local time, sequence = string.match(entry, '^(%d+)-(%d+)$')
+  local low = time % 1000000 * 1048576 + sequence
+  local high = math.floor(time / 1000000) * 1048576 + math.floor(low / 1000000)
+  return string.format('%.0f%06.0f', high, low % 1000000)
+end
+
+-- Where a change's columns stand in ARGV: the number of those that become NULL, their names, the
+-- number of names and values, the names and values. That number is odd where the last name has no
+-- value: it is the column of the version, which follows from the entry's id.
+--
+-- Answers where NULLs and items begin, where items end, the version's column, and what comes next.
+local function columns_at(at)
+  local first_null = at + 1
+  local first_item = first_null + ARGV[at] + 1
+  local last_item = first_item + ARGV[first_item - 1] - 1
+  if (last_item - first_item) % 2 == 0 then
+    return first_null, first_item, last_item - 1, ARGV[last_item], last_item + 1
+  end
+  return first_null, first_item, last_item, nil, last_item + 1
+end
+
+-- Why a change cannot be made to a row, if it cannot.
+--
+-- The probe of a create is empty where its id is fresh; else it is the token that was left in the
+-- row's place before PostgreSQL was asked, or `?` before that was done. That of a patch is the
+-- version that the row must have, or empty where any will do.
+local function refusal(key, operation, probe, version_column, takes_held, is_there, deleted, token, is_held)
+  if is_held and not takes_held then
+    return HELD
+  elseif is_there then
+    if operation == 'create' then
+      return EXISTS
+    end
+    return operation == 'patch' and probe ~= '' and probe ~= call('HGET', key, version_column)
+      and STALE
+  elseif operation ~= 'create' and operation ~= 'upsert' then
+    return deleted and DELETED or ABSENT
+  end
+  return operation == 'create' and not deleted and probe ~= '' and probe ~= token and UNPROBED
+end
+
+-- Makes the change to a row whose entry was appended; `found` is the `@` that was there.
+local function change_row(
+  key, operation, entry, operation_id, found, is_held, mark,
+  first_null, first_item, last_item, version_column)
+  local meta = entry .. ' ' .. operation_id
+  if operation == 'delete' then
+    meta = meta .. ' deleted'
+  end
+  if is_held or operation == 'patch' then
+    -- A whole row says all there is to say, so it is not stale any more.
+    meta = meta .. mark
+  end
+  if operation == 'patch' then
+    call('HSET', key, '@', meta, unpack(ARGV, first_item, last_item))
+    if first_item - 1 > first_null then
+      call('HDEL', key, unpack(ARGV, first_null, first_item - 2))
+    end
+    call('PERSIST', key)
+  else
+    if found then
+      call('DEL', key)
+    end
+    if operation == 'delete' then
+      call('HSET', key, '@', meta)
+    else
+      call('HSET', key, '@', meta, unpack(ARGV, first_item, last_item))
+    end
+  end
+  if version_column then
+    call('HSET', key, version_column, version_of(entry))
+  end
+end
+
