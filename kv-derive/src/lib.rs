@@ -162,7 +162,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// Fields whose values belong to one row, with a unique index in PostgreSQL. On a field it is
 /// about that one; on the struct it names one field or several, and can be given several times.
 /// Rows with a NULL in it are not concerned. With `when`, only the rows are for which this SQL
-/// condition holds.
+/// condition holds; the in-memory pair, which knows no SQL, then refuses none.
 ///
 /// ```ignore
 /// #[kv(unique)]

@@ -251,6 +251,9 @@ pub(crate) trait DurableStore: StoreChecks + std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// Is told of a model before its rows are written.
+    fn know(&self, _model: &'static ModelDescriptor) {}
+
     /// Creates the runtime's own tables, where they are missing.
     async fn migrate(&self) -> Result<(), DurableStoreError>;
 }

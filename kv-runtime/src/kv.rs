@@ -91,6 +91,11 @@ pub enum ConnectError {
 impl Kv {
     /// Both sides in this process, with the default settings: for a first try, for tests, and
     /// for a service that is to run without servers. Nothing outlives the process.
+    ///
+    /// It refuses what the servers would, dead letters included: a second row of an id or of a
+    /// `unique` value, a foreign key (`references`) to no row of a model that this pair knows, NULL
+    /// in a field that is no `Option`. What only SQL can say, it cannot: a `unique` of some rows
+    /// (`when`) and a `check` refuse nothing here.
     pub fn memory() -> Self {
         Self::in_memory(Settings::in_memory())
     }

@@ -29,6 +29,11 @@ pub(crate) fn columns(model: &ModelDescriptor, positions: &[usize]) -> String {
     columns.collect::<Vec<_>>().join(", ")
 }
 
+/// What PostgreSQL calls the index of the primary key.
+pub(crate) fn pkey_name(model: &ModelDescriptor) -> String {
+    fit(format!("{}_pkey", split(model.table).1))
+}
+
 /// What the index is called that a unique attribute makes.
 pub(crate) fn unique_name(model: &ModelDescriptor, index: &IndexDescriptor) -> String {
     name_of_columns(model, index.columns, "key")
