@@ -11,7 +11,7 @@ use crate::durable_store::DurableStore;
 use crate::durable_store::memory::MemoryDurableStore;
 use crate::error::{Error, Operation, Source};
 use crate::hot_store::HotStore;
-use crate::hot_store::memory::MemoryHotStore;
+use crate::hot_store::memory::{MemoryHotStore, Watch};
 use crate::key::KeySpace;
 use crate::model::KvModel;
 use crate::repository::Repository;
@@ -96,8 +96,10 @@ impl Kv {
     /// `unique` value, a foreign key (`references`) to no row of a model that this pair knows, NULL
     /// in a field that is no `Option`. What only SQL can say, it cannot: a `unique` of some rows
     /// (`when`) and a `check` refuse nothing here.
+    ///
+    /// For unit tests there is [`Memory`](crate::Memory), which fails when told to.
     pub fn memory() -> Self {
-        Self::in_memory(Settings::in_memory())
+        Self::in_memory(Settings::in_memory(), Arc::default(), None)
     }
 
     /// Both sides in this process, with settings of one's own.
@@ -106,13 +108,16 @@ impl Kv {
     /// [`ConnectError::Settings`].
     pub fn memory_with(settings: Settings) -> Result<Self, ConnectError> {
         settings.check()?;
-        Ok(Self::in_memory(settings))
+        Ok(Self::in_memory(settings, Arc::default(), None))
     }
 
-    fn in_memory(settings: Settings) -> Self {
+    pub(crate) fn in_memory(
+        settings: Settings,
+        durable: Arc<MemoryDurableStore>,
+        watch: Option<Arc<Watch>>,
+    ) -> Self {
         let keys = KeySpace::new(settings.tenant.as_deref(), settings.partitions);
-        let hot = Arc::new(MemoryHotStore::new(&settings, keys));
-        let durable = Arc::new(MemoryDurableStore::default());
+        let hot = Arc::new(MemoryHotStore::new(&settings, keys, watch));
         Self::new(hot, durable, settings)
     }
 

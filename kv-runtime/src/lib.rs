@@ -72,6 +72,7 @@ pub mod fuzzing;
 mod hot_store;
 mod key;
 mod kv;
+mod memory;
 mod model;
 mod receipt;
 mod repository;
@@ -104,6 +105,7 @@ pub use error::{Error, Operation, Server, Source};
 pub use key::Partition;
 pub use kv::{ConnectError, Kv};
 pub use kv_runtime_derive::{KvModel, KvValue};
+pub use memory::{Failure, InsertError, Memory, Verb};
 pub use model::{
     ColumnDescriptor, ColumnType, FieldError, IndexDescriptor, KvModel, KvPatch, ModelDescriptor,
     ReferenceDescriptor,

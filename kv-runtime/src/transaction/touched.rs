@@ -153,6 +153,8 @@ mod tests {
         durability: None,
         unique: &[],
         indexes: &[],
+        references: &[],
+        checks: &[],
         version: None,
         fingerprint: 0,
     };
