@@ -80,6 +80,28 @@ pub struct Flight {
     pub taken: i32,
 }
 
+/// A model with unique values and an index.
+#[derive(Debug, Clone, PartialEq, KvModel)]
+#[kv(table = "members", unique(tenant_id, email))]
+pub struct Member {
+    /// Told to be new.
+    #[kv(id, fresh)]
+    pub id: i64,
+    /// One part of a unique value.
+    pub tenant_id: i64,
+    /// The other part.
+    pub email: String,
+    /// A unique value that can be missing.
+    #[kv(unique)]
+    pub badge: Option<String>,
+    /// A unique number, which has several texts.
+    #[kv(unique)]
+    pub code: Option<Decimal>,
+    /// What others have too.
+    #[kv(index)]
+    pub team: Option<String>,
+}
+
 /// A model whose id PostgreSQL may know and Redis may not.
 #[derive(Debug, Clone, PartialEq, KvModel)]
 #[kv(table = "counters", ttl = "1h")]

@@ -111,3 +111,13 @@ CREATE TABLE flights (
     flight text PRIMARY KEY,
     taken integer NOT NULL
 );
+
+CREATE TABLE members (
+    id bigint PRIMARY KEY,
+    tenant_id bigint NOT NULL,
+    email text NOT NULL,
+    badge text UNIQUE DEFERRABLE,
+    code numeric UNIQUE DEFERRABLE,
+    team text,
+    UNIQUE (tenant_id, email) DEFERRABLE
+);

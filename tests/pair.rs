@@ -95,6 +95,7 @@ impl Pair {
             .model::<models::Booking>()
             .model::<models::Flight>()
             .model::<models::Seat>()
+            .model::<models::Member>()
             .model::<models::Counter>()
             .model::<models::Account>()
             .model::<models::Place>()

@@ -6,6 +6,8 @@ mod descriptor;
 mod diesel;
 mod fallback;
 mod field_enum;
+mod fields;
+mod finders;
 mod kv_model;
 mod patch;
 mod repository;
@@ -23,7 +25,9 @@ pub(crate) use fallback::fallback;
 /// Everything that the derive writes for a model.
 pub(crate) fn expand(model: &Model) -> TokenStream {
     let field_enum = field_enum::expand(model);
+    let fields = fields::expand(model);
     let patch = patch::expand(model);
+    let finders = finders::expand(model);
     let repository = repository::expand(model);
     let id_is_not_null = kv_model::expand_id_check(model);
     let kv_model = kv_model::expand(model);
@@ -32,7 +36,9 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let diesel = diesel::expand(model);
     quote! {
         #field_enum
+        #fields
         #patch
+        #finders
         #repository
         #[automatically_derived]
         const _: () = {

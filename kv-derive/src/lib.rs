@@ -45,10 +45,11 @@ use syn::{DeriveInput, parse_macro_input};
 /// | `impl KvVersioned for Booking` | `Repository::update_if`; only with a [`version`](#version) |
 /// | `BookingPatch`, `Booking::patch()` | a change of some fields, with a setter a field; see [below](#patches) |
 /// | `BookingField` | the names of the fields as an enum |
+/// | `BookingFields` | the fields in queries: `query().filter(\|b\| b.status.eq(…))` |
 /// | `BookingRepository` | short for `Repository<Booking>` |
 /// | Diesel's `Queryable`, `Selectable`, `HasTable`, `Identifiable`, `Insertable` and, for the patch, `AsChangeset` | queries of your own; only with a `table!`, see [`table`](#table) |
 ///
-/// They are as visible as the struct, and a setter is as visible as its field.
+/// They are as visible as the struct; a setter, and a field in queries, is as visible as the field.
 ///
 /// The struct has named fields and neither type parameters nor lifetimes. The types of its fields
 /// are `KvValue`s, and `Debug` and `Clone` besides, because the patch is.

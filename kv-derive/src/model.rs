@@ -89,6 +89,16 @@ impl Model {
         self.ident_with("Field")
     }
 
+    /// The struct of the fields in queries.
+    pub(crate) fn fields_ident(&self) -> Ident {
+        self.ident_with("Fields")
+    }
+
+    /// The type of the repository's methods for the indexes.
+    pub(crate) fn finders_ident(&self) -> Ident {
+        self.ident_with("Finders")
+    }
+
     /// The alias of the repository.
     pub(crate) fn repository_ident(&self) -> Ident {
         self.ident_with("Repository")

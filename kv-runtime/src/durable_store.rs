@@ -17,6 +17,7 @@ use crate::entry::{EntryId, RawEntry};
 use crate::error::Source;
 use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
+use crate::query::select::Select;
 use crate::row::EncodedRow;
 
 /// How far a partition was drained, as the durable side has committed it.
@@ -239,11 +240,28 @@ pub(crate) trait DurableStore: StoreChecks + std::fmt::Debug + Send + Sync {
         keys: &[RowKey],
     ) -> Result<Vec<Option<Fetched>>, DurableStoreError>;
 
+    /// The row that has these values in the columns of the unique index at this position.
+    async fn find_by(
+        &self,
+        model: &'static ModelDescriptor,
+        index: usize,
+        values: &EncodedRow,
+    ) -> Result<Option<EncodedRow>, DurableStoreError>;
+
     /// Reads all rows of a model.
     async fn fetch_all(
         &self,
         model: &'static ModelDescriptor,
     ) -> Result<Vec<EncodedRow>, DurableStoreError>;
+
+    /// Answers a query.
+    async fn select(&self, select: &Select) -> Result<Vec<EncodedRow>, DurableStoreError>;
+
+    /// The escaped ids of the model's rows with dead letters, released ones included.
+    async fn held_rows_of(
+        &self,
+        model: &'static ModelDescriptor,
+    ) -> Result<Vec<String>, DurableStoreError>;
 
     /// The server, if that is what it is.
     #[cfg(feature = "postgres")]

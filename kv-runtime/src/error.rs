@@ -9,7 +9,7 @@ use crate::durable_store::DurableStoreError;
 use crate::hot_store::{HotStoreError, NotReplicated};
 use crate::key::RowKey;
 use crate::model::{FieldError, ModelDescriptor};
-use crate::receipt::Receipt;
+use crate::receipt::{DurabilityError, Receipt};
 
 /// The underlying error, kept for its message and its own sources.
 pub type Source = Box<dyn StdError + Send + Sync + 'static>;
@@ -36,6 +36,16 @@ pub enum Error {
         at: Operation,
         /// The id as in the row's key.
         id: String,
+    },
+    /// Another row has this value of a unique field, or of several.
+    #[error("{at}: another row than the one with id `{id}` has the same `{fields}` already")]
+    NotUnique {
+        /// The model and the operation.
+        at: Operation,
+        /// The id as in the row's key.
+        id: String,
+        /// The names of the fields, joined by `_and_`.
+        fields: &'static str,
     },
     /// The row was not in the state the operation needs.
     #[error("{at}: the row with id `{id}` {reason}")]
@@ -163,6 +173,37 @@ pub enum Error {
         #[source]
         source: FieldError,
     },
+    /// A query has waited for the drainer in vain: there are more undrained entries than it lays
+    /// over PostgreSQL's answer, or the write that it was to wait for is not drained.
+    #[error(
+        "{at}: the drainer is still not as far as the query needs after {waited:?}; is it running, \
+         and does it keep up? (`Settings::overlay_max` is how many undrained entries a query \
+         takes in, `Settings::overlay_timeout` how long it waits)"
+    )]
+    Behind {
+        /// The model and the operation.
+        at: Operation,
+        /// How long it has waited.
+        waited: Duration,
+    },
+    /// The write that a query was to wait for will not be in PostgreSQL by itself.
+    #[error("{at}: the write that the query waits for is not in PostgreSQL")]
+    NotDurable {
+        /// The model and the operation.
+        at: Operation,
+        /// What became of it.
+        #[source]
+        source: DurabilityError,
+    },
+    /// A cursor was given to another query than it came from.
+    #[error(
+        "{at}: the cursor is of another query; use it with the model and the orders of the query \
+         whose page it ended"
+    )]
+    Cursor {
+        /// The model and the operation.
+        at: Operation,
+    },
     /// The settings, the servers' state and the models do not fit together.
     #[error("{at}: the configuration is wrong")]
     Configuration {
@@ -180,14 +221,20 @@ impl Error {
         matches!(self, Self::NotFound { .. })
     }
 
-    /// Whether a row is there already.
+    /// Whether a row is there already: with this id, or with this value of a unique field.
     pub fn is_duplicate(&self) -> bool {
-        matches!(self, Self::Duplicate { .. })
+        matches!(self, Self::Duplicate { .. } | Self::NotUnique { .. })
     }
 
     /// Whether the same call may succeed a moment later without doing anything twice.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Unavailable { .. } | Self::Timeout { .. })
+        matches!(
+            self,
+            Self::Full { .. }
+                | Self::Unavailable { .. }
+                | Self::Timeout { .. }
+                | Self::Behind { .. }
+        )
     }
 
     pub(crate) fn not_replicated(

@@ -3,6 +3,7 @@
 //! [`redis`] keeps them on a server, [`memory`] in this process. Both take the
 //! same requests and enforce the same rules; one contract suite runs over both.
 
+mod claim;
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
@@ -21,6 +22,7 @@ use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
 
+pub(crate) use self::claim::{Claim, ValueContent, ValueFill};
 pub(crate) use self::unit::{Observed, Stamp, Unit, UnitOutcome, UnitRow};
 
 /// A change of one row, to be made together with its entry.
@@ -137,6 +139,8 @@ pub(crate) struct Fill {
     /// The partition's offset in the snapshot that the row was read in.
     pub(crate) offset: EntryId,
     pub(crate) ttl: Duration,
+    /// The keys of its unique values.
+    pub(crate) value_keys: Vec<String>,
 }
 
 /// What became of an [`invalidate`](HotStore::invalidate).
@@ -170,6 +174,8 @@ pub(crate) struct SettledRow {
     pub(crate) ttl: Duration,
     /// Whether it stays, and says that it is held, because the entry is a dead letter.
     pub(crate) held: bool,
+    /// Whether its model has unique values.
+    pub(crate) has_values: bool,
 }
 
 /// A drainer's place among those of a queue.
@@ -315,6 +321,17 @@ pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
 
     /// Puts rows where their token still is; those without are left out, silently.
     async fn fill(&self, fills: &[Fill]) -> Result<(), HotStoreError>;
+
+    /// What is under the keys of unique values; where nothing is, leaves a token, for a
+    /// [`fill_value`](Self::fill_value) with it.
+    async fn reserve_values(
+        &self,
+        keys: &[String],
+        token: &str,
+    ) -> Result<Vec<ValueContent>, HotStoreError>;
+
+    /// Says whose a unique value is, where its token still is.
+    async fn fill_value(&self, fill: &ValueFill, ttl: Duration) -> Result<(), HotStoreError>;
 
     /// Removes a clean row.
     async fn invalidate(&self, key: &RowKey) -> Result<Invalidated, HotStoreError>;

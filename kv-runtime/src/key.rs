@@ -16,8 +16,11 @@
 //! no id can bring a tag of its own: within a part there is no `:`, `{` or `}`,
 //! within a key prefix or queue name there is no `/` or `.` either.
 
+mod value;
+
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
+pub(crate) use self::value::one_form;
 use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
 
@@ -217,13 +220,17 @@ impl KeySpace {
     }
 
     fn partition_of(&self, model: &ModelDescriptor, values: &EncodedRow, id: &str) -> u16 {
-        let hash = if model.partition_by.len() == model.id.len() {
-            xxhash_rust::xxh3::xxh3_64(id.as_bytes())
-        } else {
-            let chosen: EncodedRow =
-                model.partition_by.iter().map(|&position| values.get(position)).collect();
-            xxhash_rust::xxh3::xxh3_64(format_id(&chosen).as_bytes())
-        };
+        if model.partition_by.len() == model.id.len() {
+            return self.share_of(id);
+        }
+        let chosen: EncodedRow =
+            model.partition_by.iter().map(|&position| values.get(position)).collect();
+        self.share_of(&format_id(&chosen))
+    }
+
+    /// The partition that a text falls to.
+    fn share_of(&self, text: &str) -> u16 {
+        let hash = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
         // The remainder is below the number of partitions, a `u16`.
         u16::try_from(hash % u64::from(self.partitions())).unwrap_or_default()
     }

@@ -72,8 +72,10 @@ pub mod fuzzing;
 mod hot_store;
 mod key;
 mod kv;
+mod lookup;
 mod memory;
 mod model;
+mod query;
 mod receipt;
 mod repository;
 mod room;
@@ -86,8 +88,12 @@ mod stores;
 #[cfg(all(feature = "testing", unix))]
 pub mod testing;
 mod transaction;
+mod unique;
 mod value;
 mod version;
+
+#[doc = include_str!("queries.md")]
+pub mod queries {}
 
 /// What the derive's code names; not for use by hand.
 #[doc(hidden)]
@@ -105,10 +111,15 @@ pub use error::{Error, Operation, Server, Source};
 pub use key::Partition;
 pub use kv::{ConnectError, Kv};
 pub use kv_runtime_derive::{KvModel, KvValue};
+pub use lookup::{GotOrCreated, IntoValue, Lookup};
 pub use memory::{Failure, InsertError, Memory, Verb};
 pub use model::{
     ColumnDescriptor, ColumnType, FieldError, IndexDescriptor, KvModel, KvPatch, ModelDescriptor,
     ReferenceDescriptor,
+};
+pub use query::{
+    Behind, Condition, Consistency, Cursor, CursorError, Field, GroupKey, Groups, Order, Overlay,
+    Page, Query, Stored, StoredOnly,
 };
 pub use receipt::{DurabilityError, Receipt};
 pub use repository::{ReadOnly, ReadRepository, Repository, WriteRepository};
@@ -119,7 +130,7 @@ pub use settings::{
     SettingsError,
 };
 pub use transaction::{Committed, Transaction, TransactionRepository};
-pub use value::{IsNull, KvElement, KvValue, ValueError};
+pub use value::{IsNull, KvElement, KvNumber, KvScalar, KvText, KvValue, ValueError};
 pub use version::{KvVersioned, UpdateIfError};
 
 /// Runs the examples of the README as tests.

@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use crate::durability::Durability;
+use crate::lookup::Lookup;
 use crate::row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
 use crate::schema;
 use crate::schema::name::quote_one;
@@ -26,6 +27,16 @@ pub trait KvModel: Sized + Send + Sync + 'static {
     type Patch: KvPatch;
     /// The names of the fields, as an enum.
     type Field: Copy + fmt::Debug + Eq + Hash + Into<&'static str> + Send + Sync + 'static;
+
+    /// The fields, for queries.
+    type Fields: Copy + Send + Sync + 'static;
+
+    /// The fields, for queries.
+    const FIELDS: Self::Fields;
+
+    /// The repository's methods for the model's indexes; of a model without any, there is nothing
+    /// to see.
+    type Finders: Clone + fmt::Debug + From<Lookup<Self>> + Send + Sync + 'static;
 
     /// The model as data.
     const DESCRIPTOR: &'static ModelDescriptor;

@@ -3,14 +3,16 @@
 mod traits;
 
 use std::fmt;
-use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::durability::Durability;
 use crate::entry::Change;
 use crate::error::{Error, Operation};
 use crate::key::RowKey;
+use crate::lookup::Lookup;
 use crate::model::{KvModel, KvPatch};
+use crate::query::Query;
 use crate::receipt::Receipt;
 use crate::row::{self, EncodedPatch, RowDecoder};
 use crate::rows::{Rows, Status};
@@ -28,6 +30,9 @@ pub use self::traits::{ReadOnly, ReadRepository, WriteRepository};
 /// [`Error::OutcomeUnknown`], [`Error::Full`], [`Error::Held`], [`Error::TooLarge`],
 /// [`Error::Encoding`], and in a
 /// mode other than [`Durability::Fast`] also [`Error::NotReplicated`].
+///
+/// The methods that the derive writes for a model's indexes (`find_by_…`, `list_by_…`) are those of
+/// [`KvModel::Finders`], which it dereferences to.
 ///
 /// # Methods of your own
 ///
@@ -62,14 +67,22 @@ pub use self::traits::{ReadOnly, ReadRepository, WriteRepository};
 /// # Ok(())
 /// # }
 /// ```
-pub struct Repository<M> {
+pub struct Repository<M: KvModel> {
     rows: Rows,
-    model: PhantomData<fn() -> M>,
+    finders: M::Finders,
 }
 
-impl<M> Clone for Repository<M> {
+impl<M: KvModel> Clone for Repository<M> {
     fn clone(&self) -> Self {
-        Self { rows: self.rows.clone(), model: PhantomData }
+        Self { rows: self.rows.clone(), finders: self.finders.clone() }
+    }
+}
+
+impl<M: KvModel> Deref for Repository<M> {
+    type Target = M::Finders;
+
+    fn deref(&self) -> &M::Finders {
+        &self.finders
     }
 }
 
@@ -82,7 +95,11 @@ impl<M: KvModel> fmt::Debug for Repository<M> {
 impl<M: KvModel> Repository<M> {
     pub(crate) fn new(stores: Arc<Stores>) -> Self {
         stores.know(M::DESCRIPTOR);
-        Self { rows: Rows::new(stores, M::DESCRIPTOR), model: PhantomData }
+        Self::of(Rows::new(stores, M::DESCRIPTOR))
+    }
+
+    fn of(rows: Rows) -> Self {
+        Self { finders: Lookup::new(rows.clone()).into(), rows }
     }
 
     /// The same rows; what is written through this handle waits for what `durability` says.
@@ -101,7 +118,7 @@ impl<M: KvModel> Repository<M> {
     /// ```
     #[must_use]
     pub fn with_durability(&self, durability: Durability) -> Self {
-        Self { rows: self.rows.with_durability(durability), model: PhantomData }
+        Self::of(self.rows.with_durability(durability))
     }
 
     /// The same rows, for who is only to read them: it has no method that writes.
@@ -211,6 +228,24 @@ impl<M: KvModel> Repository<M> {
         let at = Self::at("exists");
         let rows = self.rows.read(at, vec![self.encode_id(at, id)?]).await?;
         Ok(rows.iter().any(Option::is_some))
+    }
+
+    /// A question about the rows: which there are, or what they come to.
+    ///
+    /// It sees every acknowledged write. Redis tells the rows that are not drained, and PostgreSQL
+    /// answers with them laid over its own: both servers are needed.
+    ///
+    /// ```
+    /// # use kv_runtime::{Error, KvModel, Repository};
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # struct Booking { #[kv(id, fresh)] id: i64, status: String }
+    /// # async fn run(bookings: Repository<Booking>) -> Result<(), Error> {
+    /// let done = bookings.query().filter(|b| b.status.eq("done".into())).limit(20).load().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn query(&self) -> Query<M> {
+        Query::new(Arc::clone(self.rows.stores()))
     }
 
     /// How a row stands: whether it is drained, and whether it has dead letters.

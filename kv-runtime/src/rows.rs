@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::durability::Durability;
 use crate::durable_store::Fetched;
@@ -17,7 +18,8 @@ use crate::receipt::Receipt;
 use crate::room::RoomWait;
 use crate::row::{EncodedPatch, EncodedRow};
 use crate::stores::Stores;
-use crate::version;
+use crate::transaction::Transaction;
+use crate::{unique, version};
 
 /// How often a write brings its row in, before it says that others keep removing it.
 pub(crate) const LOADS_MAX: usize = 10;
@@ -62,12 +64,21 @@ impl Rows {
         Self { stores, model, durability }
     }
 
+    pub(crate) fn stores(&self) -> &Arc<Stores> {
+        &self.stores
+    }
+
     pub(crate) fn with_durability(&self, durability: Durability) -> Self {
         Self { durability, ..self.clone() }
     }
 
     pub(crate) fn durability(&self) -> Durability {
         self.durability
+    }
+
+    /// How long a clean row stays.
+    pub(crate) fn ttl(&self) -> Duration {
+        self.model.ttl.unwrap_or(self.stores.settings.row_ttl)
     }
 
     pub(crate) fn key(&self, id: EncodedRow) -> RowKey {
@@ -91,8 +102,25 @@ impl Rows {
         key: RowKey,
         change: Change,
     ) -> Result<Receipt, Error> {
+        if unique::concerns(self.model, &change) {
+            return self.write_alone(at, key, change, None).await;
+        }
         let write = self.new_write(at, key, change)?;
         self.write_new(at, write).await
+    }
+
+    /// Makes one change as a unit of work, because it is about unique values too.
+    async fn write_alone(
+        &self,
+        at: Operation,
+        key: RowKey,
+        change: Change,
+        expected_version: Option<i64>,
+    ) -> Result<Receipt, Error> {
+        let (stores, durability) = (Arc::clone(&self.stores), self.durability);
+        // Apart, because it would make the future of every write larger.
+        let write = Transaction::write_one(stores, at, key, change, expected_version, durability);
+        Box::pin(write).await
     }
 
     /// Changes a row if it has this version.
@@ -103,7 +131,11 @@ impl Rows {
         expected_version: i64,
         patch: EncodedPatch,
     ) -> Result<Receipt, Error> {
-        let mut write = self.new_write(at, key, Change::Patch(patch))?;
+        let change = Change::Patch(patch);
+        if unique::concerns(self.model, &change) {
+            return self.write_alone(at, key, change, Some(expected_version)).await;
+        }
+        let mut write = self.new_write(at, key, change)?;
         write.expected_version = Some(expected_version);
         self.write_new(at, write).await
     }
@@ -380,14 +412,16 @@ impl Rows {
         }
         let fetched = self.stores.durable.fetch(self.model, &keys).await;
         let fetched = fetched.map_err(|error| Error::from_durable(at, error))?;
-        let ttl = self.model.ttl.unwrap_or(self.stores.settings.row_ttl);
+        let ttl = self.ttl();
         let mut fills = Vec::new();
         for ((place, key), fetched) in places.into_iter().zip(keys).zip(fetched) {
             let (Some(Fetched { row, offset }), Loaded::Missing(token)) = (fetched, &loaded[place])
             else {
                 continue;
             };
-            fills.push(Fill { key, token: token.clone(), row: row.clone(), offset, ttl });
+            let value_keys = unique::value_keys(&self.stores.keys, self.model, &row);
+            let (token, filled) = (token.clone(), row.clone());
+            fills.push(Fill { key, token, row: filled, offset, ttl, value_keys });
             loaded[place] = Loaded::Row(row);
         }
         if let Err(error) = self.stores.hot.fill(&fills).await {

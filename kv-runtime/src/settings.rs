@@ -59,6 +59,12 @@ pub struct Settings {
     ///
     /// While Redis takes a value in, it does nothing else: about a millisecond for each MiB.
     pub max_entry_bytes: usize,
+    /// How many undrained entries of its model's queue a query lays over what PostgreSQL answers;
+    /// with more, it waits until the drainer has passed those that it found. Default 10,000.
+    pub overlay_max: u64,
+    /// How long a query waits for the drainer, for that or for a write that it was told to wait
+    /// for. Default 10 s.
+    pub overlay_timeout: Duration,
     /// The drainer's choices.
     pub drain: DrainSettings,
     /// Which of the start-up checks are made. In memory there is nothing to check.
@@ -176,6 +182,8 @@ impl Settings {
             on_held: OnHeld::default(),
             on_full: OnFull::Reject,
             max_entry_bytes: 1024 * 1024,
+            overlay_max: 10_000,
+            overlay_timeout: Duration::from_secs(10),
             drain: DrainSettings::default(),
             checks: CheckSettings::default(),
         }
@@ -184,6 +192,7 @@ impl Settings {
     /// Reads `REDIS_URL` and `DATABASE_URL`, which are required, and where they are set
     /// `KV_PARTITIONS`, `KV_TENANT`, `KV_ROW_TTL_S`, `KV_QUEUE_CAPACITY`,
     /// `KV_ON_FULL_BLOCK_MS` (zero rejects), `KV_MAX_ENTRY_BYTES`,
+    /// `KV_OVERLAY_MAX`, `KV_OVERLAY_TIMEOUT_MS`,
     /// `REDIS_CONNECTIONS`, `DATABASE_MAX_CONNECTIONS`, `KV_DRAIN_INTERVAL_MS`,
     /// `KV_DRAIN_BATCH_ENTRIES`, `KV_DRAIN_WORKERS` and `KV_DRAIN_LEASE_MS`; and for the start-up checks
     /// `KV_CHECKS_EVICTION`, `KV_CHECKS_PERSISTENCE`, `KV_CHECKS_REDIS_VERSION`,
@@ -221,6 +230,10 @@ impl Settings {
             settings.on_full = OnFull::Block { timeout: Duration::from_millis(milliseconds) };
         }
         set(&mut settings.max_entry_bytes, "KV_MAX_ENTRY_BYTES", &lookup)?;
+        set(&mut settings.overlay_max, "KV_OVERLAY_MAX", &lookup)?;
+        let mut milliseconds = 10_000_u64;
+        set(&mut milliseconds, "KV_OVERLAY_TIMEOUT_MS", &lookup)?;
+        settings.overlay_timeout = Duration::from_millis(milliseconds);
         set(&mut settings.redis.connections, "REDIS_CONNECTIONS", &lookup)?;
         set(&mut settings.postgres.max_connections, "DATABASE_MAX_CONNECTIONS", &lookup)?;
         set(&mut settings.drain.batch_entries, "KV_DRAIN_BATCH_ENTRIES", &lookup)?;

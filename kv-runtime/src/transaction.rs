@@ -7,7 +7,7 @@
 mod repository;
 mod touched;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use crate::room::RoomWait;
 use crate::row::EncodedRow;
 use crate::rows::{LOADS_MAX, Rows, random_id};
 use crate::stores::Stores;
+use crate::unique;
 
 /// How often the work is done anew because others have changed what it read.
 const TRIES_MAX: u32 = 20;
@@ -116,28 +117,67 @@ impl Kv {
         W: AsyncFnOnce(Transaction) -> Result<T, E> + Clone,
         E: From<Error>,
     {
-        let mut tries = 1;
+        let mut tries = Tries::default();
         loop {
             let transaction = Transaction::new(Arc::clone(self.stores()));
             let worked = work.clone()(transaction.clone()).await;
             let rows = transaction.end();
             let value = worked?;
-            match transaction.commit(rows).await? {
+            match transaction.commit(rows, None).await? {
                 Attempt::Committed(receipt) => return Ok(Committed { value, receipt }),
-                Attempt::Stale(conflict) if tries == TRIES_MAX => return Err(conflict.into()),
-                Attempt::Stale(_) => {}
+                Attempt::Stale(conflict) => tries.pause(conflict).await?,
             }
-            // Those who met must not meet again.
-            let pause = PAUSE_MIN * tries * tries;
-            tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
-            tries += 1;
         }
+    }
+}
+
+/// How often the work was done.
+#[derive(Debug, Default)]
+struct Tries(u32);
+
+impl Tries {
+    /// Waits before the next try; the conflict if there were enough.
+    async fn pause(&mut self, conflict: Error) -> Result<(), Error> {
+        self.0 += 1;
+        if self.0 == TRIES_MAX {
+            return Err(conflict);
+        }
+        // Those who met must not meet again.
+        let pause = PAUSE_MIN * self.0 * self.0;
+        tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
+        Ok(())
     }
 }
 
 impl Transaction {
     fn new(stores: Arc<Stores>) -> Self {
         Self { stores, state: Arc::default() }
+    }
+
+    /// Makes one change as a unit of its own; where a version is given, of a row that has it.
+    pub(crate) async fn write_one(
+        stores: Arc<Stores>,
+        at: Operation,
+        key: RowKey,
+        change: Change,
+        expected_version: Option<i64>,
+        durability: Durability,
+    ) -> Result<Receipt, Error> {
+        let mut tries = Tries::default();
+        loop {
+            let transaction = Self::new(Arc::clone(&stores));
+            if let Some(expected) = expected_version {
+                transaction.see(at, &key).await?;
+                transaction.touch(at, &key, |row| row.check_version(expected))??;
+            }
+            transaction.write(at, key.clone(), change.clone()).await?;
+            let rows = transaction.end();
+            match transaction.commit(rows, Some(durability)).await? {
+                Attempt::Committed(Some(receipt)) => return Ok(receipt),
+                Attempt::Committed(None) => return Err(Error::busy(at, &key.id)),
+                Attempt::Stale(conflict) => tries.pause(conflict).await?,
+            }
+        }
     }
 
     /// The rows of a model, as they are within the unit of work.
@@ -229,7 +269,12 @@ impl Transaction {
         Rows::new(Arc::clone(&self.stores), key.model)
     }
 
-    async fn commit(&self, touched: Vec<Touched>) -> Result<Attempt, Error> {
+    /// `durability` is what its writes wait for; `None` takes that of their models.
+    async fn commit(
+        &self,
+        touched: Vec<Touched>,
+        durability: Option<Durability>,
+    ) -> Result<Attempt, Error> {
         // One row that was read alone was whatever it was.
         if touched.len() < 2 && !touched.iter().any(Touched::has_changed) {
             return Ok(Attempt::Committed(None));
@@ -241,10 +286,11 @@ impl Transaction {
         let mut unit = Unit {
             partition: first.key.partition(),
             operation_id: random_id(),
-            rows: touched.iter().map(Touched::to_unit_row).collect(),
+            rows: touched.iter().map(|row| row.to_unit_row(&self.stores.keys)).collect(),
         };
         self.check_size(at, &id, &unit)?;
-        let durabilities = self.check_durabilities(at, &unit).await?;
+        check_claims_differ(at, &unit)?;
+        let durabilities = self.check_durabilities(at, &unit, durability).await?;
         let mut room = RoomWait::new(self.stores.settings.on_full);
         for _ in 0..LOADS_MAX {
             let outcome = room.write_unit(&*self.stores.hot, &unit).await;
@@ -255,6 +301,11 @@ impl Transaction {
                     return Ok(Attempt::Stale(stale(&touched[place])));
                 }
                 UnitOutcome::Refused(place, refusal) => (place, refusal),
+                UnitOutcome::ValueRefused { row, claim } => {
+                    let at = touched[row].at;
+                    unique::probe(&self.stores, at, &mut unit, row, claim).await?;
+                    continue;
+                }
                 UnitOutcome::Written(entry) => {
                     let stores = Arc::clone(&self.stores);
                     let nonce = unit.operation_id;
@@ -284,10 +335,11 @@ impl Transaction {
         &self,
         at: Operation,
         unit: &Unit,
+        chosen: Option<Durability>,
     ) -> Result<Vec<Durability>, Error> {
         let mut durabilities = Vec::new();
         for row in unit.rows.iter().filter(|row| row.change.is_some()) {
-            let durability = self.rows(&row.key).durability();
+            let durability = chosen.unwrap_or_else(|| self.rows(&row.key).durability());
             if !durability.is_fast() && !durabilities.contains(&durability) {
                 let checked = self.stores.hot.check_durability(durability).await;
                 checked.map_err(|error| Error::from_hot(at, &row.key.id, error))?;
@@ -338,4 +390,17 @@ impl Transaction {
 fn stale(row: &Touched) -> Error {
     let reason = "was changed by others again and again while a unit of work was at it; try again";
     Error::Conflict { at: row.at, id: row.key.id.clone(), reason }
+}
+
+/// Two rows of a unit cannot have one value; the script would let the second one take it.
+fn check_claims_differ(at: Operation, unit: &Unit) -> Result<(), Error> {
+    let mut keys = HashSet::new();
+    for row in &unit.rows {
+        let claims = row.claims.iter().flatten();
+        let mut with_key = claims.filter_map(|claim| Some((claim, claim.key.as_ref()?)));
+        if let Some((claim, _)) = with_key.find(|(_, key)| !keys.insert(*key)) {
+            return Err(unique::not_unique(at, &row.key, claim));
+        }
+    }
+    Ok(())
 }

@@ -15,7 +15,9 @@ mod time;
 #[cfg(feature = "uuid")]
 mod uuid;
 
-pub use array::KvElement;
+pub use array::{KvElement, KvScalar};
+pub use number::KvNumber;
+pub use text::KvText;
 
 use crate::model::ColumnType;
 
@@ -88,6 +90,9 @@ pub trait KvValue: Sized {
     const TYPE: ColumnType;
     /// Whether the value can be NULL: true for `Option` alone.
     const NULLABLE: bool = false;
+    /// The type of a value that is not NULL: what is in the `Option`, and of any other type
+    /// that type itself. Queries compare a field with it.
+    type NotNull: KvValue;
 
     /// Appends the value's text to `out`.
     ///
@@ -108,6 +113,7 @@ impl<T: KvValue> KvValue for Option<T> {
         T::TYPE
     };
     const NULLABLE: bool = true;
+    type NotNull = T;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
         match self {

@@ -4,16 +4,21 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::kv_model::id_type;
-use super::{descriptor, field_enum, patch, repository, version};
+use super::{descriptor, field_enum, fields, finders, patch, repository, version};
 use crate::model::Model;
 
-// The field enum, the patch and the repository as ever, and an `impl KvModel` that compiles:
-// without them, every use of the model would be one more error beside its mistake.
+// The field enum, the fields, the patch and the repository as ever, and an `impl KvModel` that
+// compiles: without them, every use of the model would be one more error beside its mistake.
 pub(crate) fn fallback(model: &Model) -> TokenStream {
     let Model { runtime, ident, .. } = model;
     let field_enum_ident = model.field_ident();
     let patch_ident = model.patch_ident();
     let field_enum = field_enum::expand(model);
+    let fields = fields::expand(model);
+    let fields_ident = model.fields_ident();
+    let fields_value = fields::expand_value(model);
+    let finders_struct = finders::expand_empty(model);
+    let finders = finders::expand_type(model);
     let patch = patch::expand(model);
     let repository = repository::expand(model);
     let id_type = id_type(model);
@@ -22,14 +27,19 @@ pub(crate) fn fallback(model: &Model) -> TokenStream {
     let field_error = quote!(#runtime::FieldError);
     quote! {
         #field_enum
+        #fields
         #patch
+        #finders_struct
         #repository
         const _: () = {
             impl #runtime::KvModel for #ident {
                 type Id = #id_type;
                 type Patch = #patch_ident;
                 type Field = #field_enum_ident;
+                type Fields = #fields_ident;
+                type Finders = #finders;
 
+                const FIELDS: Self::Fields = #fields_value;
                 const DESCRIPTOR: &'static #runtime::ModelDescriptor = #descriptor;
 
                 fn row_id(&self) -> Self::Id {

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::Index;
 
-use super::{at_type, descriptor, one_or_tuple};
+use super::{at_type, descriptor, fields, finders, one_or_tuple};
 use crate::model::{Field, Model};
 
 // const _: () = if <Uuid as ::kv_runtime::KvValue>::NULLABLE {
@@ -29,6 +29,9 @@ pub(super) fn expand_id_check(model: &Model) -> TokenStream {
 //     type Id = Uuid;
 //     type Patch = BookingPatch;
 //     type Field = BookingField;
+//     type Fields = BookingFields;
+//     type Finders = BookingFinders;
+//     const FIELDS: BookingFields = BookingFields { id: ::kv_runtime::Field::at(0), … };
 //     const DESCRIPTOR: &'static ::kv_runtime::ModelDescriptor = …;
 //     fn row_id(&self) -> Self::Id { … }
 //     fn encode(&self, …) { __row.field("driver_id", &self.driver_id)?; … }
@@ -40,7 +43,10 @@ pub(super) fn expand(model: &Model) -> TokenStream {
     let Model { runtime, ident, .. } = model;
     let patch = model.patch_ident();
     let field_enum = model.field_ident();
+    let fields_type = model.fields_ident();
+    let fields_value = fields::expand_value(model);
     let descriptor = descriptor::expand(model);
+    let finders = finders::expand_type(model);
     let id_type = id_type(model);
     let id = id(model);
     let encode_id = encode_id(model);
@@ -59,7 +65,10 @@ pub(super) fn expand(model: &Model) -> TokenStream {
             type Id = #id_type;
             type Patch = #patch;
             type Field = #field_enum;
+            type Fields = #fields_type;
+            type Finders = #finders;
 
+            const FIELDS: Self::Fields = #fields_value;
             const DESCRIPTOR: &'static #runtime::ModelDescriptor = #descriptor;
 
             fn row_id(&self) -> Self::Id {

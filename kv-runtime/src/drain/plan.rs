@@ -210,6 +210,7 @@ fn settled_row(
         entry,
         ttl: model.ttl.unwrap_or(context.settings.row_ttl),
         held: false,
+        has_values: !model.unique.is_empty(),
     }
 }
 

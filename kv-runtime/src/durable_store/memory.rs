@@ -5,7 +5,7 @@
 
 mod constraints;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
@@ -22,7 +22,10 @@ use crate::dead_letters::{DeadLetter, DeadLetterFilter};
 use crate::entry::EntryId;
 use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
+use crate::query::evaluate::evaluate;
+use crate::query::select::Select;
 use crate::row::{EncodedPatch, EncodedRow};
+use crate::unique;
 
 /// Tables and offsets in this process.
 #[derive(Debug)]
@@ -367,6 +370,18 @@ impl DurableStore for MemoryDurableStore {
         Ok(keys.iter().map(fetch).collect())
     }
 
+    async fn find_by(
+        &self,
+        model: &'static ModelDescriptor,
+        index: usize,
+        values: &EncodedRow,
+    ) -> Result<Option<EncodedRow>, DurableStoreError> {
+        let data = self.data.lock().await;
+        let index = &model.unique[index];
+        let mut rows = data.tables.get(model.table).into_iter().flat_map(HashMap::values);
+        Ok(rows.find(|row| unique::has_values(model, index, row, values)).cloned())
+    }
+
     async fn fetch_all(
         &self,
         model: &'static ModelDescriptor,
@@ -374,6 +389,26 @@ impl DurableStore for MemoryDurableStore {
         let data = self.data.lock().await;
         let rows = data.tables.get(model.table).map(|rows| rows.values().cloned().collect());
         Ok(rows.unwrap_or_default())
+    }
+
+    async fn select(&self, select: &Select) -> Result<Vec<EncodedRow>, DurableStoreError> {
+        let data = self.data.lock().await;
+        let dirty: HashSet<&EncodedRow> = select.dirty.ids.iter().collect();
+        let table = data.tables.get(select.model.table).into_iter().flatten();
+        let stored = table.filter(|(id, _)| !dirty.contains(id)).map(|(_, row)| row);
+        evaluate(select, stored.chain(&select.dirty.rows))
+            .map_err(|error| DurableStoreError::Refused(Box::new(error)))
+    }
+
+    async fn held_rows_of(
+        &self,
+        model: &'static ModelDescriptor,
+    ) -> Result<Vec<String>, DurableStoreError> {
+        let data = self.data.lock().await;
+        let letters = data.letters.iter().map(|stored| &stored.letter);
+        let rows = letters.filter(|letter| letter.queue == model.queue).flat_map(DeadLetter::rows);
+        let of_model = rows.filter(|(key_prefix, _)| key_prefix == model.key_prefix);
+        Ok(of_model.map(|(_, row_id)| row_id).collect())
     }
 
     fn know(&self, model: &'static ModelDescriptor) {

@@ -5,6 +5,7 @@ mod attempt;
 mod letters;
 mod offsets;
 mod schema;
+mod select;
 mod server;
 mod sql;
 mod statement;
@@ -41,6 +42,7 @@ use crate::entry::EntryId;
 use crate::failpoint;
 use crate::key::{Partition, RowKey};
 use crate::model::{FieldError, ModelDescriptor};
+use crate::query::select::Select;
 use crate::row::EncodedRow;
 use crate::schema::step::Step;
 use crate::settings::Settings;
@@ -301,6 +303,22 @@ impl DurableStore for PostgresDurableStore {
         Ok(fetched)
     }
 
+    async fn find_by(
+        &self,
+        model: &'static ModelDescriptor,
+        index: usize,
+        values: &EncodedRow,
+    ) -> Result<Option<EncodedRow>, DurableStoreError> {
+        let columns = model.unique[index].columns;
+        let parameters = columns_of(model, columns.iter().copied(), [values.iter()].into_iter())?;
+        let statement = Statement { sql: sql::find_by(model, columns), parameters };
+        let mut connection = self.connection().await?;
+        let rows: Vec<FetchedRow> =
+            Query::<FetchedSql>::new(statement).load(&mut connection).await.map_err(classify)?;
+        let mut rows = rows.into_iter();
+        Ok(rows.next().map(|(_, values, _)| values.iter().map(Option::as_deref).collect()))
+    }
+
     async fn fetch_all(
         &self,
         model: &'static ModelDescriptor,
@@ -311,6 +329,21 @@ impl DurableStore for PostgresDurableStore {
             Query::<FetchedSql>::new(statement).load(&mut connection).await.map_err(classify)?;
         let rows = rows.iter().map(|(_, values, _)| values.iter().map(Option::as_deref).collect());
         Ok(rows.collect())
+    }
+
+    async fn select(&self, select: &Select) -> Result<Vec<EncodedRow>, DurableStoreError> {
+        let statement = select::statement_of(select)?;
+        let query = Query::<Array<Nullable<Text>>>::new(statement).uncached();
+        let rows: Vec<Vec<Option<String>>> =
+            query.load(&mut *self.connection().await?).await.map_err(classify)?;
+        Ok(rows.iter().map(|row| row.iter().map(Option::as_deref).collect()).collect())
+    }
+
+    async fn held_rows_of(
+        &self,
+        model: &'static ModelDescriptor,
+    ) -> Result<Vec<String>, DurableStoreError> {
+        letters::held_rows_of(&mut *self.connection().await?, model).await
     }
 
     fn as_postgres(&self) -> Option<&PostgresDurableStore> {

@@ -7,5 +7,6 @@ if redis.call('TTL', KEYS[1]) == -1 then
   -- Dirty rows, and they alone, have no time to live.
   return 0
 end
+release_values(KEYS[1])
 redis.call('DEL', KEYS[1])
 return 1

@@ -26,6 +26,7 @@ if letter and is_younger(letter, ARGV[1]) then
   return 0
 end
 if string.find(meta, ' filled', 1, true) or not is_younger(newest, ARGV[1]) then
+  release_values(KEYS[1])
   redis.call('DEL', KEYS[1])
 elseif string.sub(meta, -6) ~= ' stale' then
   -- It has no time to live; but after this write Redis allows the other though it is full.

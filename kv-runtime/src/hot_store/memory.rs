@@ -4,6 +4,7 @@
 //! here passes there.
 
 mod data;
+mod values;
 mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,7 @@ pub(crate) use self::watch::Watch;
 use super::{
     EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated, Observed,
     PartitionState, ReadOutcome, ReadRequest, RowState, Settlement, Standing, Unit, UnitOutcome,
-    Write, WriteOutcome,
+    ValueContent, ValueFill, Write, WriteOutcome,
 };
 use crate::checks::StoreChecks;
 use crate::durability::Durability;
@@ -112,12 +113,27 @@ impl HotStore for MemoryHotStore {
         Ok(())
     }
 
+    async fn reserve_values(
+        &self,
+        keys: &[String],
+        token: &str,
+    ) -> Result<Vec<ValueContent>, HotStoreError> {
+        let mut data = self.lock();
+        Ok(keys.iter().map(|key| data.reserve_value(key, token, TOKEN_TTL)).collect())
+    }
+
+    async fn fill_value(&self, fill: &ValueFill, ttl: Duration) -> Result<(), HotStoreError> {
+        self.lock().fill_value(fill, ttl);
+        Ok(())
+    }
+
     async fn invalidate(&self, key: &RowKey) -> Result<Invalidated, HotStoreError> {
         let mut data = self.lock();
         let is_dirty = data.slot(&key.key).is_some_and(|slot| slot.expires_at.is_none());
         if is_dirty {
             return Ok(Invalidated::Dirty);
         }
+        data.release_values(&key.key);
         data.slots.remove(&key.key);
         Ok(Invalidated::Clean)
     }

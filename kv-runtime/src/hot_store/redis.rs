@@ -23,12 +23,14 @@ use redis::{Cmd, Pipeline, RedisError, Value};
 use self::connection::{Connection, Connector};
 use self::lane::{Lane, SendWrites, WriteResult};
 use self::replication::Replication;
-use self::script::{FILL, INVALIDATE, LET_GO, LOCATE, REBASE, RESERVE, SETTLE};
+use self::script::{
+    FILL, FILL_VALUE, INVALIDATE, LET_GO, LOCATE, REBASE, RESERVE, RESERVE_VALUES, SETTLE,
+};
 use self::writer::Writer;
 use super::{
     EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated, Observed,
     PartitionState, ReadOutcome, ReadRequest, RowState, Settlement, Standing, Unit, UnitOutcome,
-    Write,
+    ValueContent, ValueFill, Write,
 };
 use crate::durability::Durability;
 use crate::entry::{EntryId, RawEntry};
@@ -189,10 +191,35 @@ impl HotStore for RedisHotStore {
                     call.arg(column.name).arg(value);
                 }
             }
+            if !fill.value_keys.is_empty() {
+                call.arg("@values").arg(fill.value_keys.join(" "));
+            }
             call
         });
         let connection = self.lane(first.key.partition).connection();
         let answers = connection.call(&FILL, calls.collect()).await;
+        answers.and_then(reply::all_done).map_err(classify)
+    }
+
+    async fn reserve_values(
+        &self,
+        keys: &[String],
+        token: &str,
+    ) -> Result<Vec<ValueContent>, HotStoreError> {
+        let mut call = RESERVE_VALUES.call(keys.len());
+        call.arg(keys).arg(token).arg(milliseconds(TOKEN_TTL));
+        let connection = self.lanes[0].connection();
+        let answers = connection.call(&RESERVE_VALUES, vec![call]).await.map_err(classify)?;
+        reply::value_contents(answers.into_iter().next()).map_err(classify)
+    }
+
+    async fn fill_value(&self, fill: &ValueFill, ttl: Duration) -> Result<(), HotStoreError> {
+        let mut call = FILL_VALUE.call(1);
+        // Older than any entry, because it is not known which one took it.
+        let content = format!("row {} {}", EntryId::ZERO, fill.row.key);
+        call.arg(&fill.key).arg(&fill.found.0).arg(content).arg(milliseconds(ttl));
+        let connection = self.lane(fill.row.partition).connection();
+        let answers = connection.call(&FILL_VALUE, vec![call]).await;
         answers.and_then(reply::all_done).map_err(classify)
     }
 

@@ -3,7 +3,8 @@
 -- KEYS: the partition's state, its stream, then the rows.
 -- ARGV: the position settled before, the committed position (empty: rows of the batch are
 --   still to come), the number of entries between, the entry to trim before, the rows' time to
---   live in milliseconds (or `held`), then for each row its newest committed entry and a space.
+--   live in milliseconds (or `held`), whether the rows may have unique values (1, else 0), then for
+--   each row its newest committed entry and a space.
 --
 -- A row is clean when its newest entry is the committed one. Then it may expire, and a
 -- tombstone may go, as may a row that is marked ` stale`. A row whose newest entry is older than
@@ -30,8 +31,9 @@ end
 -- before patterns.
 local time_to_live = ARGV[5]
 local is_held = time_to_live == 'held'
+local has_values = ARGV[6] == '1'
 for i = 3, #KEYS do
-  local key, entry = KEYS[i], ARGV[i + 3]
+  local key, entry = KEYS[i], ARGV[i + 4]
   local meta = pcall('HGET', key, '@')
   if type(meta) == 'string' then
     if is_held then
@@ -52,10 +54,16 @@ for i = 3, #KEYS do
     elseif find(meta, ' ', #entry + 1, true) then
       -- One more word: ` deleted` or ` stale`, or it is held again.
       if string.sub(meta, -5) ~= ' held' then
+        release_values(key)
         call('DEL', key)
       end
     else
       call('PEXPIRE', key, time_to_live)
+      for _, value_key in ipairs(has_values and values_of(key) or {}) do
+        if is_own(pcall('GET', value_key), key) then
+          call('PEXPIRE', value_key, time_to_live)
+        end
+      end
     end
   end
 end

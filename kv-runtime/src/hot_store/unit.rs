@@ -1,6 +1,6 @@
 //! Units of work: changes of rows of one partition that are made together, with one entry.
 
-use super::{Probe, ReadOutcome, WriteOutcome};
+use super::{Claim, Probe, ReadOutcome, WriteOutcome};
 use crate::entry::{self, Change, EntryId};
 use crate::key::{Partition, RowKey};
 
@@ -24,6 +24,8 @@ pub(crate) struct UnitRow {
     pub(crate) probe: Probe,
     /// `None` for one that was only read.
     pub(crate) change: Option<Change>,
+    /// What the change wants of unique values; `None` where it is about none.
+    pub(crate) claims: Option<Vec<Claim>>,
 }
 
 impl Unit {
@@ -57,4 +59,10 @@ pub(crate) enum UnitOutcome {
     /// The row at this place stands in the way, for this reason: [`WriteOutcome::Stale`] where
     /// another has changed it since it was read.
     Refused(usize, WriteOutcome),
+    /// So does this claim of its on a unique value, by place: another row has it, or it was not
+    /// asked for, or not lately.
+    ValueRefused {
+        row: usize,
+        claim: usize,
+    },
 }

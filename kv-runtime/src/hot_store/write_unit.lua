@@ -5,11 +5,69 @@
 --   whether rows that are held take changes, all as in `write.lua`; the entry's header (empty where
 --   nothing is changed) and values, the operation id, then for each row:
 --   the `@` that it was read with (empty where it was not read), probe,
---   operation (empty where it was only read), and its columns as in `write_common.lua`.
+--   operation (empty where it was only read), its columns as in `write_common.lua`, the number of
+--   its claims on unique values (empty where it is about none), and for each its key and what
+--   may be under that, `?` where nothing was found out yet. Of a value that becomes NULL, what the keys of its index begin with, and `-`.
 -- Answers the entry's id, or nothing where nothing is changed; or the place of the row that stands
--- in the way (0: none alone does) and the number of the refusal.
+-- in the way (0: none alone does) and the number of the refusal, and where a claim does, its
+-- place.
 --
 -- Every check comes before the first write, and nothing after the append can fail.
+
+local VALUE = 8
+
+-- The claims of a change on unique values, if it is about any, and what comes next in ARGV.
+local function claims_at(at)
+  if ARGV[at] == '' then
+    return nil, at + 1
+  end
+  local claims = {}
+  for j = 1, tonumber(ARGV[at]) do
+    claims[j] = { key = ARGV[at + 2 * j - 1], found = ARGV[at + 2 * j] }
+    claims[j].prefix = string.match(claims[j].key, '^[^:]*:')
+  end
+  return claims, at + 1 + 2 * #claims
+end
+
+-- Whether a change makes its row give a value up: all of them, or those that it gets others for.
+-- What it keeps is claimed anew.
+local function is_replaced(value_key, operation, claims)
+  local prefix = string.match(value_key, '^[^:]*:')
+  for _, claim in ipairs(claims) do
+    if claim.prefix == prefix then
+      return true
+    end
+  end
+  return operation ~= 'patch'
+end
+
+-- Whether a row can have a value. `freed` are those that rows of this unit give up.
+local function can_have(key, claim, freed)
+  if claim.found == '-' then
+    return true
+  end
+  local found = call('GET', claim.key)
+  return is_own(found, key) or found == claim.found or freed[claim.key]
+end
+
+-- Gives up values and takes others: the list of those that the row has then.
+local function take_values(key, operation, entry, claims)
+  local kept = {}
+  for _, value_key in ipairs(values_of(key)) do
+    if not is_replaced(value_key, operation, claims) then
+      kept[#kept + 1] = value_key
+    elseif is_own(call('GET', value_key), key) then
+      call('DEL', value_key)
+    end
+  end
+  for _, claim in ipairs(claims) do
+    if claim.found ~= '-' then
+      call('SET', claim.key, 'row ' .. entry .. ' ' .. key)
+      kept[#kept + 1] = claim.key
+    end
+  end
+  return operation ~= 'delete' and table.concat(kept, ' ')
+end
 
 local partitions, bound = ARGV[1], tonumber(ARGV[2])
 local takes_held = ARGV[4] == '1'
@@ -31,7 +89,8 @@ for i = 3, #KEYS do
   local key = KEYS[i]
   local seen, probe, operation = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local first_null, first_item, last_item, version_column, next_at = columns_at(at + 3)
-  at = next_at
+  local claims
+  claims, at = claims_at(next_at)
 
   local meta = pcall('HGET', key, '@')
   if type(meta) == 'table' then
@@ -51,7 +110,25 @@ for i = 3, #KEYS do
   end
   if operation ~= '' then
     changes[#changes + 1] = {
-      key, operation, meta, is_held, mark, first_null, first_item, last_item, version_column }
+      key, operation, meta, is_held, mark, first_null, first_item, last_item, version_column,
+      place = i - 2, claims = claims }
+  end
+end
+
+local freed = {}
+for _, change in ipairs(changes) do
+  for _, value_key in ipairs(change.claims and values_of(change[1]) or {}) do
+    if is_replaced(value_key, change[2], change.claims)
+      and is_own(call('GET', value_key), change[1]) then
+      freed[value_key] = true
+    end
+  end
+end
+for _, change in ipairs(changes) do
+  for j, claim in ipairs(change.claims or {}) do
+    if not can_have(change[1], claim, freed) then
+      return { change.place, VALUE, j }
+    end
   end
 end
 
@@ -65,7 +142,12 @@ local entry = append(state, stream, partitions, header, values)
 if type(entry) == 'string' then
   for _, change in ipairs(changes) do
     local key, operation, meta, is_held, mark = unpack(change, 1, 5)
+    -- Before the row, which lists those it had.
+    local values = change.claims and take_values(key, operation, entry, change.claims)
     change_row(key, operation, entry, operation_id, meta, is_held, mark, unpack(change, 6, 9))
+    if values then
+      call('HSET', key, '@values', values)
+    end
   end
 end
 return entry

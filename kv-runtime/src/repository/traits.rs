@@ -142,17 +142,17 @@ impl<M: KvModel> WriteRepository<M> for Repository<M> {
 /// The rows of a model, to be read alone; made by [`Repository::read_only`].
 ///
 /// What it can do is [`ReadRepository`]. Cheap to clone.
-pub struct ReadOnly<M> {
+pub struct ReadOnly<M: KvModel> {
     rows: Repository<M>,
 }
 
-impl<M> ReadOnly<M> {
+impl<M: KvModel> ReadOnly<M> {
     pub(super) fn new(rows: Repository<M>) -> Self {
         Self { rows }
     }
 }
 
-impl<M> Clone for ReadOnly<M> {
+impl<M: KvModel> Clone for ReadOnly<M> {
     fn clone(&self) -> Self {
         Self { rows: self.rows.clone() }
     }

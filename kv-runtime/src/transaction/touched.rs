@@ -3,8 +3,9 @@
 use crate::entry::Change;
 use crate::error::{Error, Operation};
 use crate::hot_store::{Probe, Stamp, UnitRow};
-use crate::key::RowKey;
+use crate::key::{KeySpace, RowKey};
 use crate::row::EncodedRow;
+use crate::{unique, version};
 
 /// A row as it was read.
 #[derive(Debug)]
@@ -43,7 +44,17 @@ impl Touched {
                 | (Some(Change::Patch(_)), Change::Upsert(_))
                 | (Some(Change::Delete), Change::Create(_) | Change::Upsert(_))
         );
-        replaces && self.seen.is_none()
+        (replaces || unique::needs_row(self.key.model, next)) && self.seen.is_none()
+    }
+
+    /// Whether the row has this version.
+    pub(super) fn check_version(&self, expected: i64) -> Result<(), Error> {
+        let seen = self.seen.as_ref().and_then(|seen| seen.row.as_ref());
+        let row = seen.ok_or_else(|| self.not_found())?;
+        if self.key.model.version_of(row) == Some(&*expected.to_string()) {
+            return Ok(());
+        }
+        Err(Error::Conflict { at: self.at, id: self.key.id.clone(), reason: version::CONFLICT })
     }
 
     /// Whether the row has to be read for its content to be known.
@@ -120,7 +131,7 @@ impl Touched {
     }
 
     /// As the hot side is told of it.
-    pub(super) fn to_unit_row(&self) -> UnitRow {
+    pub(super) fn to_unit_row(&self, keys: &KeySpace) -> UnitRow {
         // Who has seen that it is not there needs no probe.
         let is_blind_create = matches!(self.change, Some(Change::Create(_))) && self.seen.is_none();
         let probe = match is_blind_create && !self.key.model.id_is_fresh {
@@ -129,14 +140,16 @@ impl Touched {
         };
         let seen = self.seen.as_ref().map(|seen| seen.stamp.clone());
         let change = self.change.clone().map(|change| change.without_version(self.key.model));
-        UnitRow { key: self.key.clone(), seen, probe, change }
+        let before = self.seen.as_ref().and_then(|seen| seen.row.as_ref());
+        let claims =
+            change.as_ref().and_then(|it| unique::claims(keys, self.key.model, it, before));
+        UnitRow { key: self.key.clone(), seen, probe, change, claims }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::KeySpace;
     use crate::model::ModelDescriptor;
     use crate::row::EncodedPatch;
 

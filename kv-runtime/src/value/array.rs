@@ -12,10 +12,25 @@ pub trait KvElement: KvValue {}
 
 impl<T: KvElement> KvElement for Option<T> {}
 
+/// A scalar that a query can compare, sort and group by: all but arrays and JSON.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be compared in a query",
+    label = "not a scalar",
+    note = "arrays and JSON can be asked for `is_null` alone; keep what you look for in a field of \
+            its own"
+)]
+pub trait KvScalar: KvValue {}
+
+#[diagnostic::do_not_recommend]
+impl<T: KvElement> KvScalar for T {}
+
+impl KvScalar for u8 {}
+
 const INVALID_ARRAY: ValueError = ValueError::Invalid { expected: "JSON array" };
 
 impl<T: KvElement> KvValue for Vec<T> {
     const TYPE: ColumnType = ColumnType::Array(&T::TYPE);
+    type NotNull = Self;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
         let mut element = String::new();

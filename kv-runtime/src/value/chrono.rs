@@ -23,6 +23,7 @@ fn check_leap_second(time: &NaiveTime) -> Result<(), ValueError> {
 
 impl KvValue for NaiveDate {
     const TYPE: ColumnType = ColumnType::Date;
+    type NotNull = Self;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
         check_year(self.year())?;
@@ -36,6 +37,7 @@ impl KvValue for NaiveDate {
 
 impl KvValue for NaiveTime {
     const TYPE: ColumnType = ColumnType::Time;
+    type NotNull = Self;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
         check_leap_second(self)?;
@@ -77,6 +79,7 @@ fn decode_timestamp(text: &str) -> Option<NaiveDateTime> {
 
 impl KvValue for NaiveDateTime {
     const TYPE: ColumnType = ColumnType::Timestamp;
+    type NotNull = Self;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
         encode_timestamp(self, out)?;
@@ -91,6 +94,7 @@ impl KvValue for NaiveDateTime {
 
 impl KvValue for DateTime<Utc> {
     const TYPE: ColumnType = ColumnType::Timestamptz;
+    type NotNull = Self;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
         encode_timestamp(&self.naive_utc(), out)?;

@@ -1,9 +1,11 @@
 //! Integers, floats, booleans and decimals.
 
+use std::str::FromStr;
+
 #[cfg(feature = "bigdecimal")]
 use bigdecimal::Zero;
 
-use super::{IsNull, KvElement, KvValue, ValueError, required, write_display};
+use super::{IsNull, KvElement, KvScalar, KvValue, ValueError, required, write_display};
 use crate::model::ColumnType;
 
 /// Types whose `Display` and `FromStr` are already the text form.
@@ -11,6 +13,7 @@ macro_rules! display_and_from_str {
     ($($rust:ty => $column:expr, $expected:literal;)*) => {$(
         impl KvValue for $rust {
             const TYPE: ColumnType = $column;
+            type NotNull = Self;
 
             fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
                 Ok(write_display(out, self))
@@ -43,6 +46,7 @@ display_and_from_str! {
 #[cfg(feature = "bigdecimal")]
 impl KvValue for bigdecimal::BigDecimal {
     const TYPE: ColumnType = ColumnType::Numeric;
+    type NotNull = Self;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
         /// PostgreSQL's bounds of `numeric`.
@@ -75,6 +79,7 @@ macro_rules! float {
     ($($rust:ty => $column:expr;)*) => {$(
         impl KvValue for $rust {
             const TYPE: ColumnType = $column;
+            type NotNull = Self;
 
             fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
                 // `Debug` is the shortest text that reads back to the same bits, with an
@@ -100,11 +105,53 @@ macro_rules! elements {
     ($($rust:ty),*) => { $(impl KvElement for $rust {})* };
 }
 
-elements!(bool, i16, i32, i64, u16, u32, u64, f32, f64);
+elements!(bool, i8, i16, i32, i64, u16, u32, u64, f32, f64);
 #[cfg(feature = "rust_decimal")]
 elements!(rust_decimal::Decimal);
 #[cfg(feature = "bigdecimal")]
 elements!(bigdecimal::BigDecimal);
+
+/// A number that a query can add up: the integers, the floats and the decimals.
+///
+/// Sums are of a type that they fit into, as in PostgreSQL.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a number that can be added up",
+    label = "not a number",
+    note = "`sum` and `avg` are for fields of integers, floats and decimals"
+)]
+pub trait KvNumber: KvScalar {
+    /// What the numbers come to.
+    type Sum: FromStr + Send + 'static;
+    /// What they are on average.
+    type Average: FromStr + Send + 'static;
+}
+
+macro_rules! numbers {
+    ($($rust:ty => $sum:ty, $average:ty;)*) => {$(
+        impl KvNumber for $rust {
+            type Sum = $sum;
+            type Average = $average;
+        }
+    )*};
+}
+
+// No table has so many rows that 64 bits would not do for the sum of 32.
+numbers! {
+    i8 => i64, f64;
+    u8 => i64, f64;
+    i16 => i64, f64;
+    i32 => i64, f64;
+    u16 => i64, f64;
+    u32 => i128, f64;
+    i64 => i128, f64;
+    u64 => i128, f64;
+    f32 => f32, f64;
+    f64 => f64, f64;
+}
+#[cfg(feature = "rust_decimal")]
+numbers! { rust_decimal::Decimal => rust_decimal::Decimal, rust_decimal::Decimal; }
+#[cfg(feature = "bigdecimal")]
+numbers! { bigdecimal::BigDecimal => bigdecimal::BigDecimal, bigdecimal::BigDecimal; }
 
 #[cfg(all(test, feature = "bigdecimal"))]
 mod tests {

@@ -5,6 +5,7 @@ use crate::model::ColumnType;
 
 impl KvValue for String {
     const TYPE: ColumnType = ColumnType::Text;
+    type NotNull = Self;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
         if self.contains('\0') {
@@ -23,6 +24,19 @@ impl KvValue for String {
 
 impl KvElement for String {}
 
+/// A text that a pattern can be laid against: `String`, and newtypes of it.
+///
+/// Queries ask it of what [`Field::like`](crate::Field::like) is called for.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no text, so no pattern can be laid against it",
+    label = "not a text",
+    note = "`like` is for fields of `String` and of newtypes of it; compare others with `eq`, \
+            `is_in` or `between`"
+)]
+pub trait KvText: KvValue {}
+
+impl KvText for String {}
+
 const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 const INVALID_BYTES: ValueError =
     ValueError::Invalid { expected: "hexadecimal byte string (`\\x…`)" };
@@ -30,6 +44,7 @@ const INVALID_BYTES: ValueError =
 /// Bytes are written as PostgreSQL writes them: `\x` and two hexadecimal digits each.
 impl KvValue for Vec<u8> {
     const TYPE: ColumnType = ColumnType::Bytea;
+    type NotNull = Self;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
         out.reserve(2 + self.len() * 2);
@@ -61,6 +76,7 @@ impl KvElement for Vec<u8> {}
 
 impl KvValue for serde_json::Value {
     const TYPE: ColumnType = ColumnType::Jsonb;
+    type NotNull = Self;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
         let text = self.to_string();

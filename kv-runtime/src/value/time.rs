@@ -41,6 +41,7 @@ fn decode_timestamp(text: &str) -> Option<PrimitiveDateTime> {
 
 impl KvValue for Date {
     const TYPE: ColumnType = ColumnType::Date;
+    type NotNull = Self;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
         encode_date(*self, out)?;
@@ -55,6 +56,7 @@ impl KvValue for Date {
 
 impl KvValue for Time {
     const TYPE: ColumnType = ColumnType::Time;
+    type NotNull = Self;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
         encode_time(*self, out);
@@ -69,6 +71,7 @@ impl KvValue for Time {
 
 impl KvValue for PrimitiveDateTime {
     const TYPE: ColumnType = ColumnType::Timestamp;
+    type NotNull = Self;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
         encode_date(self.date(), out)?;
@@ -86,6 +89,7 @@ impl KvValue for PrimitiveDateTime {
 /// Stored in UTC, as PostgreSQL does: the instant is kept, the offset is not.
 impl KvValue for OffsetDateTime {
     const TYPE: ColumnType = ColumnType::Timestamptz;
+    type NotNull = Self;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
         // The last hours of year 9999 west of Greenwich are in the next year there.

@@ -7,6 +7,7 @@ use crate::model::ColumnType;
 
 impl KvValue for Uuid {
     const TYPE: ColumnType = ColumnType::Uuid;
+    type NotNull = Self;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
         let mut buffer = Uuid::encode_buffer();

@@ -2,7 +2,7 @@
 
 use kv_runtime::KvModel;
 use kv_runtime::schema::Schema;
-use kv_tests::models::{Account, Booking, Counter, Everything, Place, Seat, Wide};
+use kv_tests::models::{Account, Booking, Counter, Everything, Flight, Member, Place, Seat, Wide};
 
 use super::models::{Ride, Shop, empty, lines, migrate, refusal};
 
@@ -11,7 +11,9 @@ async fn the_start_up_checks_are_content_with_the_tables_that_are_made() {
     let pair = empty().await;
     let schema = Schema::new()
         .model::<Booking>()
+        .model::<Flight>()
         .model::<Seat>()
+        .model::<Member>()
         .model::<Counter>()
         .model::<Account>()
         .model::<Place>()

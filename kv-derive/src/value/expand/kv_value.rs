@@ -8,6 +8,7 @@ use crate::value::model::{Newtype, TextEnum, Value, Variant};
 
 // impl ::kv_runtime::KvValue for Status {
 //     const TYPE: ::kv_runtime::ColumnType = ::kv_runtime::ColumnType::Text;
+//     type NotNull = Self;
 //     fn encode(&self, …) { __out.push_str(match self { Self::Active => "active", … }); … }
 //     fn decode(…) { match __text { Some("active") => Ok(Self::Active), … } }
 // }
@@ -28,6 +29,7 @@ pub(super) fn expand_enum(value: &Value, text_enum: &TextEnum) -> TokenStream {
         #[allow(deprecated)] // A deprecated variant is stored like the others.
         impl #runtime::KvValue for #ident {
             const TYPE: #runtime::ColumnType = #runtime::ColumnType::#column_type;
+            type NotNull = Self;
 
             fn encode(
                 &self,
@@ -78,10 +80,12 @@ fn expected(name: &str, variants: &[Variant]) -> String {
 // impl ::kv_runtime::KvValue for Reference {
 //     const TYPE: ::kv_runtime::ColumnType = <String as ::kv_runtime::KvValue>::TYPE;
 //     const NULLABLE: bool = <String as ::kv_runtime::KvValue>::NULLABLE;
+//     type NotNull = Self;
 //     fn encode(&self, …) { ::kv_runtime::KvValue::encode(&self.0, __out) }
 //     fn decode(…) { ::core::result::Result::Ok(Self { 0: ::kv_runtime::KvValue::decode(__text)? }) }
 // }
 // impl ::kv_runtime::KvElement for Reference where for<'a> String: ::kv_runtime::KvElement {}
+// impl ::kv_runtime::KvText for Reference where for<'a> String: ::kv_runtime::KvText {}
 pub(super) fn expand_newtype(value: &Value, newtype: &Newtype) -> TokenStream {
     let Value { ident, runtime, .. } = value;
     let Newtype { field, ty } = newtype;
@@ -94,6 +98,7 @@ pub(super) fn expand_newtype(value: &Value, newtype: &Newtype) -> TokenStream {
         {
             const TYPE: #runtime::ColumnType = <#ty as #runtime::KvValue>::TYPE;
             const NULLABLE: bool = <#ty as #runtime::KvValue>::NULLABLE;
+            type NotNull = Self;
 
             fn encode(
                 &self,
@@ -117,6 +122,13 @@ pub(super) fn expand_newtype(value: &Value, newtype: &Newtype) -> TokenStream {
             for<'__a> #ty: #runtime::KvElement,
         {
         }
+
+        #[automatically_derived]
+        impl #runtime::KvText for #ident
+        where
+            for<'__a> #ty: #runtime::KvText,
+        {
+        }
     }
 }
 
@@ -126,6 +138,7 @@ pub(crate) fn fallback(value: &Value) -> TokenStream {
     quote! {
         impl #runtime::KvValue for #ident {
             const TYPE: #runtime::ColumnType = #runtime::ColumnType::Text;
+            type NotNull = Self;
 
             fn encode(
                 &self,

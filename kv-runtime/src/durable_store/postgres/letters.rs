@@ -14,7 +14,7 @@ use crate::dead_letters::{DeadLetter, DeadLetterFilter};
 use crate::durable_store::{DurableStoreError, HeldRow, Letter, Refusal};
 use crate::entry::{EntryId, RawEntry};
 use crate::key::Partition;
-use crate::model::ColumnType;
+use crate::model::{ColumnType, ModelDescriptor};
 
 /// What an entry's id comes to in SQL, to compare it with others.
 const ENTRY: &str = "string_to_array(l.entry, '-')::bigint[]";
@@ -131,6 +131,23 @@ pub(super) async fn held(
         }
     }
     Ok(held)
+}
+
+/// The escaped ids of a model's rows with dead letters.
+///
+/// Of those that are released, too: until they are forgotten, Redis may have the row as it was.
+pub(super) async fn held_rows_of(
+    connection: &mut AsyncPgConnection,
+    model: &ModelDescriptor,
+) -> Result<Vec<String>, DurableStoreError> {
+    let sql = format!(
+        "SELECT DISTINCT l.row_id FROM kv_held_rows AS l WHERE l.queue = ({PARAMETER})[1] \
+         AND l.model = ({PARAMETER})[1] AND l.row_id IS NOT NULL"
+    );
+    let parameters =
+        vec![ColumnArray::of_texts([model.queue]), ColumnArray::of_texts([model.key_prefix])];
+    let query = Query::<Text>::new(Statement { sql, parameters });
+    query.load(connection).await.map_err(classify)
 }
 
 /// Dead letters in the order of their entries.

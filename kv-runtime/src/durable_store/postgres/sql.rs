@@ -4,7 +4,7 @@
 //! number of rows, and is prepared once.
 
 use crate::model::{ColumnDescriptor, ColumnType, ModelDescriptor};
-use crate::schema::name::quote;
+pub(super) use crate::schema::name::quote;
 
 /// Stands for the next parameter; it cannot occur in a name.
 pub(super) const PARAMETER: char = '\u{1}';
@@ -14,15 +14,18 @@ pub(super) const PARAMETER: char = '\u{1}';
 pub(super) enum Source {
     /// Parameters, one array a column.
     Arrays,
+    /// Parameters, one array of texts a column: what Redis has, which need not be in the form that
+    /// a binary parameter is made from where it came from PostgreSQL.
+    Texts,
     /// `$1` alone, a JSON array of rows, each an array of texts: what `kv_attempt` takes.
     Json,
 }
 
 impl Source {
     /// The rows as `u(c0, c1, …)`.
-    fn rows(self, columns: usize) -> String {
+    pub(super) fn rows(self, columns: usize) -> String {
         match self {
-            Self::Arrays => unnest(columns, ""),
+            Self::Arrays | Self::Texts => unnest(columns, ""),
             Self::Json => {
                 let columns: Vec<String> =
                     (0..columns).map(|at| format!("j.r->>{at} AS c{at}")).collect();
@@ -33,10 +36,12 @@ impl Source {
     }
 
     /// A column of `u` as a value of the column's type.
-    fn value(self, at: usize, ty: ColumnType) -> String {
+    pub(super) fn value(self, at: usize, ty: ColumnType) -> String {
         let column = format!("u.c{at}");
         match self {
-            Self::Json if !matches!(ty, ColumnType::Array(_)) => format!("{column}::{ty}"),
+            Self::Json | Self::Texts if !matches!(ty, ColumnType::Array(_)) => {
+                format!("{column}::{ty}")
+            }
             _ => cast(&column, ty),
         }
     }
@@ -56,12 +61,12 @@ fn cast(expression: &str, ty: ColumnType) -> String {
 }
 
 /// A column's parameter as an array of the column's type.
-fn cast_array(ty: ColumnType) -> String {
+pub(super) fn cast_array(ty: ColumnType) -> String {
     if ty.is_sent_as_text() { format!("{PARAMETER}::{ty}[]") } else { PARAMETER.to_string() }
 }
 
 /// A value of the column's type as text.
-fn text_of(expression: &str, ty: ColumnType) -> String {
+pub(super) fn text_of(expression: &str, ty: ColumnType) -> String {
     match ty {
         ColumnType::Array(_) => format!("to_jsonb({expression}::text[])::text"),
         _ => format!("{expression}::text"),
@@ -77,8 +82,13 @@ pub(super) fn unnest(columns: usize, options: &str) -> String {
 }
 
 /// `t."id" = u.c0::uuid AND …` over the id's columns, the first parameters.
-fn same_id(model: &ModelDescriptor, source: Source) -> String {
-    let conditions = model.id.iter().enumerate().map(|(at, &position)| {
+pub(super) fn same_id(model: &ModelDescriptor, source: Source) -> String {
+    same(model, model.id, source)
+}
+
+/// The same over any columns.
+fn same(model: &ModelDescriptor, columns: &[usize], source: Source) -> String {
+    let conditions = columns.iter().enumerate().map(|(at, &position)| {
         let column = &model.columns[position];
         format!("t.{} = {}", quote(column.column), source.value(at, column.ty))
     });
@@ -159,6 +169,17 @@ pub(super) fn fetch(model: &ModelDescriptor) -> String {
         quote(model.table),
         same_id(model, Source::Arrays),
         at + 1,
+    )
+}
+
+/// Reads a row by other columns than its id's; one parameter for each of them.
+pub(super) fn find_by(model: &ModelDescriptor, columns: &[usize]) -> String {
+    format!(
+        "SELECT 0::int, {}, NULL::text FROM {} JOIN {} AS t ON {} LIMIT 1",
+        row_as_texts(model),
+        unnest(columns.len(), ""),
+        quote(model.table),
+        same(model, columns, Source::Arrays),
     )
 }
 

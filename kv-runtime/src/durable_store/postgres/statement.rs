@@ -41,17 +41,27 @@ impl QueryId for Statement {
 #[derive(Debug)]
 pub(super) struct Query<T> {
     statement: Statement,
+    is_cached: bool,
     answers: PhantomData<fn() -> T>,
 }
 
 impl<T> Query<T> {
     pub(super) fn new(statement: Statement) -> Self {
-        Self { statement, answers: PhantomData }
+        Self { statement, is_cached: true, answers: PhantomData }
+    }
+
+    /// For a statement of which there can be any number: each would stay prepared as long as its
+    /// connection lives.
+    pub(super) fn uncached(self) -> Self {
+        Self { is_cached: false, ..self }
     }
 }
 
 impl<T> QueryFragment<Pg> for Query<T> {
-    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        if !self.is_cached {
+            out.unsafe_to_cache_prepared();
+        }
         self.statement.walk_ast(out)
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
+use super::values::Value;
 use crate::entry::{Change, EntryId, RawEntry, set_version};
 use crate::hot_store::{
     Fill, PartitionState, Probe, ReadOutcome, SettledRow, Stamp, Unit, UnitOutcome, Write,
@@ -16,7 +17,12 @@ use crate::row::EncodedRow;
 #[derive(Debug, Default)]
 pub(super) struct Data {
     pub(super) slots: HashMap<String, Slot>,
+    /// By the keys of unique values.
+    pub(super) values: HashMap<String, Value>,
     pub(super) queues: HashMap<Partition, Queue>,
+    /// The newest entry of all queues. Drainers go by the ids to tell which of two entries came
+    /// first, and here thousands come in a millisecond.
+    newest: EntryId,
     /// With the time at which each ends.
     pub(super) leases: HashMap<Partition, (String, Instant)>,
     pub(super) members: HashMap<&'static str, BTreeMap<String, Instant>>,
@@ -44,6 +50,8 @@ pub(super) struct Stored {
     pub(super) entry: EntryId,
     pub(super) operation_id: String,
     pub(super) mark: Mark,
+    /// The keys of its unique values.
+    pub(super) value_keys: Vec<String>,
 }
 
 /// What is known of a row beside its entry.
@@ -121,7 +129,8 @@ impl Data {
         if queue.state.undrained >= capacity {
             return WriteOutcome::Full;
         }
-        let entry = queue.append(write.header(), change.encode_values(key.model));
+        let values = change.encode_values(key.model);
+        let entry = queue.append(&mut self.newest, write.header(), values);
         self.change_row(key, change, entry, operation_id);
         WriteOutcome::Written(entry)
     }
@@ -149,15 +158,26 @@ impl Data {
                 return UnitOutcome::Refused(place, refusal);
             }
         }
+        if let Some(refusal) = self.claim_refusal(unit) {
+            return refusal;
+        }
         let Some((header, values)) = unit.encode() else { return UnitOutcome::Unchanged };
         let queue = self.queues.entry(unit.partition).or_default();
         if queue.state.undrained >= capacity {
             return UnitOutcome::Refused(0, WriteOutcome::Full);
         }
-        let entry = queue.append(header, values);
+        let entry = queue.append(&mut self.newest, header, values);
         for row in &unit.rows {
-            if let Some(change) = &row.change {
-                self.change_row(&row.key, change, entry, &unit.operation_id);
+            let Some(change) = &row.change else { continue };
+            let taken = row
+                .claims
+                .as_ref()
+                .map(|claims| self.take_values(&row.key.key, change, entry, claims));
+            self.change_row(&row.key, change, entry, &unit.operation_id);
+            if let (Some(taken), Some(Content::Row(stored))) =
+                (taken, self.slot(&row.key.key).map(|slot| &mut slot.content))
+            {
+                stored.value_keys = taken;
             }
         }
         UnitOutcome::Written(entry)
@@ -217,10 +237,12 @@ impl Data {
     /// Makes a change that is not refused to a row, after its entry.
     fn change_row(&mut self, key: &RowKey, change: &Change, entry: EntryId, operation_id: &str) {
         let content = self.slot(&key.key).map(|slot| &slot.content);
-        let (base, mark) = match content {
-            Some(Content::Row(stored)) => (Some(stored.row.clone()), stored.mark),
-            Some(Content::Tombstone(stored)) => (None, stored.mark),
-            Some(Content::Token(_)) | None => (None, Mark::None),
+        let (base, mark, value_keys) = match content {
+            Some(Content::Row(stored)) => {
+                (Some(stored.row.clone()), stored.mark, stored.value_keys.clone())
+            }
+            Some(Content::Tombstone(stored)) => (None, stored.mark, Vec::new()),
+            Some(Content::Token(_)) | None => (None, Mark::None, Vec::new()),
         };
         // A whole row says all there is to say, so it is not stale any more.
         let keeps_mark = matches!(mark, Mark::Held(_)) || matches!(change, Change::Patch(_));
@@ -234,7 +256,8 @@ impl Data {
             Change::Delete => row,
             _ => set_version(key.model, row, Some(entry)),
         };
-        let stored = Stored { row, entry, operation_id: operation_id.to_owned(), mark };
+        let operation_id = operation_id.to_owned();
+        let stored = Stored { row, entry, operation_id, mark, value_keys };
         let content = match change {
             Change::Delete => Content::Tombstone(stored),
             _ => Content::Row(stored),
@@ -252,6 +275,7 @@ impl Data {
             entry: fill.offset,
             operation_id: String::new(),
             mark: Mark::None,
+            value_keys: fill.value_keys.clone(),
         };
         self.slots.insert(fill.key.key.clone(), Slot::expiring(Content::Row(stored), fill.ttl));
     }
@@ -280,9 +304,11 @@ impl Data {
             self.slots.remove(&row.key);
         } else if is_newest && !is_held {
             if is_tombstone || stored.mark == Mark::Stale {
+                self.release_values(&row.key);
                 self.slots.remove(&row.key);
             } else {
                 slot.expires_at = Some(Instant::now() + row.ttl);
+                self.expire_values(&row.key, row.ttl);
             }
         }
     }
@@ -297,6 +323,7 @@ impl Data {
             return;
         }
         if stored.operation_id.is_empty() || stored.entry <= up_to {
+            self.release_values(key);
             self.slots.remove(key);
         } else {
             stored.mark = Mark::Stale;
@@ -306,21 +333,22 @@ impl Data {
 
 impl Queue {
     /// Appends an entry, in the form that a stream has it.
-    pub(super) fn append(&mut self, header: String, values: String) -> EntryId {
-        let id = self.next_id();
+    fn append(&mut self, newest: &mut EntryId, header: String, values: String) -> EntryId {
+        let id = next_id(*newest);
+        *newest = id;
         let (header, values) = (header.into_bytes(), values.into_bytes());
         self.entries.insert(id, RawEntry { id, header, values });
         self.state.newest = id;
         self.state.undrained += 1;
         id
     }
+}
 
-    pub(super) fn next_id(&self) -> EntryId {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let milliseconds = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        if milliseconds > self.state.newest.milliseconds {
-            return EntryId { milliseconds, sequence: 0 };
-        }
-        EntryId { sequence: self.state.newest.sequence + 1, ..self.state.newest }
+fn next_id(newest: EntryId) -> EntryId {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let milliseconds = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    if milliseconds > newest.milliseconds {
+        return EntryId { milliseconds, sequence: 0 };
     }
+    EntryId { sequence: newest.sequence + 1, ..newest }
 }

@@ -5,7 +5,7 @@ use redis::{RedisError, Value};
 use crate::entry::{CHANGE, EntryId, RawEntry, VALUES};
 use crate::hot_store::{
     Membership, Observed, PartitionState, ReadOutcome, RowState, Stamp, Standing, UnitOutcome,
-    WriteOutcome,
+    ValueContent, WriteOutcome,
 };
 use crate::row::EncodedRow;
 
@@ -78,17 +78,32 @@ pub(super) fn unit_written(answer: Option<Value>) -> Result<UnitOutcome, RedisEr
     match answer.unwrap_or(Value::Nil) {
         Value::Nil => Ok(UnitOutcome::Unchanged),
         Value::ServerError(error) => Err(error.into()),
-        Value::Array(items) => {
-            let &[Value::Int(place), Value::Int(number)] = items.as_slice() else {
-                return Err(unexpected(WHAT));
-            };
-            // Counted from 1; 0 where it is not about one of them.
-            let place = usize::try_from(place - 1).unwrap_or_default();
-            let refusal = refusal(number).ok_or_else(|| unexpected(WHAT))?;
-            Ok(UnitOutcome::Refused(place, refusal))
-        }
+        Value::Array(items) => unit_refused(&items).ok_or_else(|| unexpected(WHAT)),
         entry => entry_id(&entry).map(UnitOutcome::Written),
     }
+}
+
+fn unit_refused(items: &[Value]) -> Option<UnitOutcome> {
+    /// A claim on a unique value stands in the way.
+    const VALUE: i64 = 8;
+    // Counted from 1; 0 where it is not about one of them.
+    let place = |number: i64| usize::try_from(number - 1).unwrap_or_default();
+    match items {
+        [Value::Int(row), Value::Int(number)] => {
+            Some(UnitOutcome::Refused(place(*row), refusal(*number)?))
+        }
+        [Value::Int(row), Value::Int(VALUE), Value::Int(claim)] => {
+            Some(UnitOutcome::ValueRefused { row: place(*row), claim: place(*claim) })
+        }
+        _ => None,
+    }
+}
+
+/// `reserve_values.lua`: what is under each key.
+pub(super) fn value_contents(answer: Option<Value>) -> Result<Vec<ValueContent>, RedisError> {
+    const WHAT: &str = "unique values";
+    let contents = items(answer.unwrap_or(Value::Nil), WHAT)?;
+    contents.iter().map(|found| Ok(ValueContent(text(found, WHAT)?.to_owned()))).collect()
 }
 
 /// `reserve.lua`, with the row's metadata as it stands.

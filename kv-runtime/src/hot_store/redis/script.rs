@@ -25,12 +25,14 @@ macro_rules! script {
 }
 
 script!(WRITE, "write_common.lua", "write.lua");
-script!(WRITE_UNIT, "write_common.lua", "write_unit.lua");
-script!(SETTLE, "settle.lua");
+script!(WRITE_UNIT, "write_common.lua", "values.lua", "write_unit.lua");
+script!(SETTLE, "values.lua", "settle.lua");
 script!(RESERVE, "reserve.lua");
 script!(FILL, "fill.lua");
-script!(INVALIDATE, "invalidate.lua");
-script!(LET_GO, "let_go.lua");
+script!(INVALIDATE, "values.lua", "invalidate.lua");
+script!(LET_GO, "values.lua", "let_go.lua");
+script!(RESERVE_VALUES, "reserve_values.lua");
+script!(FILL_VALUE, "fill_value.lua");
 script!(REBASE, "rebase.lua");
 script!(JOIN, "join.lua");
 script!(LEASE, "lease.lua");

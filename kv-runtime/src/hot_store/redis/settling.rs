@@ -13,7 +13,8 @@ const SETTLED_ROWS_MAX: usize = 500;
 /// The calls for all rows of a settlement, in order.
 pub(super) fn calls(keys: &KeySpace, settlement: &Settlement) -> Vec<Cmd> {
     // A call is about rows with one time to live, which are mostly all.
-    let are_alike = |a: &SettledRow, b: &SettledRow| (a.ttl, a.held) == (b.ttl, b.held);
+    let kind = |row: &SettledRow| (row.ttl, row.held, row.has_values);
+    let are_alike = |a: &SettledRow, b: &SettledRow| kind(a) == kind(b);
     let mut chunks: Vec<&[SettledRow]> = settlement
         .rows
         .chunk_by(are_alike)
@@ -43,7 +44,8 @@ fn call(keys: &KeySpace, settlement: &Settlement, rows: &[SettledRow], is_last: 
             Some(row) if row.held => "held".to_owned(),
             Some(row) => milliseconds(row.ttl).to_string(),
             None => String::new(),
-        });
+        })
+        .arg(i32::from(rows.first().is_some_and(|row| row.has_values)));
     for row in rows {
         call.arg(format!("{} ", row.entry));
     }

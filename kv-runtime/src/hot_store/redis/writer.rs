@@ -176,6 +176,16 @@ impl Writer {
                 }
                 None => drop(call.arg("").arg(0).arg(0)),
             }
+            match &row.claims {
+                Some(claims) => {
+                    call.arg(claims.len());
+                    for claim in claims {
+                        let (key, found) = claim.arguments();
+                        call.arg(key).arg(found);
+                    }
+                }
+                None => drop(call.arg("")),
+            }
         }
         call
     }

@@ -1,0 +1,175 @@
+//! Rows by other values than their ids: what the derive's `find_by_…` methods call.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::entry::Change;
+use crate::error::{Error, Operation};
+use crate::model::{FieldError, KvModel};
+use crate::query::Query;
+use crate::receipt::Receipt;
+use crate::row::{self, EncodedPatch, EncodedRow, RowEncoder};
+use crate::rows::{LOADS_MAX, Rows};
+use crate::unique;
+
+/// Finds rows of a model by other values than their ids.
+///
+/// A model has methods for it on its [`Repository`](crate::Repository), one for each index that it
+/// declares: see [`KvModel`](macro@crate::KvModel#unique).
+pub struct Lookup<M> {
+    rows: Rows,
+    model: PhantomData<fn() -> M>,
+}
+
+impl<M> Clone for Lookup<M> {
+    fn clone(&self) -> Self {
+        Self { rows: self.rows.clone(), model: PhantomData }
+    }
+}
+
+impl<M> fmt::Debug for Lookup<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lookup").finish_non_exhaustive()
+    }
+}
+
+/// What `get_or_create_by_…` answers.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct GotOrCreated<M> {
+    /// The row that has the value.
+    pub row: M,
+    /// Where its entry stands, if the row was created by this call.
+    pub created: Option<Receipt>,
+}
+
+/// What a value can be given as: itself, a reference to it, or a text for a `String`.
+pub trait IntoValue<T> {
+    /// The value.
+    fn into_value(self) -> T;
+}
+
+impl<T> IntoValue<T> for T {
+    fn into_value(self) -> T {
+        self
+    }
+}
+
+impl<T: Clone> IntoValue<T> for &T {
+    fn into_value(self) -> T {
+        self.clone()
+    }
+}
+
+impl IntoValue<String> for &str {
+    fn into_value(self) -> String {
+        self.to_owned()
+    }
+}
+
+/// For the derive's methods alone.
+#[doc(hidden)]
+impl<M: KvModel> Lookup<M> {
+    pub(crate) fn new(rows: Rows) -> Self {
+        Self { rows, model: PhantomData }
+    }
+
+    pub fn query(&self) -> Query<M> {
+        Query::new(Arc::clone(self.rows.stores()))
+    }
+
+    /// The row with these values in the columns of a unique index, given by its position.
+    pub async fn find_by(
+        &self,
+        index: usize,
+        values: impl FnOnce(&mut RowEncoder) -> Result<(), FieldError>,
+    ) -> Result<Option<M>, Error> {
+        let at = Operation::new(M::DESCRIPTOR, "find_by");
+        let mut encoder = RowEncoder::with_capacity(M::DESCRIPTOR.unique[index].columns.len());
+        values(&mut encoder).map_err(|error| Error::encoding(at, error))?;
+        self.find(at, index, &encoder.finish()).await
+    }
+
+    /// The row that has what the given one has in those columns; creates the given one if none has.
+    pub async fn get_or_create_by(&self, index: usize, row: &M) -> Result<GotOrCreated<M>, Error> {
+        let at = Operation::new(M::DESCRIPTOR, "get_or_create_by");
+        let encoded = row::encode(row).map_err(|error| Error::encoding(at, error))?;
+        let values = M::DESCRIPTOR.select(M::DESCRIPTOR.unique[index].columns, &encoded);
+        for _ in 0..LOADS_MAX {
+            // First created: who calls this mostly expects that the row is not there.
+            let error = match self.rows.write_row(at, Change::Create(encoded.clone())).await {
+                Ok(receipt) => {
+                    let row = decode(at, &encoded)?;
+                    return Ok(GotOrCreated { row, created: Some(receipt) });
+                }
+                Err(error) if error.is_duplicate() => error,
+                Err(error) => return Err(error),
+            };
+            if let Some(row) = self.find(at, index, &values).await? {
+                return Ok(GotOrCreated { row, created: None });
+            }
+            // By another value than this one.
+            if !is_clash(&error, M::DESCRIPTOR.unique[index].name) {
+                return Err(error);
+            }
+        }
+        Err(Error::busy(at, ""))
+    }
+
+    /// Replaces the row that has what the given one has in those columns, but for its id; creates
+    /// the given one if none has.
+    pub async fn upsert_by(&self, index: usize, row: &M) -> Result<(M, Receipt), Error> {
+        let at = Operation::new(M::DESCRIPTOR, "upsert_by");
+        let model = M::DESCRIPTOR;
+        let encoded = row::encode(row).map_err(|error| Error::encoding(at, error))?;
+        let values = model.select(model.unique[index].columns, &encoded);
+        for _ in 0..LOADS_MAX {
+            let found = match values.iter().all(|value| value.is_some()) {
+                true => unique::owner(self.rows.stores(), at, model, index, &values).await?.row,
+                false => None,
+            };
+            let change = match &found {
+                Some((key, _)) => {
+                    let id = model.id.iter().copied().zip(key.id_values.iter());
+                    let mut id: Vec<(usize, Option<&str>)> = id.collect();
+                    id.sort_unstable_by_key(|(column, _)| *column);
+                    Change::Upsert(EncodedPatch::from_changes(id).apply_to(&encoded))
+                }
+                None => Change::Create(encoded.clone()),
+            };
+            let (Change::Create(written) | Change::Upsert(written)) = change.clone() else {
+                continue;
+            };
+            match self.rows.write_row(at, change).await {
+                Ok(receipt) => return Ok((decode(at, &written)?, receipt)),
+                // It was given to another row, or taken, meanwhile.
+                Err(error) if is_clash(&error, model.unique[index].name) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::busy(at, ""))
+    }
+
+    async fn find(
+        &self,
+        at: Operation,
+        index: usize,
+        values: &EncodedRow,
+    ) -> Result<Option<M>, Error> {
+        if values.iter().any(|value| value.is_none()) {
+            return Ok(None);
+        }
+        let owner = unique::owner(self.rows.stores(), at, M::DESCRIPTOR, index, values).await?;
+        owner.row.map(|(_, row)| decode(at, &row)).transpose()
+    }
+}
+
+fn decode<M: KvModel>(at: Operation, row: &EncodedRow) -> Result<M, Error> {
+    row::decode(row).map_err(|error| Error::encoding(at, error))
+}
+
+/// Whether another row has the value.
+fn is_clash(error: &Error, name: &str) -> bool {
+    matches!(error, Error::NotUnique { fields, .. } if *fields == name)
+}

@@ -1,0 +1,187 @@
+//! The dirty rows of a model: what PostgreSQL does not have as it is.
+//!
+//! They are read before PostgreSQL is asked, in this order: how far the queues are settled, the
+//! entries behind that, the rows that these name, and which rows are held. A row that is settled
+//! meanwhile is in PostgreSQL by the time that is asked. One that is not among them was settled
+//! before the first look, so PostgreSQL has it as it was then, or as it became later.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::future::join_all;
+
+use super::consistency::Behind;
+use super::select::Dirty;
+use crate::entry::{EntryId, RawEntry};
+use crate::error::{Error, Operation};
+use crate::hot_store::{HotStoreError, PartitionState, ReadOutcome, ReadRequest};
+use crate::key::{self, Partition, RowKey};
+use crate::model::ModelDescriptor;
+use crate::settled::SettledWatch;
+use crate::stores::Stores;
+use std::sync::Arc;
+
+/// How many rows are read at once, so that nobody on the same connection waits for long.
+const READ_AT_ONCE: usize = 1_000;
+
+/// The dirty rows of a model, at least those that were dirty when this was called.
+pub(super) async fn dirty_rows(
+    stores: &Arc<Stores>,
+    model: &'static ModelDescriptor,
+    at: Operation,
+) -> Result<Dirty, Error> {
+    let from_hot = |error| Error::from_hot(at, "", error);
+    let tails = Tails::read(stores, model).await.map_err(from_hot)?;
+    let mut seen = HashSet::new();
+    let mut keys = Vec::new();
+    if tails.undrained() > stores.settings.overlay_max {
+        tails.wait_until_passed(stores, at).await?;
+    } else {
+        for entry in tails.entries(stores).await.map_err(from_hot)? {
+            keys.extend(rows_of(&entry, stores, model).filter(|key| seen.insert(key.id.clone())));
+        }
+    }
+    let (read, held) = tokio::join!(read_rows(stores, &keys), stores.durable.held_rows_of(model));
+    let mut dirty = read.map_err(from_hot)?;
+    let held = held.map_err(|error| Error::from_durable(at, error))?;
+    let held: Vec<RowKey> = held
+        .iter()
+        .filter_map(|row_id| Some(stores.keys.row(model, key::parse_id(row_id)?)))
+        .filter(|key| seen.insert(key.id.clone()))
+        .collect();
+    let held = read_rows(stores, &held).await.map_err(from_hot)?;
+    dirty.ids.extend(held.ids);
+    dirty.rows.extend(held.rows);
+    Ok(dirty)
+}
+
+/// The rows of the model that an entry changes.
+fn rows_of(
+    entry: &RawEntry,
+    stores: &Stores,
+    model: &'static ModelDescriptor,
+) -> impl Iterator<Item = RowKey> {
+    let rows = entry.rows().into_iter();
+    rows.filter(move |(key_prefix, _)| *key_prefix == model.key_prefix)
+        .filter_map(|(_, row_id)| key::parse_id(&row_id))
+        .filter(move |id| id.len() == model.id.len())
+        .map(move |id| stores.keys.row(model, id))
+}
+
+/// The rows as the hot side has them; those that it does not have any more are left out, because
+/// they were settled meanwhile.
+async fn read_rows(stores: &Stores, keys: &[RowKey]) -> Result<Dirty, HotStoreError> {
+    let mut dirty = Dirty::default();
+    for keys in keys.chunks(READ_AT_ONCE) {
+        for (key, outcome) in keys.iter().zip(stores.hot.read(keys).await?) {
+            match outcome {
+                ReadOutcome::Row(row) => {
+                    dirty.ids.push(key.id_values.clone());
+                    dirty.rows.push(row);
+                }
+                ReadOutcome::Deleted => dirty.ids.push(key.id_values.clone()),
+                ReadOutcome::Missing { .. } => {}
+            }
+        }
+    }
+    Ok(dirty)
+}
+
+/// How far PostgreSQL is behind the hot side with a model's queue.
+pub(super) async fn behind(
+    stores: &Stores,
+    model: &'static ModelDescriptor,
+) -> Result<Behind, HotStoreError> {
+    let tails = Tails::read(stores, model).await?;
+    let requests: Vec<ReadRequest> = tails.requests().map(|(request, _)| request).collect();
+    let first = requests.iter().map(|request| ReadRequest { count: 2, ..*request });
+    let read = stores.hot.read_entries(&first.collect::<Vec<_>>()).await?;
+    let oldest = read.iter().zip(&requests).filter_map(|(entries, request)| {
+        entries.iter().find(|entry| entry.id > request.from).map(|entry| entry.id)
+    });
+    let age = oldest.min().map_or(Duration::ZERO, |entry| {
+        let written = UNIX_EPOCH + Duration::from_millis(entry.milliseconds);
+        SystemTime::now().duration_since(written).unwrap_or_default()
+    });
+    Ok(Behind { entries: tails.undrained(), age })
+}
+
+/// What is not settled of the partitions of a queue.
+struct Tails {
+    partitions: Vec<Partition>,
+    states: Vec<PartitionState>,
+}
+
+impl Tails {
+    async fn read(stores: &Stores, model: &'static ModelDescriptor) -> Result<Self, HotStoreError> {
+        let partitions: Vec<Partition> = stores.keys.partitions_of(model.queue).collect();
+        let states = stores.hot.states(&partitions).await?;
+        Ok(Self { partitions, states })
+    }
+
+    fn undrained(&self) -> u64 {
+        self.states.iter().map(|state| state.undrained).sum()
+    }
+
+    /// For each partition that has one, what reads its tail, and the last entry of that.
+    fn requests(&self) -> impl Iterator<Item = (ReadRequest, EntryId)> {
+        let tails = self.partitions.iter().zip(&self.states);
+        let tails = tails.filter(|(_, state)| state.newest > state.settled);
+        tails.map(|(&partition, state)| {
+            // With the settled entry itself, which may be kept.
+            let count = usize::try_from(state.undrained).unwrap_or(usize::MAX).saturating_add(1);
+            (ReadRequest { partition, from: state.settled, count }, state.newest)
+        })
+    }
+
+    /// The entries that are not settled.
+    async fn entries(&self, stores: &Stores) -> Result<Vec<RawEntry>, HotStoreError> {
+        let (requests, newest): (Vec<_>, Vec<_>) = self.requests().unzip();
+        let mut entries: Vec<RawEntry> = Vec::new();
+        let mut wanted: Vec<(ReadRequest, EntryId)> = requests.into_iter().zip(newest).collect();
+        while !wanted.is_empty() {
+            let asked: Vec<ReadRequest> = wanted.iter().map(|(request, _)| *request).collect();
+            let read = stores.hot.read_entries(&asked).await?;
+            let mut next = Vec::new();
+            for ((request, newest), read) in wanted.into_iter().zip(read) {
+                // What is counted can be less than what is there, where Redis went back.
+                if let Some(last) = read.last()
+                    && read.len() >= request.count
+                    && last.id < newest
+                    && last.id > request.from
+                {
+                    next.push((ReadRequest { from: last.id, ..request }, newest));
+                }
+                entries.extend(read.into_iter().filter(|entry| entry.id > request.from));
+            }
+            wanted = next;
+        }
+        Ok(entries)
+    }
+
+    /// Waits until the drainer has passed all that there was, so that PostgreSQL has it.
+    async fn wait_until_passed(&self, stores: &Arc<Stores>, at: Operation) -> Result<(), Error> {
+        let waited = stores.settings.overlay_timeout;
+        let passed = async {
+            loop {
+                let settled = stores.hot.settled(&self.partitions).await?;
+                let newest = self.states.iter().map(|state| state.newest);
+                let tails = self.partitions.iter().zip(newest).zip(settled);
+                let left: Vec<_> = tails
+                    .filter(|((_, newest), settled)| newest > settled)
+                    .map(|((&partition, newest), _)| {
+                        SettledWatch::passed(stores, partition, newest)
+                    })
+                    .collect();
+                if left.is_empty() {
+                    return Ok(());
+                }
+                join_all(left).await;
+            }
+        };
+        match tokio::time::timeout(waited, passed).await {
+            Ok(passed) => passed.map_err(|error| Error::from_hot(at, "", error)),
+            Err(_) => Err(Error::Behind { at, waited }),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What a query does, without the model's type.
+
+use std::sync::Arc;
+
+use super::consistency::Behind;
+use super::cursor::Cursor;
+use super::order::with_id;
+use super::overlay;
+use super::predicate::Predicate;
+use super::select::{Aggregate, Answer, Select};
+use crate::error::{Error, Operation};
+use crate::model::{FieldError, ModelDescriptor};
+use crate::receipt::Receipt;
+use crate::row::EncodedRow;
+use crate::stores::Stores;
+
+/// A query that is not asked yet.
+#[derive(Debug, Clone)]
+pub(super) struct Question {
+    stores: Arc<Stores>,
+    pub(super) select: Select,
+    pub(super) after: Option<Cursor>,
+    pub(super) receipts: Vec<Receipt>,
+    /// The first value in it that cannot be stored.
+    problem: Option<FieldError>,
+}
+
+/// What the rows or groups are, and how far behind that may be.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) rows: Vec<EncodedRow>,
+    pub(super) behind: Option<Behind>,
+}
+
+impl Question {
+    pub(super) fn new(stores: Arc<Stores>, model: &'static ModelDescriptor) -> Self {
+        let select = Select::new(model);
+        Self { stores, select, after: None, receipts: Vec::new(), problem: None }
+    }
+
+    pub(super) fn at(&self, verb: &'static str) -> Operation {
+        Operation::new(self.select.model, verb)
+    }
+
+    pub(super) fn add(&mut self, predicate: Result<Predicate, FieldError>) {
+        match predicate {
+            Ok(predicate) => self.select.add(predicate),
+            Err(problem) => self.problem = self.problem.take().or(Some(problem)),
+        }
+    }
+
+    /// Asks for an aggregate; the order matters where only some of the rows are meant.
+    pub(super) async fn aggregate(
+        mut self,
+        at: Operation,
+        aggregate: Aggregate,
+        groups: Vec<usize>,
+        lays_over: bool,
+    ) -> Result<Answered, Error> {
+        self.select.answer = Answer::Aggregate { aggregate, groups };
+        self.ask(at, lays_over).await
+    }
+
+    /// Asks for rows: for one more than a page has, and where it ends if there is one more.
+    pub(super) async fn page(
+        mut self,
+        at: Operation,
+        lays_over: bool,
+    ) -> Result<(Answered, bool), Error> {
+        let limit = self.select.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        self.select.limit = self.select.limit.map(|limit| limit.saturating_add(1));
+        let mut answered = self.ask(at, lays_over).await?;
+        let has_more = limit.is_some_and(|limit| answered.rows.len() > limit);
+        if let Some(limit) = limit {
+            answered.rows.truncate(limit);
+        }
+        Ok((answered, has_more))
+    }
+
+    pub(super) async fn ask(mut self, at: Operation, lays_over: bool) -> Result<Answered, Error> {
+        if let Some(problem) = self.problem {
+            return Err(Error::encoding(at, problem));
+        }
+        let (stores, select) = (&self.stores, &mut self.select);
+        if select.answer == Answer::Rows || select.is_cut() || self.after.is_some() {
+            select.orders = with_id(select.model, &select.orders);
+        }
+        if let Some(cursor) = &self.after {
+            let behind = cursor.predicate(select.model, &select.orders);
+            select.add(behind.ok_or(Error::Cursor { at })?);
+        }
+        if select.answer != Answer::Rows && !select.is_cut() {
+            select.orders.clear();
+        }
+        for receipt in &self.receipts {
+            wait_for(receipt, stores, at).await?;
+        }
+        let mut behind = None;
+        if lays_over {
+            select.dirty = overlay::dirty_rows(stores, select.model, at).await?;
+        } else {
+            behind = overlay::behind(stores, select.model).await.map_or_else(
+                |error| {
+                    // PostgreSQL can still answer.
+                    tracing::debug!(%error, "a query cannot tell how far behind it may be");
+                    None
+                },
+                Some,
+            );
+        }
+        let rows = stores.durable.select(select).await;
+        Ok(Answered { rows: rows.map_err(|error| Error::from_durable(at, error))?, behind })
+    }
+}
+
+/// Waits until a write is drained, as long as a query waits for the drainer.
+async fn wait_for(receipt: &Receipt, stores: &Stores, at: Operation) -> Result<(), Error> {
+    let waited = stores.settings.overlay_timeout;
+    match tokio::time::timeout(waited, receipt.await_durable()).await {
+        Ok(durable) => durable.map_err(|source| Error::NotDurable { at, source }),
+        Err(_) => Err(Error::Behind { at, waited }),
+    }
+}

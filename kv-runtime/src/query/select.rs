@@ -1,0 +1,86 @@
+//! A query as data: what the durable side is asked.
+
+use super::order::ColumnOrder;
+use super::predicate::Predicate;
+use crate::model::ModelDescriptor;
+use crate::row::EncodedRow;
+
+/// A question about the rows of a model.
+#[derive(Debug, Clone)]
+pub(crate) struct Select {
+    pub(crate) model: &'static ModelDescriptor,
+    /// Without one, all rows.
+    pub(crate) predicate: Option<Predicate>,
+    pub(crate) orders: Vec<ColumnOrder>,
+    pub(crate) limit: Option<u64>,
+    pub(crate) offset: u64,
+    pub(crate) answer: Answer,
+    pub(crate) dirty: Dirty,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The rows, all columns of each.
+    Rows,
+    /// A row for each group, in the order of the groups: their columns' values, and then the
+    /// aggregate. Without groups, one row.
+    Aggregate { aggregate: Aggregate, groups: Vec<usize> },
+}
+
+/// What is made of the rows; of a column, NULLs left aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aggregate {
+    Count,
+    Sum(usize),
+    Average(usize),
+    Min(usize),
+    Max(usize),
+}
+
+impl Aggregate {
+    pub(crate) fn column(self) -> Option<usize> {
+        match self {
+            Self::Count => None,
+            Self::Sum(column) | Self::Average(column) | Self::Min(column) | Self::Max(column) => {
+                Some(column)
+            }
+        }
+    }
+}
+
+/// Rows that are taken as they are here, whatever the durable side has.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Dirty {
+    /// The ids of all of them.
+    pub(crate) ids: Vec<EncodedRow>,
+    /// Those that there are: the others are deleted.
+    pub(crate) rows: Vec<EncodedRow>,
+}
+
+impl Select {
+    /// All rows of a model.
+    pub(crate) fn new(model: &'static ModelDescriptor) -> Self {
+        Self {
+            model,
+            predicate: None,
+            orders: Vec::new(),
+            limit: None,
+            offset: 0,
+            answer: Answer::Rows,
+            dirty: Dirty::default(),
+        }
+    }
+
+    pub(super) fn add(&mut self, predicate: Predicate) {
+        self.predicate = Some(match self.predicate.take() {
+            Some(before) => before.and(predicate),
+            None => predicate,
+        });
+    }
+
+    /// Whether it is about some of the rows that the predicate chooses, by their order.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.limit.is_some() || self.offset > 0
+    }
+}

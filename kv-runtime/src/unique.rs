@@ -1,0 +1,190 @@
+//! Unique values: which ones a change is about, and whose a value is.
+
+use std::sync::Arc;
+
+use crate::entry::Change;
+use crate::error::{Error, Operation};
+use crate::hot_store::{Claim, Unit, UnitRow, ValueContent, ValueFill};
+use crate::key::{KeySpace, RowKey, one_form};
+use crate::model::{IndexDescriptor, ModelDescriptor};
+use crate::row::EncodedRow;
+use crate::rows::{Rows, random_id};
+use crate::stores::Stores;
+
+/// The unique indexes that Redis knows the values of, with their positions. Which rows a partial one
+/// is about, only PostgreSQL can say.
+fn known(
+    model: &'static ModelDescriptor,
+) -> impl Iterator<Item = (usize, &'static IndexDescriptor)> {
+    model.unique.iter().enumerate().filter(|(_, index)| index.when.is_none())
+}
+
+/// Whether a change is about unique values: of a patch, those that it sets.
+pub(crate) fn concerns(model: &'static ModelDescriptor, change: &Change) -> bool {
+    known(model).any(|(_, index)| match change {
+        Change::Patch(patch) => index.columns.iter().any(|at| patch.columns().contains(at)),
+        _ => true,
+    })
+}
+
+/// Whether a patch sets a part of a unique value, so that the row has to say the rest.
+pub(crate) fn needs_row(model: &'static ModelDescriptor, change: &Change) -> bool {
+    let Change::Patch(patch) = change else { return false };
+    known(model).any(|(_, index)| {
+        let set = index.columns.iter().filter(|at| patch.columns().contains(at)).count();
+        (1..index.columns.len()).contains(&set)
+    })
+}
+
+/// What a change wants of unique values; `None` where it is about none. `before` is the row, where
+/// the change needs it.
+pub(crate) fn claims(
+    keys: &KeySpace,
+    model: &'static ModelDescriptor,
+    change: &Change,
+    before: Option<&EncodedRow>,
+) -> Option<Vec<Claim>> {
+    if !concerns(model, change) {
+        return None;
+    }
+    let claim = |(position, index): (usize, &'static IndexDescriptor)| {
+        let values: EncodedRow = match change {
+            Change::Create(row) | Change::Upsert(row) => model.select(index.columns, row),
+            Change::Patch(patch) if index.columns.iter().any(|at| patch.columns().contains(at)) => {
+                let of_column = |at: &usize| match patch.iter().find(|(column, _)| column == at) {
+                    Some((_, value)) => value,
+                    None => before.and_then(|row| row.get(*at)),
+                };
+                index.columns.iter().map(of_column).collect()
+            }
+            Change::Patch(_) | Change::Delete => return None,
+        };
+        let is_null = values.iter().any(|value| value.is_none());
+        Some(Claim {
+            index: position,
+            key: (!is_null).then(|| keys.value_key(model, index, &values)),
+            prefix: keys.value_prefix(model, index),
+            values,
+            probe: None,
+        })
+    };
+    Some(known(model).filter_map(claim).collect())
+}
+
+/// The keys of all unique values of a row.
+pub(crate) fn value_keys(
+    keys: &KeySpace,
+    model: &'static ModelDescriptor,
+    row: &EncodedRow,
+) -> Vec<String> {
+    let values = known(model).map(|(_, index)| (index, model.select(index.columns, row)));
+    let not_null = values.filter(|(_, values)| values.iter().all(|value| value.is_some()));
+    not_null.map(|(index, values)| keys.value_key(model, index, &values)).collect()
+}
+
+/// Whether a row has these values in these columns.
+pub(crate) fn has_values(
+    model: &'static ModelDescriptor,
+    index: &IndexDescriptor,
+    row: &EncodedRow,
+    values: &EncodedRow,
+) -> bool {
+    index.columns.iter().zip(values.iter()).all(|(&at, value)| match (row.get(at), value) {
+        (Some(own), Some(value)) => {
+            let ty = model.columns[at].ty;
+            one_form(ty, own) == one_form(ty, value)
+        }
+        _ => false,
+    })
+}
+
+/// Whose a unique value is.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    /// What is under the value's key, by which a claim on it is made.
+    pub(crate) found: ValueContent,
+    /// `None` if it is nobody's.
+    pub(crate) row: Option<(RowKey, EncodedRow)>,
+}
+
+/// Looks for the owner of a value on both sides.
+///
+/// Redis knows every value that is not drained, and under the key of any other is a token while
+/// PostgreSQL is asked. PostgreSQL may still have a value that its row has given up; so the row
+/// itself, as Redis has it, is asked last.
+pub(crate) async fn owner(
+    stores: &Arc<Stores>,
+    at: Operation,
+    model: &'static ModelDescriptor,
+    position: usize,
+    values: &EncodedRow,
+) -> Result<Owner, Error> {
+    let index = &model.unique[position];
+    let key = stores.keys.value_key(model, index, values);
+    let reserved = stores.hot.reserve_values(std::slice::from_ref(&key), &random_id()).await;
+    let reserved = reserved.map_err(|error| Error::from_hot(at, "", error))?;
+    let found = reserved.into_iter().next().unwrap_or_default();
+    let known = found.row_key().and_then(|row_key| stores.keys.parse_row(model, row_key));
+    let is_known = known.is_some();
+    let candidate = match known {
+        Some(row_key) => Some(row_key),
+        None => {
+            let fetched = stores.durable.find_by(model, position, values).await;
+            let fetched = fetched.map_err(|error| Error::from_durable(at, error))?;
+            fetched.map(|row| stores.keys.row(model, model.id_of(&row)))
+        }
+    };
+    let Some(candidate) = candidate else { return Ok(Owner { found, row: None }) };
+    let rows = Rows::new(Arc::clone(stores), model);
+    let row = rows.read(at, vec![candidate.clone()]).await?.pop().flatten();
+    let row = row.filter(|row| has_values(model, index, row, values));
+    if row.is_some() && !is_known {
+        let fill = ValueFill { key, found: found.clone(), row: candidate.clone() };
+        if let Err(error) = stores.hot.fill_value(&fill, rows.ttl()).await {
+            tracing::debug!(%error, "the owner of a unique value was not noted");
+        }
+    }
+    Ok(Owner { found, row: row.map(|row| (candidate, row)) })
+}
+
+/// Asks whose the value of a unit's claim is, and notes what the claim goes by; an error if it is
+/// that of a row which keeps it.
+pub(crate) async fn probe(
+    stores: &Arc<Stores>,
+    at: Operation,
+    unit: &mut Unit,
+    row: usize,
+    claim: usize,
+) -> Result<(), Error> {
+    let UnitRow { key, claims, .. } = &unit.rows[row];
+    let Some(claimed) = claims.as_ref().and_then(|claims| claims.get(claim)) else {
+        return Err(Error::busy(at, &key.id));
+    };
+    let Owner { found, row: owner } =
+        owner(stores, at, key.model, claimed.index, &claimed.values).await?;
+    match owner {
+        Some((owner, _)) if owner.key == key.key => {}
+        // The script knows that now.
+        Some((owner, _)) if gives_up(unit, &owner, claimed.index) => return Ok(()),
+        Some(_) => return Err(not_unique(at, key, claimed)),
+        None => {}
+    }
+    if let Some(claimed) = unit.rows[row].claims.as_mut().and_then(|claims| claims.get_mut(claim)) {
+        claimed.probe = Some(found);
+    }
+    Ok(())
+}
+
+/// Whether a unit makes a row give up the value that it has by an index.
+fn gives_up(unit: &Unit, owner: &RowKey, index: usize) -> bool {
+    let is_owner = |row: &&UnitRow| row.key.key == owner.key;
+    unit.rows.iter().find(is_owner).is_some_and(|row| match (&row.change, &row.claims) {
+        (Some(Change::Patch(_)), Some(claims)) => claims.iter().any(|claim| claim.index == index),
+        (Some(_), Some(_)) => true,
+        _ => false,
+    })
+}
+
+pub(crate) fn not_unique(at: Operation, row: &RowKey, claim: &Claim) -> Error {
+    Error::NotUnique { at, id: row.id.clone(), fields: row.model.unique[claim.index].name }
+}
