@@ -62,7 +62,7 @@ fn sample(ty: ColumnType) -> &'static str {
         ColumnType::Timestamptz => "2026-01-31T23:59:59.123456Z",
         ColumnType::Jsonb => "{}",
         ColumnType::Array(_) => "[]",
-        ColumnType::Named(_) => "happy",
+        ColumnType::Enum { labels, .. } => labels.first().copied().unwrap_or_default(),
         // The numbers.
         _ => "7",
     }

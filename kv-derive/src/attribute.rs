@@ -153,13 +153,27 @@ impl Attributes {
         diagnostics.ok(self.take(name)?.names())
     }
 
-    /// Every `index(a, b, when = "…")`.
-    pub(crate) fn indexes(&mut self, name: &str, diagnostics: &mut Diagnostics) -> Vec<IndexInput> {
-        let mut indexes = Vec::new();
+    /// Every `index(a, b, when = "…")`, or with another word for `when`.
+    pub(crate) fn field_lists(
+        &mut self,
+        name: &str,
+        word: &'static str,
+        diagnostics: &mut Diagnostics,
+    ) -> Vec<FieldListInput> {
+        let mut lists = Vec::new();
         while let Some(item) = self.take(name) {
-            indexes.extend(diagnostics.ok(item.index()));
+            lists.extend(diagnostics.ok(item.field_list(word)));
         }
-        indexes
+        lists
+    }
+
+    /// Every `check = "…"`.
+    pub(crate) fn texts(&mut self, name: &str, diagnostics: &mut Diagnostics) -> Vec<LitStr> {
+        let mut texts = Vec::new();
+        while let Some(item) = self.take(name) {
+            texts.extend(diagnostics.ok(item.text()));
+        }
+        texts
     }
 
     /// An attribute with any expression: `default = Utc::now()`.
@@ -279,23 +293,24 @@ enum Value {
     Other(TokenStream),
 }
 
-/// The fields of an index, and which rows it is about.
-pub(crate) struct IndexInput {
+/// Fields, and what is said of them: the rows that an index is about, what a key refers to.
+pub(crate) struct FieldListInput {
     /// Where it was written.
     pub(crate) at: Ident,
     pub(crate) fields: Vec<Ident>,
-    pub(crate) when: Option<LitStr>,
+    /// The quoted value behind them.
+    pub(crate) text: Option<LitStr>,
 }
 
-impl IndexInput {
-    fn parse(at: Ident, input: ParseStream<'_>) -> Result<Self> {
+impl FieldListInput {
+    fn parse(at: Ident, word: &str, input: ParseStream<'_>) -> Result<Self> {
         let mut fields = Vec::new();
-        let mut when = None;
+        let mut text = None;
         while !input.is_empty() {
             let name: Ident = input.parse()?;
-            if name == "when" && input.peek(Token![=]) {
+            if name == word && input.peek(Token![=]) {
                 input.parse::<Token![=]>()?;
-                when = Some(input.parse()?);
+                text = Some(input.parse()?);
             } else {
                 fields.push(name);
             }
@@ -303,7 +318,7 @@ impl IndexInput {
                 input.parse::<Token![,]>()?;
             }
         }
-        Ok(Self { at, fields, when })
+        Ok(Self { at, fields, text })
     }
 }
 
@@ -373,15 +388,16 @@ impl Item {
         names.filter(|names| !names.is_empty()).ok_or_else(|| self.wrong())
     }
 
-    fn index(self) -> Result<IndexInput> {
-        let index = match &self.value {
+    fn field_list(self, word: &str) -> Result<FieldListInput> {
+        let list = match &self.value {
             Value::List(tokens) => {
-                let parse = |input: ParseStream<'_>| IndexInput::parse(self.name.clone(), input);
+                let at = self.name.clone();
+                let parse = |input: ParseStream<'_>| FieldListInput::parse(at, word, input);
                 parse.parse2(tokens.clone()).ok()
             }
             _ => None,
         };
-        index.filter(|index| !index.fields.is_empty()).ok_or_else(|| self.wrong())
+        list.filter(|list| !list.fields.is_empty()).ok_or_else(|| self.wrong())
     }
 
     fn expression(self) -> Result<Expr> {

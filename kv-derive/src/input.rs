@@ -4,7 +4,7 @@ use proc_macro2::{Ident, Span};
 use syn::{Data, DeriveInput, Expr, Fields, LitStr, Path, Type, Visibility};
 
 use crate::attribute::{
-    Attributes, IndexInput, Known, NumberOrText, Place, TextOrPath, check_generics, docs,
+    Attributes, FieldListInput, Known, NumberOrText, Place, TextOrPath, check_generics, docs,
 };
 use crate::diagnostics::Diagnostics;
 
@@ -23,6 +23,11 @@ static STRUCT: Place = Place {
         ),
         Known::repeated("unique", "`unique(tenant_id, email)` or `unique(email, when = \"…\")`"),
         Known::repeated("index", "`index(user_id, status)` or `index(status, when = \"…\")`"),
+        Known::repeated(
+            "references",
+            "`references(merchant_id, shop_id, to = \"shops(merchant_id, id)\")`",
+        ),
+        Known::repeated("check", "`check = \"fare >= 0\"`"),
         Known::once("crate", "`crate = path::to::kv_runtime`"),
     ],
     elsewhere: &[&FIELD],
@@ -37,6 +42,7 @@ static FIELD: Place = Place {
         Known::once("rename", "`rename = \"driver\"`"),
         Known::once("unique", "`unique`, without a value"),
         Known::once("index", "`index`, without a value"),
+        Known::once("references", "`references = \"merchants(id)\"`"),
         Known::once("version", "`version`, without a value"),
         Known::once("serial", "`serial`, without a value"),
         Known::once("read_only", "`read_only`, without a value"),
@@ -63,8 +69,10 @@ pub(crate) struct StructAttributes {
     pub(crate) partition_by: Option<Vec<Ident>>,
     pub(crate) ttl: Option<NumberOrText>,
     pub(crate) durability: Option<LitStr>,
-    pub(crate) unique: Vec<IndexInput>,
-    pub(crate) indexes: Vec<IndexInput>,
+    pub(crate) unique: Vec<FieldListInput>,
+    pub(crate) indexes: Vec<FieldListInput>,
+    pub(crate) references: Vec<FieldListInput>,
+    pub(crate) checks: Vec<LitStr>,
     pub(crate) runtime: Option<Path>,
 }
 
@@ -79,6 +87,7 @@ pub(crate) struct FieldInput {
     pub(crate) rename: Option<LitStr>,
     pub(crate) unique: Option<Span>,
     pub(crate) index: Option<Span>,
+    pub(crate) references: Option<LitStr>,
     pub(crate) version: Option<Span>,
     pub(crate) serial: Option<Span>,
     pub(crate) read_only: Option<Span>,
@@ -111,8 +120,10 @@ impl StructAttributes {
             partition_by: given.names("partition_by", d),
             ttl: given.number_or_text("ttl", d),
             durability: given.text("durability", d),
-            unique: given.indexes("unique", d),
-            indexes: given.indexes("index", d),
+            unique: given.field_lists("unique", "when", d),
+            indexes: given.field_lists("index", "when", d),
+            references: given.field_lists("references", "to", d),
+            checks: given.texts("check", d),
             runtime: given.path("crate", d),
         }
     }
@@ -160,6 +171,7 @@ impl FieldInput {
             rename: given.text("rename", d),
             unique: given.flag("unique", d),
             index: given.flag("index", d),
+            references: given.text("references", d),
             version: given.flag("version", d),
             serial: given.flag("serial", d),
             read_only: given.flag("read_only", d),

@@ -67,6 +67,8 @@ use syn::{DeriveInput, parse_macro_input};
 /// | [`ttl`](#ttl) | struct | that of the settings |
 /// | [`durability`](#durability) | struct | that of the settings |
 /// | [`unique`](#unique), [`index`](#index) | struct, field | none |
+/// | [`references`](#references) | struct, field | none |
+/// | [`check`](#check) | struct | none |
 /// | [`crate`](#crate) | struct | `::kv_runtime` |
 /// | [`id`](#id) | field | needed on one field at least |
 /// | [`fresh`](#fresh) | field | true for an id that is a single UUID |
@@ -77,9 +79,9 @@ use syn::{DeriveInput, parse_macro_input};
 /// | [`read_only`](#read_only) | field | false |
 /// | [`version`](#version) | field | none |
 ///
-/// Each is given once, but for `unique` and `index` on the struct; one `#[kv(…)]` may hold several, and there may be several of them. Names
-/// in snake case keep acronyms together: `HTTPRequest` is `http_request`. Of a raw identifier
-/// the `r#` is left out.
+/// Each is given once, but for `unique`, `index`, `references` and `check` on the struct; one
+/// `#[kv(…)]` may hold several, and there may be several of them. Names in snake case keep acronyms
+/// together: `HTTPRequest` is `http_request`. Of a raw identifier the `r#` is left out.
 ///
 /// ## `table`
 ///
@@ -165,7 +167,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// Fields whose values belong to one row, with a unique index in PostgreSQL. On a field it is
 /// about that one; on the struct it names one field or several, and can be given several times.
 /// Rows with a NULL in it are not concerned. With `when`, only the rows are for which this SQL
-/// condition holds.
+/// condition holds; the in-memory pair, which knows no SQL, then refuses none.
 ///
 /// ```ignore
 /// #[kv(unique)]
@@ -183,6 +185,33 @@ use syn::{DeriveInput, parse_macro_input};
 /// driver_id: Option<Uuid>,
 ///
 /// #[kv(index(user_id, created_at))]
+/// ```
+///
+/// ## `references`
+///
+/// A foreign key: the values are those of a row of another table, with its name and its columns
+/// as PostgreSQL has them. On a field it is about that one; on the struct it names several fields,
+/// and can be given several times. A row with a NULL in one of them refers to nothing.
+///
+/// ```ignore
+/// #[kv(references = "merchants(id)")]
+/// merchant_id: i64,
+///
+/// #[kv(references(merchant_id, shop_id, to = "shops(merchant_id, id)"))]
+/// ```
+///
+/// It takes no action such as `ON DELETE CASCADE`, which would change rows behind Redis' back. A
+/// row may be drained before the one that it refers to: it then waits for that one, and is refused
+/// if it never comes.
+///
+/// ## `check`
+///
+/// An SQL condition that every row meets, with the columns' names as PostgreSQL has them. It can be
+/// given several times. Only PostgreSQL reads it: a row that does not meet it is refused there, and
+/// the in-memory pair takes it.
+///
+/// ```ignore
+/// #[kv(check = "fare >= 0", check = "ends_at > starts_at")]
 /// ```
 ///
 /// ## `crate`

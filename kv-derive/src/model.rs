@@ -25,6 +25,9 @@ pub(crate) struct Model {
     pub(crate) partition_by: Vec<usize>,
     pub(crate) unique: Vec<ModelIndex>,
     pub(crate) indexes: Vec<ModelIndex>,
+    pub(crate) references: Vec<ModelReference>,
+    /// SQL conditions that every row meets.
+    pub(crate) checks: Vec<String>,
     /// The field that every change of a row raises, as a position in `fields`.
     pub(crate) version: Option<usize>,
     /// The id that a sequence of PostgreSQL numbers, as a position in `fields`.
@@ -39,6 +42,15 @@ pub(crate) struct ModelIndex {
     pub(crate) fields: Vec<usize>,
     /// An SQL condition on the rows that it is about.
     pub(crate) when: Option<String>,
+}
+
+/// Fields whose values are those of a row of another table.
+pub(crate) struct ModelReference {
+    /// As positions in the model's fields, in the order they were written in.
+    pub(crate) fields: Vec<usize>,
+    pub(crate) table: String,
+    /// The other table's columns, one for each field.
+    pub(crate) columns: Vec<String>,
 }
 
 /// What a write waits for.

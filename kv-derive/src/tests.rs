@@ -104,13 +104,14 @@ fn model_with_mistakes_in_its_indexes() {
         "model_with_mistakes_in_its_indexes",
         r#"
 #[kv(unique(tenant, email), index(email, email), index, unique(status, when = ""))]
+#[kv(unique(first, when = "first > 0"))]
 pub struct Member {
     #[kv(id, unique, version)]
     pub id: Uuid,
     pub tenant_id: i64,
     #[kv(unique, index)]
     pub email: String,
-    #[kv(version)]
+    #[kv(version, index)]
     pub first: i64,
     #[kv(version)]
     pub second: i64,
@@ -134,6 +135,49 @@ pub struct Ticket {
     pub opened_at: DateTime<Utc>,
     #[kv(version)]
     version: i64,
+}
+"#,
+    );
+}
+
+#[test]
+fn constrained_model() {
+    check_model(
+        "constrained_model",
+        r#"
+#[kv(references(merchant_id, shop_id, to = "shops(merchant_id, id)"))]
+#[kv(check = "fare >= 0", check = "seats between 1 and 9")]
+pub struct Ride {
+    #[kv(id)]
+    pub id: Uuid,
+    pub merchant_id: i64,
+    pub shop_id: i64,
+    #[kv(references = "fleet.drivers(id)")]
+    pub driver_id: Option<Uuid>,
+    pub fare: i64,
+    pub seats: i16,
+}
+"#,
+    );
+}
+
+#[test]
+fn model_with_mistakes_in_its_constraints() {
+    check_model(
+        "model_with_mistakes_in_its_constraints",
+        r#"
+#[kv(references(merchant_id, shop, to = "shops(merchant_id, id)"), references(merchant_id))]
+#[kv(references(merchant_id, shop_id, to = "shops(id)"), references = "shops(id)")]
+#[kv(check = "fare >= 0", check = "fare >= 0", check = " ", check(fare))]
+pub struct Ride {
+    #[kv(id)]
+    pub id: Uuid,
+    #[kv(references = "merchants")]
+    pub merchant_id: i64,
+    #[kv(references = "shops(id) ON DELETE CASCADE")]
+    pub shop_id: i64,
+    #[kv(references = "fares()", check = "fare >= 0")]
+    pub fare: i64,
 }
 "#,
     );

@@ -5,6 +5,7 @@
 
 mod index;
 mod new_row;
+mod reference;
 
 use proc_macro2::{Ident, Span};
 use syn::{LitStr, Path, Visibility};
@@ -56,6 +57,12 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
     } else {
         Default::default()
     };
+    let references = if has_fields {
+        reference::references(&attributes, &inputs, diagnostics)
+    } else {
+        Vec::new()
+    };
+    let checks = checks(&attributes.checks, diagnostics);
     let version = version(&inputs, &id, diagnostics);
     let serial = new_row::serial(&inputs, &id, diagnostics);
     new_row::check_defaults(&inputs, diagnostics);
@@ -77,6 +84,8 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
         partition_by,
         unique,
         indexes,
+        references,
+        checks,
         version,
         serial,
         ident,
@@ -276,6 +285,22 @@ fn partition_by(
     positions
 }
 
+/// Conditions for PostgreSQL to read; one that is there twice has the name of the other.
+fn checks(given: &[LitStr], diagnostics: &mut Diagnostics) -> Vec<String> {
+    let mut checks: Vec<String> = Vec::new();
+    for check in given {
+        let text = check.value();
+        if text.trim().is_empty() {
+            diagnostics.error(check, "the condition is empty");
+        } else if checks.contains(&text) {
+            diagnostics.error(check, "this condition is given twice; remove one");
+        } else {
+            checks.push(text);
+        }
+    }
+    checks
+}
+
 /// One field counts the changes, and it is none by which the row is found.
 fn version(inputs: &[FieldInput], id: &[usize], diagnostics: &mut Diagnostics) -> Option<usize> {
     let mut version = None;
@@ -292,6 +317,21 @@ fn version(inputs: &[FieldInput], id: &[usize], diagnostics: &mut Diagnostics) -
         }
     }
     version
+}
+
+/// The fields of these names, each once.
+fn positions(names: &[Ident], inputs: &[FieldInput], diagnostics: &mut Diagnostics) -> Vec<usize> {
+    let mut positions = Vec::new();
+    for name in names {
+        match inputs.iter().position(|field| field.ident == *name) {
+            Some(at) if positions.contains(&at) => {
+                diagnostics.error(name, format!("`{name}` is named twice"));
+            }
+            Some(at) => positions.push(at),
+            None => diagnostics.error(name, unknown_field(name, inputs)),
+        }
+    }
+    positions
 }
 
 fn unknown_field(name: &Ident, inputs: &[FieldInput]) -> String {

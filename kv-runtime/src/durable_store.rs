@@ -270,6 +270,15 @@ pub(crate) trait DurableStore: StoreChecks + std::fmt::Debug + Send + Sync {
         count: u32,
     ) -> Result<Vec<i64>, DurableStoreError>;
 
+    /// The server, if that is what it is.
+    #[cfg(feature = "postgres")]
+    fn as_postgres(&self) -> Option<&postgres::PostgresDurableStore> {
+        None
+    }
+
+    /// Is told of a model before its rows are written.
+    fn know(&self, _model: &'static ModelDescriptor) {}
+
     /// Creates the runtime's own tables, where they are missing.
     async fn migrate(&self) -> Result<(), DurableStoreError>;
 }

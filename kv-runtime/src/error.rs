@@ -312,6 +312,18 @@ impl Error {
     }
 }
 
+/// An error with those that it came of.
+pub(crate) fn with_sources(error: &dyn StdError) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message.push_str(": ");
+        message.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    message
+}
+
 /// What was being done when an error came up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operation {

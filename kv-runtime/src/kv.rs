@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use crate::checks::{CheckError, Checks};
+#[cfg(feature = "postgres")]
+use crate::connection::{Connection, PoolError};
 use crate::dead_letters::DeadLetters;
 use crate::drain::{DrainerBuilder, Queues};
 use crate::durable_store::DurableStore;
 use crate::durable_store::memory::MemoryDurableStore;
 use crate::error::{Error, Operation, Source};
 use crate::hot_store::HotStore;
-use crate::hot_store::memory::MemoryHotStore;
+use crate::hot_store::memory::{MemoryHotStore, Watch};
 use crate::key::KeySpace;
 use crate::model::KvModel;
 use crate::repository::Repository;
@@ -89,8 +91,15 @@ pub enum ConnectError {
 impl Kv {
     /// Both sides in this process, with the default settings: for a first try, for tests, and
     /// for a service that is to run without servers. Nothing outlives the process.
+    ///
+    /// It refuses what the servers would, dead letters included: a second row of an id or of a
+    /// `unique` value, a foreign key (`references`) to no row of a model that this pair knows, NULL
+    /// in a field that is no `Option`. What only SQL can say, it cannot: a `unique` of some rows
+    /// (`when`) and a `check` refuse nothing here.
+    ///
+    /// For unit tests there is [`Memory`](crate::Memory), which fails when told to.
     pub fn memory() -> Self {
-        Self::in_memory(Settings::in_memory())
+        Self::in_memory(Settings::in_memory(), Arc::default(), None)
     }
 
     /// Both sides in this process, with settings of one's own.
@@ -99,13 +108,16 @@ impl Kv {
     /// [`ConnectError::Settings`].
     pub fn memory_with(settings: Settings) -> Result<Self, ConnectError> {
         settings.check()?;
-        Ok(Self::in_memory(settings))
+        Ok(Self::in_memory(settings, Arc::default(), None))
     }
 
-    fn in_memory(settings: Settings) -> Self {
+    pub(crate) fn in_memory(
+        settings: Settings,
+        durable: Arc<MemoryDurableStore>,
+        watch: Option<Arc<Watch>>,
+    ) -> Self {
         let keys = KeySpace::new(settings.tenant.as_deref(), settings.partitions);
-        let hot = Arc::new(MemoryHotStore::new(&settings, keys));
-        let durable = Arc::new(MemoryDurableStore::default());
+        let hot = Arc::new(MemoryHotStore::new(&settings, keys, watch));
         Self::new(hot, durable, settings)
     }
 
@@ -159,6 +171,41 @@ impl Kv {
             .migrate()
             .await
             .map_err(|error| ConnectError::Migration(error.into_source()))
+    }
+
+    /// A connection of the pool, for any query that Diesel can say: a join, a group-by, a report.
+    ///
+    /// It sees what was drained, and nothing else. It is for reading: what it writes to the table of
+    /// a model, Redis does not know of (see [`Repository::invalidate`]). Its session has the time
+    /// zone UTC and the time-outs of the settings; leave it as you found it.
+    ///
+    /// ```no_run
+    /// # use kv_runtime::{Kv, PoolError};
+    /// use diesel::prelude::*;
+    /// use diesel_async::RunQueryDsl;
+    ///
+    /// diesel::table! { bookings (id) { id -> BigInt, driver_id -> BigInt } }
+    /// diesel::table! { drivers (id) { id -> BigInt, name -> Text } }
+    /// diesel::joinable!(bookings -> drivers (driver_id));
+    /// diesel::allow_tables_to_appear_in_same_query!(bookings, drivers);
+    ///
+    /// # async fn run(kv: Kv) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut connection = kv.connection().await?;
+    /// let names: Vec<(i64, String)> = bookings::table
+    ///     .inner_join(drivers::table)
+    ///     .select((bookings::id, drivers::name))
+    ///     .load(&mut *connection)
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`PoolError`].
+    #[cfg(feature = "postgres")]
+    pub async fn connection(&self) -> Result<Connection<'_>, PoolError> {
+        let postgres = self.stores.durable.as_postgres().ok_or(PoolError::InMemory)?;
+        Ok(Connection::new(postgres.connection().await?))
     }
 
     pub(crate) fn stores(&self) -> &Arc<Stores> {

@@ -13,7 +13,7 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! // REDIS_URL and DATABASE_URL; Redis 6.2 or newer.
 //! let kv = Kv::connect(Settings::from_env()?).await?;
-//! // The runtime's own table, before a drainer needs it. The models' tables are yours to make.
+//! // The runtime's own table, before a drainer needs it. For the models' tables see `schema`.
 //! kv.migrate().await?;
 //! // In one process for all of them.
 //! let drainer = kv.drainer().model::<Booking>().spawn();
@@ -57,6 +57,8 @@
 extern crate self as kv_runtime;
 
 mod checks;
+#[cfg(feature = "postgres")]
+mod connection;
 mod counter;
 mod dead_letters;
 mod drain;
@@ -72,6 +74,7 @@ mod hot_store;
 mod key;
 mod kv;
 mod lookup;
+mod memory;
 mod model;
 mod new_row;
 mod query;
@@ -80,6 +83,7 @@ mod repository;
 mod room;
 mod row;
 mod rows;
+pub mod schema;
 mod serials;
 mod settings;
 mod settled;
@@ -100,6 +104,8 @@ pub mod queries {}
 pub mod __private;
 
 pub use checks::{Check, CheckError, CheckMode, CheckSettings, Checks, Problem};
+#[cfg(feature = "postgres")]
+pub use connection::{Connection, PoolError};
 pub use counter::{Incremented, KvCounter};
 pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetterFilter, DeadLetters, Replayed};
 pub use drain::{DrainError, DrainStatus, Drainer, DrainerBuilder, QueueStatus, Queues};
@@ -110,8 +116,10 @@ pub use key::Partition;
 pub use kv::{ConnectError, Kv};
 pub use kv_runtime_derive::{KvModel, KvValue};
 pub use lookup::{GotOrCreated, IntoValue, Lookup};
+pub use memory::{Failure, InsertError, Memory, Verb};
 pub use model::{
     ColumnDescriptor, ColumnType, FieldError, IndexDescriptor, KvModel, KvPatch, ModelDescriptor,
+    ReferenceDescriptor,
 };
 pub use new_row::{Created, KvNewRow, KvSerial};
 pub use query::{
@@ -119,7 +127,7 @@ pub use query::{
     Page, Query, Stored, StoredOnly,
 };
 pub use receipt::{DurabilityError, Receipt};
-pub use repository::Repository;
+pub use repository::{ReadOnly, ReadRepository, Repository, WriteRepository};
 pub use row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
 pub use rows::Status;
 pub use settings::{

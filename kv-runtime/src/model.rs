@@ -8,6 +8,8 @@ use std::time::Duration;
 use crate::durability::Durability;
 use crate::lookup::Lookup;
 use crate::row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
+use crate::schema;
+use crate::schema::name::quote_one;
 use crate::value::ValueError;
 
 /// A struct whose values are rows: written by `#[derive(KvModel)]`, not by hand.
@@ -38,6 +40,37 @@ pub trait KvModel: Sized + Send + Sync + 'static {
 
     /// The model as data.
     const DESCRIPTOR: &'static ModelDescriptor;
+
+    /// The SQL that makes the model's table, with its types, indexes and foreign keys.
+    ///
+    /// ```
+    /// # use kv_runtime::KvModel;
+    /// #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// struct Booking {
+    ///     #[kv(id, fresh)]
+    ///     id: i64,
+    ///     #[kv(unique)]
+    ///     reference: String,
+    /// }
+    ///
+    /// assert_eq!(
+    ///     Booking::ddl(),
+    ///     r#"CREATE TABLE "bookings" (
+    ///     "id" bigint NOT NULL,
+    ///     "reference" text NOT NULL,
+    ///     PRIMARY KEY ("id")
+    /// );
+    ///
+    /// CREATE UNIQUE INDEX "bookings_reference_key" ON "bookings" ("reference");
+    /// "#
+    /// );
+    /// ```
+    ///
+    /// Where models share a type or refer to each other, take [`schema::Schema`], which also
+    /// writes migrations.
+    fn ddl() -> String {
+        schema::Schema::new().model::<Self>().create().up()
+    }
 
     /// The row's id.
     fn row_id(&self) -> Self::Id;
@@ -107,6 +140,10 @@ pub struct ModelDescriptor {
     pub unique: &'static [IndexDescriptor],
     /// The columns by whose values rows are found: `#[kv(index)]`. Unique ones are not among them.
     pub indexes: &'static [IndexDescriptor],
+    /// The columns whose values are those of a row of another table: `#[kv(references = "…")]`.
+    pub references: &'static [ReferenceDescriptor],
+    /// The SQL conditions that every row meets: `#[kv(check = "…")]`.
+    pub checks: &'static [&'static str],
     /// The column that every change of a row raises, as a position in `columns`: `#[kv(version)]`.
     pub version: Option<usize>,
     /// The id that the sequence of its column numbers, as a position in `columns`:
@@ -125,6 +162,17 @@ pub struct IndexDescriptor {
     pub columns: &'static [usize],
     /// An SQL condition on the rows that it is about; `None` if these are all.
     pub when: Option<&'static str>,
+}
+
+/// A foreign key.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ReferenceDescriptor {
+    /// As positions in the model's columns.
+    pub columns: &'static [usize],
+    /// The table that they refer to.
+    pub table: &'static str,
+    /// The columns of that table, one for each of [`columns`](Self::columns).
+    pub targets: &'static [&'static str],
 }
 
 /// One column of a model.
@@ -180,7 +228,14 @@ pub enum ColumnType {
     Jsonb,
     /// An array of a scalar.
     Array(&'static ColumnType),
-    /// A type of the user's, such as an enum, by name.
+    /// An enum of the user's.
+    Enum {
+        /// The type's name.
+        name: &'static str,
+        /// Its values, in their order.
+        labels: &'static [&'static str],
+    },
+    /// Another type of the user's, by name.
     Named(&'static str),
 }
 
@@ -211,14 +266,14 @@ impl ColumnType {
             Self::Timestamptz => "timestamptz",
             Self::Jsonb => "jsonb",
             Self::Array(element) => element.name(),
-            Self::Named(name) => name,
+            Self::Enum { name, .. } | Self::Named(name) => name,
         }
     }
 
     const fn fingerprint(self, hash: u64) -> u64 {
         let kind = match self {
             Self::Array(_) => 1,
-            Self::Named(_) => 2,
+            Self::Enum { .. } | Self::Named(_) => 2,
             _ => 0,
         };
         fnv(fnv(hash, self.name().as_bytes()), &[0xff, kind])
@@ -230,7 +285,7 @@ impl fmt::Display for ColumnType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Array(element) => write!(f, "{element}[]"),
-            Self::Named(name) => write!(f, "\"{}\"", name.replace('"', "\"\"")),
+            Self::Enum { name, .. } | Self::Named(name) => f.write_str(&quote_one(name)),
             _ => f.write_str(self.name()),
         }
     }
@@ -276,7 +331,7 @@ impl ModelDescriptor {
 ///
 /// It is a constant of the model, because it goes with every entry.
 pub const fn fingerprint(columns: &[ColumnDescriptor]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let mut hash = FNV_BASIS;
     let mut at = 0;
     while at < columns.len() {
         let column = &columns[at];
@@ -288,7 +343,11 @@ pub const fn fingerprint(columns: &[ColumnDescriptor]) -> u64 {
     hash
 }
 
-const fn fnv(mut hash: u64, bytes: &[u8]) -> u64 {
+/// What FNV-1a begins with.
+pub(crate) const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// Goes on with FNV-1a.
+pub(crate) const fn fnv(mut hash: u64, bytes: &[u8]) -> u64 {
     let mut at = 0;
     while at < bytes.len() {
         hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0000_0100_0000_01b3);

@@ -1,5 +1,7 @@
 //! The typed face of a model's rows: thin shims over [`Rows`].
 
+mod traits;
+
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -16,6 +18,8 @@ use crate::row::{self, EncodedPatch, RowDecoder};
 use crate::rows::{Rows, Status};
 use crate::stores::Stores;
 
+pub use self::traits::{ReadOnly, ReadRepository, WriteRepository};
+
 /// The rows of a model; made by [`Kv::repository`](crate::Kv::repository).
 ///
 /// Every write changes the row and appends its entry in one round trip, together or not at all.
@@ -29,6 +33,40 @@ use crate::stores::Stores;
 ///
 /// The methods that the derive writes for a model's indexes (`find_by_…`, `list_by_…`) are those of
 /// [`KvModel::Finders`], which it dereferences to.
+///
+/// # Methods of your own
+///
+/// They stand beside these by a trait; for what needs PostgreSQL itself, such as a join, see
+/// [`Kv::connection`](crate::Kv::connection).
+///
+/// ```
+/// # use kv_runtime::{Error, Kv, KvModel, Receipt};
+/// #[derive(Debug, Clone, PartialEq, KvModel)]
+/// struct Booking {
+///     #[kv(id, fresh)]
+///     id: i64,
+///     status: String,
+/// }
+///
+/// trait Cancel {
+///     async fn cancel(&self, id: i64) -> Result<Receipt, Error>;
+/// }
+///
+/// impl Cancel for BookingRepository {
+///     async fn cancel(&self, id: i64) -> Result<Receipt, Error> {
+///         self.update(&id, Booking::patch().status("cancelled".into())).await
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// # let bookings = Kv::memory().repository::<Booking>();
+///
+/// bookings.create(&Booking { id: 7, status: "new".into() }).await?;
+/// bookings.cancel(7).await?;
+/// # assert_eq!(bookings.get_by_id(&7).await?.status, "cancelled");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Repository<M: KvModel> {
     rows: Rows,
     finders: M::Finders,
@@ -81,6 +119,12 @@ impl<M: KvModel> Repository<M> {
     #[must_use]
     pub fn with_durability(&self, durability: Durability) -> Self {
         Self::of(self.rows.with_durability(durability))
+    }
+
+    /// The same rows, for who is only to read them: it has no method that writes.
+    #[must_use]
+    pub fn read_only(&self) -> ReadOnly<M> {
+        ReadOnly::new(self.clone())
     }
 
     pub(crate) fn at(verb: &'static str) -> Operation {

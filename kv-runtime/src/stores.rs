@@ -42,6 +42,7 @@ impl Stores {
     pub(crate) fn know(&self, model: &'static ModelDescriptor) {
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
         if !models.iter().any(|known| known.key_prefix == model.key_prefix) {
+            self.durable.know(model);
             models.push(model);
         }
     }

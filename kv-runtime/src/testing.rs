@@ -44,13 +44,13 @@ mod proxy;
 mod redis;
 mod watcher;
 
-use std::error::Error;
 use std::sync::OnceLock;
 
 pub use self::error::ServerError;
 pub use self::postgres::{PostgresOptions, PostgresServer};
 pub use self::proxy::Proxy;
 pub use self::redis::{RedisOptions, RedisServer};
+use crate::error::with_sources;
 
 static SHARED: OnceLock<Result<Servers, ServerError>> = OnceLock::new();
 
@@ -161,15 +161,4 @@ pub fn try_servers() -> Result<&'static Servers, &'static ServerError> {
 /// An empty variable counts as unset, as a shell or a CI file may have no other way to unset it.
 fn url_in_environment(variable: &str) -> Option<String> {
     std::env::var(variable).ok().filter(|url| !url.is_empty())
-}
-
-fn with_sources(error: &dyn Error) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        message.push_str(": ");
-        message.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    message
 }

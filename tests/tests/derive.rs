@@ -160,7 +160,8 @@ fn the_descriptor_follows_the_attributes() {
     assert_eq!(model.ttl, Some(Duration::from_secs(90)));
     let timeout = Duration::from_secs(2);
     assert_eq!(model.durability, Some(Durability::Fsynced { timeout }));
-    assert_eq!(model.columns[2].ty, ColumnType::Named("leg_kind"));
+    let labels = &["walk", "ride"];
+    assert_eq!(model.columns[2].ty, ColumnType::Enum { name: "leg_kind", labels });
 
     let model = HTTPCall::DESCRIPTOR;
     assert_eq!((model.table, model.key_prefix), ("http_calls", "http_call"));

@@ -5,7 +5,7 @@ use quote::quote;
 use syn::Index;
 
 use super::at_type;
-use crate::model::{Durability, Field, Model, ModelIndex};
+use crate::model::{Durability, Field, Model, ModelIndex, ModelReference};
 
 // {
 //     let __columns: &'static [_] = &[::kv_runtime::ColumnDescriptor { field: "id", … }, …];
@@ -41,6 +41,8 @@ fn with_columns(model: &Model, columns: &[TokenStream], id_is_fresh: &TokenStrea
     let durability = durability(model);
     let unique = indexes(model, &model.unique);
     let indexes = indexes(model, &model.indexes);
+    let references = references(model);
+    let checks = &model.checks;
     let version = match model.version.map(Index::from) {
         Some(version) => quote!(::core::option::Option::Some(#version)),
         None => quote!(::core::option::Option::None),
@@ -64,6 +66,8 @@ fn with_columns(model: &Model, columns: &[TokenStream], id_is_fresh: &TokenStrea
             durability: #durability,
             unique: #unique,
             indexes: #indexes,
+            references: #references,
+            checks: &[#(#checks),*],
             version: #version,
             serial: #serial,
             fingerprint: #runtime::__private::fingerprint(__columns),
@@ -82,6 +86,21 @@ fn indexes(model: &Model, indexes: &[ModelIndex]) -> TokenStream {
         quote!(#runtime::IndexDescriptor { name: #name, columns: &[#(#fields),*], when: #when })
     });
     quote!(&[#(#indexes),*])
+}
+
+fn references(model: &Model) -> TokenStream {
+    let runtime = &model.runtime;
+    let references = model.references.iter().map(|ModelReference { fields, table, columns }| {
+        let fields = fields.iter().copied().map(Index::from);
+        quote! {
+            #runtime::ReferenceDescriptor {
+                columns: &[#(#fields),*],
+                table: #table,
+                targets: &[#(#columns),*],
+            }
+        }
+    });
+    quote!(&[#(#references),*])
 }
 
 fn durability(model: &Model) -> TokenStream {

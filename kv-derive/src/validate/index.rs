@@ -2,8 +2,8 @@
 
 use syn::LitStr;
 
-use super::{not_empty, unknown_field};
-use crate::attribute::IndexInput;
+use super::{not_empty, positions};
+use crate::attribute::FieldListInput;
 use crate::diagnostics::Diagnostics;
 use crate::input::{FieldInput, StructAttributes};
 use crate::model::ModelIndex;
@@ -45,27 +45,18 @@ pub(super) fn indexes(
         add(&mut indexes, given, inputs, diagnostics);
     }
     for index in &unique {
-        check_not_both(index, &attributes.indexes, &mut indexes, diagnostics);
+        check_not_both(index, &attributes.indexes, inputs, &mut indexes, diagnostics);
     }
     (unique, indexes)
 }
 
 fn add(
     indexes: &mut Vec<ModelIndex>,
-    given: &IndexInput,
+    given: &FieldListInput,
     inputs: &[FieldInput],
     diagnostics: &mut Diagnostics,
 ) {
-    let mut fields = Vec::new();
-    for name in &given.fields {
-        match inputs.iter().position(|field| field.ident == *name) {
-            Some(at) if fields.contains(&at) => {
-                diagnostics.error(name, format!("`{name}` is named twice"));
-            }
-            Some(at) => fields.push(at),
-            None => diagnostics.error(name, unknown_field(name, inputs)),
-        }
-    }
+    let fields = positions(&given.fields, inputs, diagnostics);
     let names: Vec<String> = fields.iter().map(|&at| unraw(&inputs[at].ident)).collect();
     let name = names.join("_and_");
     if indexes.iter().any(|other| other.name == name) {
@@ -73,24 +64,33 @@ fn add(
         diagnostics.error(&given.at, message);
         return;
     }
-    let when = given.when.as_ref().filter(|when| not_empty(when, diagnostics)).map(LitStr::value);
+    let when = given.text.as_ref().filter(|when| not_empty(when, diagnostics)).map(LitStr::value);
     indexes.push(ModelIndex { name, fields, when });
 }
 
 /// Both would be found by functions of the same name.
 fn check_not_both(
     unique: &ModelIndex,
-    given: &[IndexInput],
+    given: &[FieldListInput],
+    inputs: &[FieldInput],
     indexes: &mut Vec<ModelIndex>,
     diagnostics: &mut Diagnostics,
 ) {
     let Some(at) = indexes.iter().position(|index| index.name == unique.name) else { return };
     let index = indexes.remove(at);
-    let is_it = |given: &&IndexInput| {
+    let is_it = |given: &&FieldListInput| {
         let names: Vec<String> = given.fields.iter().map(unraw).collect();
         names.join("_and_") == index.name
     };
-    if let Some(given) = given.iter().find(is_it) {
-        diagnostics.error(&given.at, "these fields are unique already, which indexes them");
+    let message = "these fields are unique already, which indexes them";
+    match (given.iter().find(is_it), index.fields.as_slice()) {
+        (Some(given), _) => diagnostics.error(&given.at, message),
+        (None, &[field]) => {
+            if let Some(span) = inputs[field].index {
+                diagnostics.push(syn::Error::new(span, message));
+            }
+        }
+        // Several fields are given at the struct alone.
+        (None, _) => {}
     }
 }

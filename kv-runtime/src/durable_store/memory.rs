@@ -1,15 +1,18 @@
 //! The durable side in this process: the embedded default, and the mock.
 //!
-//! It refuses what a table with that primary key would refuse, and a batch
-//! takes effect as a whole or not at all.
+//! It refuses what the model's table would refuse, as far as that can be told without SQL, and a
+//! batch takes effect as a whole or not at all.
+
+mod constraints;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use self::constraints::{Constraints, KnownModels, id_is_taken};
 use super::{
     Batch, DurableStore, DurableStoreError, Fetched, HeldRow, Letter, Offset, OffsetMove,
     Operation, Outcome, Refusal, Statement, Transaction,
@@ -25,15 +28,29 @@ use crate::row::{EncodedPatch, EncodedRow};
 use crate::unique;
 
 /// Tables and offsets in this process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct MemoryDurableStore {
     /// Held for as long as a transaction takes, so that nobody sees its effect before its end.
     data: Arc<Mutex<Data>>,
+    known: KnownModels,
 }
+
+impl Default for MemoryDurableStore {
+    fn default() -> Self {
+        let known = KnownModels::default();
+        let constraints = Constraints::new(Arc::clone(&known));
+        let data = Data { constraints, ..Data::default() };
+        Self { data: Arc::new(Mutex::new(data)), known }
+    }
+}
+
+/// The rows of each table, by id.
+type Tables = HashMap<&'static str, HashMap<EncodedRow, EncodedRow>>;
 
 #[derive(Debug, Default)]
 struct Data {
-    tables: HashMap<&'static str, HashMap<EncodedRow, EncodedRow>>,
+    tables: Tables,
+    constraints: Constraints,
     offsets: HashMap<Partition, Offset>,
     letters: Vec<StoredLetter>,
     last_letter: i64,
@@ -65,10 +82,11 @@ impl Data {
         undo: &mut Vec<Undo>,
     ) {
         let rows = self.tables.entry(table).or_default();
-        let before = match row {
-            Some(row) => rows.insert(id.clone(), row),
-            None => rows.remove(&id),
-        };
+        let before = rows.remove(&id);
+        self.constraints.replace(table, &id, before.as_ref(), row.as_ref());
+        if let Some(row) = row {
+            rows.insert(id.clone(), row);
+        }
         undo.push(Undo { table, id, before });
     }
 
@@ -79,32 +97,44 @@ impl Data {
     fn run(&mut self, statement: &Statement, undo: &mut Vec<Undo>) -> Result<(), Refusal> {
         let Statement { model, operation } = statement;
         let table = model.table;
+        let first = undo.len();
+        self.constraints.prepare(model);
         for row in operation.rows() {
             match operation {
                 Operation::Insert(_) => {
                     let id = model.id_of(row);
                     if self.row(table, &id).is_some() {
-                        return Err(refusal("23505", table, "a row with this id is there already"));
+                        return Err(id_is_taken(model));
                     }
-                    self.set(table, id, Some(row.clone()), undo);
+                    self.put(model, id, row.clone(), undo)?;
                 }
-                Operation::Upsert(_) => self.set(table, model.id_of(row), Some(row.clone()), undo),
+                Operation::Upsert(_) => self.put(model, model.id_of(row), row.clone(), undo)?,
                 Operation::Patch { columns, .. } => {
                     let (id, values) = split_patch(model, columns, row);
                     let before = self.row(table, &id);
                     let after = before.map(|before| values.apply_to(before));
-                    if after.is_none() {
-                        return Err(refusal(
-                            "KV404",
-                            table,
-                            "there is no row with the id of a patch",
-                        ));
-                    }
-                    self.set(table, id, after, undo);
+                    let Some(after) = after else {
+                        let reason = "there is no row with the id of a patch";
+                        return Err(refusal("KV404", table, reason));
+                    };
+                    self.put(model, id, after, undo)?;
                 }
                 Operation::Delete(_) => self.set(table, row.clone(), None, undo),
             }
         }
+        self.constraints.check_references(model, &undo[first..], &self.tables)
+    }
+
+    /// Puts a row, if its table takes it.
+    fn put(
+        &mut self,
+        model: &'static ModelDescriptor,
+        id: EncodedRow,
+        row: EncodedRow,
+        undo: &mut Vec<Undo>,
+    ) -> Result<(), Refusal> {
+        self.constraints.check_row(model, &id, &row)?;
+        self.set(model.table, id, Some(row), undo);
         Ok(())
     }
 
@@ -206,7 +236,7 @@ fn split_patch(
     (id, EncodedPatch::from_changes(columns.iter().copied().zip(values)))
 }
 
-fn refusal(sqlstate: &str, table: &str, reason: &str) -> Refusal {
+fn refusal(sqlstate: &str, table: &str, reason: impl std::fmt::Display) -> Refusal {
     Refusal {
         sqlstate: Some(sqlstate.to_owned()),
         message: format!("table `{table}`: {reason}"),
@@ -393,6 +423,10 @@ impl DurableStore for MemoryDurableStore {
         let rows = letters.filter(|letter| letter.queue == model.queue).flat_map(DeadLetter::rows);
         let of_model = rows.filter(|(key_prefix, _)| key_prefix == model.key_prefix);
         Ok(of_model.map(|(_, row_id)| row_id).collect())
+    }
+
+    fn know(&self, model: &'static ModelDescriptor) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).push(model);
     }
 
     async fn migrate(&self) -> Result<(), DurableStoreError> {

@@ -45,6 +45,7 @@ use crate::key::{Partition, RowKey};
 use crate::model::{FieldError, ModelDescriptor};
 use crate::query::select::Select;
 use crate::row::EncodedRow;
+use crate::schema::step::Step;
 use crate::settings::Settings;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -72,6 +73,14 @@ impl PostgresDurableStore {
         // Not one of the pool's, which would only say that none came up in time.
         store.dedicated_connection().await?;
         Ok(store)
+    }
+
+    /// The steps from the tables to the models.
+    pub(crate) async fn difference(
+        &self,
+        models: &[&'static ModelDescriptor],
+    ) -> Result<Vec<Step>, DurableStoreError> {
+        schema::difference(&mut *self.connection().await?, models).await
     }
 
     fn new(settings: &Settings) -> Self {
@@ -344,6 +353,10 @@ impl DurableStore for PostgresDurableStore {
         count: u32,
     ) -> Result<Vec<i64>, DurableStoreError> {
         serials::take(&mut *self.connection().await?, model, count).await
+    }
+
+    fn as_postgres(&self) -> Option<&PostgresDurableStore> {
+        Some(self)
     }
 
     async fn migrate(&self) -> Result<(), DurableStoreError> {

@@ -5,6 +5,7 @@
 
 mod data;
 mod values;
+mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use self::data::{Content, Data, Mark, Stored};
+pub(crate) use self::watch::Watch;
 use super::{
     EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated, Observed,
     PartitionState, ReadOutcome, ReadRequest, RowState, Settlement, Standing, Unit, UnitOutcome,
@@ -32,15 +34,18 @@ pub(crate) struct MemoryHotStore {
     takes_held: bool,
     keys: KeySpace,
     data: Mutex<Data>,
+    /// Of a pair that a unit test has its hand on.
+    watch: Option<Arc<Watch>>,
 }
 
 impl MemoryHotStore {
-    pub(crate) fn new(settings: &Settings, keys: KeySpace) -> Self {
+    pub(crate) fn new(settings: &Settings, keys: KeySpace, watch: Option<Arc<Watch>>) -> Self {
         Self {
             partition_capacity: settings.partition_capacity(),
             takes_held: settings.on_held == OnHeld::Queue,
             keys,
             data: Mutex::default(),
+            watch,
         }
     }
 
@@ -60,13 +65,22 @@ impl StoreChecks for MemoryHotStore {}
 impl HotStore for MemoryHotStore {
     async fn write(&self, writes: &[Arc<Write>]) -> Vec<Result<WriteOutcome, HotStoreError>> {
         let mut data = self.lock();
-        let write =
-            |write: &Arc<Write>| Ok(data.write(write, self.partition_capacity, self.takes_held));
+        let write = |write: &Arc<Write>| {
+            let mut act = || data.write(write, self.partition_capacity, self.takes_held);
+            match &self.watch {
+                None => Ok(act()),
+                Some(watch) => watch.write(write, act),
+            }
+        };
         writes.iter().map(write).collect()
     }
 
     async fn write_unit(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError> {
-        Ok(self.lock().write_unit(unit, self.partition_capacity, self.takes_held))
+        let act = || self.lock().write_unit(unit, self.partition_capacity, self.takes_held);
+        match &self.watch {
+            None => Ok(act()),
+            Some(watch) => watch.write_unit(unit, act),
+        }
     }
 
     async fn observe(&self, key: &RowKey, token: &str) -> Result<Observed, HotStoreError> {
@@ -77,7 +91,11 @@ impl HotStore for MemoryHotStore {
 
     async fn read(&self, keys: &[RowKey]) -> Result<Vec<ReadOutcome>, HotStoreError> {
         let mut data = self.lock();
-        Ok(keys.iter().map(|key| data.read(&key.key)).collect())
+        let act = |key: &RowKey| data.read(&key.key);
+        match &self.watch {
+            None => Ok(keys.iter().map(act).collect()),
+            Some(watch) => watch.read(keys, act),
+        }
     }
 
     async fn reserve(

@@ -187,6 +187,8 @@ mod tests {
         durability: None,
         unique: &[],
         indexes: &[],
+        references: &[],
+        checks: &[],
         version: None,
         serial: None,
         fingerprint: 0,

@@ -372,3 +372,62 @@ async fn the_check_can_be_overridden() {
     check(&pair).await.expect("nobody looks");
     assert_eq!(log.text().matches("no column").count(), warned);
 }
+
+/// The bookings with what finds them.
+#[derive(Debug, Clone, PartialEq, KvModel)]
+#[kv(table = "bookings", unique(reference, seats), unique(driver_id, when = "status <> 'over'"))]
+struct Indexed {
+    #[kv(id)]
+    id: Uuid,
+    #[kv(unique)]
+    reference: String,
+    driver_id: Option<Uuid>,
+    #[kv(index)]
+    status: String,
+    fare: Decimal,
+    seats: i32,
+    created_at: chrono::DateTime<chrono::Utc>,
+}
+
+#[tokio::test]
+async fn unique_indexes_that_are_missing_are_refused_and_others_warned_of() {
+    let (log, _guard) = Log::begin();
+    let pair = Pair::servers().await;
+    let check = || async { pair.kv.checks().model::<Indexed>().run().await };
+    // What does not do: an index that is not unique, one on other columns, one for other rows.
+    pair.sql(
+        "CREATE INDEX ON bookings (reference);
+         CREATE UNIQUE INDEX ON bookings (reference, fare);
+         CREATE UNIQUE INDEX ON bookings (reference) WHERE seats > 1;
+         CREATE UNIQUE INDEX ON bookings (driver_id)",
+    )
+    .await;
+    let found = check().await.expect_err("three are missing");
+    let CheckError::Refused(problems) = &found else { panic!("{found}") };
+    let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(messages.len(), 3, "{found}");
+    assert_eq!(
+        messages[0],
+        format!(
+            "model `Indexed`: table `bookings` has no unique index on exactly (\"reference\"); add \
+             it with `CREATE UNIQUE INDEX \"bookings_reference_key\" ON \"bookings\" \
+             (\"reference\")`{OVERRIDE}"
+        )
+    );
+    assert!(messages[2].contains("(\"driver_id\") where status <> 'over'; add"), "{found}");
+    for message in &messages {
+        pair.sql(told_statement(message)).await;
+    }
+    check().await.expect("what it told to add");
+    let warning = "has no index on exactly (\"status\"); add it with";
+    assert!(log.text().contains(warning), "{}", log.text());
+    let warned = log.text().matches(warning).count();
+    // The columns of a unique index in another order, and a unique one where any will do.
+    pair.sql(
+        "DROP INDEX bookings_reference_seats_key;
+         ALTER TABLE bookings ADD UNIQUE (seats, reference), ADD UNIQUE (status)",
+    )
+    .await;
+    check().await.expect("they do as well");
+    assert_eq!(log.text().matches(warning).count(), warned);
+}

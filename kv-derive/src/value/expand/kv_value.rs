@@ -15,8 +15,9 @@ use crate::value::model::{Newtype, TextEnum, Value, Variant};
 // impl ::kv_runtime::KvElement for Status {}
 pub(super) fn expand_enum(value: &Value, text_enum: &TextEnum) -> TokenStream {
     let Value { ident, runtime, .. } = value;
+    let labels = text_enum.variants.iter().map(|variant| &variant.text);
     let column_type = match &text_enum.pg_type {
-        Some(name) => quote!(Named(#name)),
+        Some(name) => quote!(Enum { name: #name, labels: &[#(#labels),*] }),
         None => quote!(Text),
     };
     let variants = text_enum.variants.iter().map(|variant| &variant.ident);

@@ -41,7 +41,12 @@ impl ColumnType {
             Self::Timestamp => 1114,
             Self::Timestamptz => 1184,
             Self::Uuid => 2950,
-            Self::Text | Self::Numeric | Self::Jsonb | Self::Array(_) | Self::Named(_) => TEXT_OID,
+            Self::Text
+            | Self::Numeric
+            | Self::Jsonb
+            | Self::Array(_)
+            | Self::Enum { .. }
+            | Self::Named(_) => TEXT_OID,
         }
     }
 
@@ -68,7 +73,12 @@ impl ColumnType {
             Self::Timestamp | Self::Timestamptz => {
                 sized(out, &timestamp(text).ok_or(INVALID_TIME)?.to_be_bytes());
             }
-            Self::Text | Self::Numeric | Self::Jsonb | Self::Array(_) | Self::Named(_) => {
+            Self::Text
+            | Self::Numeric
+            | Self::Jsonb
+            | Self::Array(_)
+            | Self::Enum { .. }
+            | Self::Named(_) => {
                 sized(out, text.as_bytes());
             }
         }
@@ -197,6 +207,7 @@ impl ColumnArray {
             | ColumnType::Numeric
             | ColumnType::Jsonb
             | ColumnType::Array(_)
+            | ColumnType::Enum { .. }
             | ColumnType::Named(_) => out.push_bind_param::<Of<Text>, _>(self),
         }
     }

@@ -1,6 +1,8 @@
-//! The tables as they are: what PostgreSQL's catalog says, for the start-up checks to compare
-//! with the models.
+//! The tables as they are: what PostgreSQL's catalog says, for the start-up checks and migrations
+//! to compare with the models.
 
+mod columns;
+mod difference;
 mod verdict;
 
 use diesel::sql_types::{Array, Nullable, Text};
@@ -11,6 +13,7 @@ use super::classify;
 use crate::checks::Problem;
 use crate::durable_store::DurableStoreError;
 use crate::model::ModelDescriptor;
+use crate::schema::name::split;
 
 /// A table, or what stands in its place.
 #[derive(Debug, Deserialize)]
@@ -22,11 +25,24 @@ struct Table {
     is_schema_usable: bool,
     missing_rights: Vec<String>,
     columns: Vec<Column>,
-    /// Columns that are unique together, as ON CONFLICT needs it.
-    unique_keys: Vec<Vec<String>>,
+    indexes: Vec<Index>,
     triggers: Vec<Trigger>,
     foreign_keys: Vec<ForeignKey>,
+    checks: Vec<TableCheck>,
     rules: Vec<String>,
+}
+
+impl Table {
+    /// Whether the id is unique in the way that ON CONFLICT needs.
+    fn has_id_key(&self, model: &ModelDescriptor) -> bool {
+        let id = column_names(model, model.id);
+        let is_it = |key: &Index| key.is_key(&id) && key.is_immediate && key.condition.is_none();
+        self.indexes.iter().any(is_it)
+    }
+}
+
+fn column_names(model: &ModelDescriptor, positions: &[usize]) -> Vec<&'static str> {
+    positions.iter().map(|&at| model.columns[at].column).collect()
 }
 
 #[derive(Debug, Deserialize)]
@@ -40,6 +56,8 @@ struct Column {
     type_names: Vec<Option<String>>,
     /// Of an array, the catalog's name of its elements' type.
     element_name: Option<String>,
+    /// Of an enum, or an array of one, its values in their order.
+    labels: Option<Vec<String>>,
     is_not_null: bool,
     has_default: bool,
     is_generated: bool,
@@ -52,9 +70,50 @@ struct Trigger {
 }
 
 #[derive(Debug, Deserialize)]
+struct Index {
+    name: String,
+    /// The statement that makes it.
+    definition: String,
+    /// `None` where it is about expressions.
+    columns: Option<Vec<String>>,
+    is_unique: bool,
+    is_valid: bool,
+    /// Whether it refuses at once, and not at the end of a transaction.
+    is_immediate: bool,
+    /// The rows that it is about, as PostgreSQL writes it.
+    condition: Option<String>,
+    is_constraint: bool,
+}
+
+impl Index {
+    /// Whether it makes these columns unique together, in whatever order it has them.
+    fn is_key(&self, columns: &[&str]) -> bool {
+        self.is_unique && self.is_valid && self.has_all(columns)
+    }
+
+    fn has_all(&self, columns: &[&str]) -> bool {
+        let own = self.columns.as_deref().unwrap_or_default();
+        own.len() == columns.len() && columns.iter().all(|name| own.iter().any(|it| it == name))
+    }
+}
+
+#[derive(Debug, Deserialize)]
 struct ForeignKey {
     name: String,
     definition: String,
+    columns: Vec<String>,
+    schema: String,
+    table: String,
+    is_visible: bool,
+    targets: Vec<String>,
+    changes_rows: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct TableCheck {
+    name: String,
+    /// As PostgreSQL writes it.
+    condition: String,
 }
 
 #[derive(Debug, diesel::QueryableByName)]
@@ -63,34 +122,33 @@ struct Described {
     value: Option<String>,
 }
 
+pub(super) use self::difference::difference;
+
 /// What does not fit between some models and their tables.
 pub(super) async fn problems(
     connection: &mut AsyncPgConnection,
     models: &[&'static ModelDescriptor],
 ) -> Result<Vec<Problem>, DurableStoreError> {
+    let names: Vec<&str> = models.iter().map(|model| model.table).collect();
+    let tables = describe(connection, &names).await?;
+    Ok(models.iter().zip(&tables).flat_map(|(m, table)| verdict::of(m, table.as_ref())).collect())
+}
+
+/// What the catalog says of some tables; `None` of one that is not there.
+async fn describe(
+    connection: &mut AsyncPgConnection,
+    tables: &[&str],
+) -> Result<Vec<Option<Table>>, DurableStoreError> {
     let (schemas, names): (Vec<Option<&str>>, Vec<&str>) =
-        models.iter().map(|model| split(model.table)).unzip();
+        tables.iter().map(|table| split(table)).unzip();
     let described: Vec<Described> = diesel::sql_query(include_str!("schema.sql"))
         .bind::<Array<Nullable<Text>>, _>(schemas)
         .bind::<Array<Text>, _>(names)
         .load(connection)
         .await
         .map_err(classify)?;
-    let mut problems = Vec::new();
-    for (model, Described { value }) in models.iter().zip(described) {
-        let table: Option<Table> = value
-            .map(|text| serde_json::from_str(&text))
-            .transpose()
-            .map_err(|error| DurableStoreError::Configuration(Box::new(error)))?;
-        problems.extend(verdict::of(model, table.as_ref()));
-    }
-    Ok(problems)
-}
-
-/// The schema, if one is named, and the table.
-fn split(table: &str) -> (Option<&str>, &str) {
-    match table.split_once('.') {
-        Some((schema, name)) => (Some(schema), name),
-        None => (None, table),
-    }
+    let read =
+        |Described { value }| value.map(|text: String| serde_json::from_str(&text)).transpose();
+    let tables: Result<_, serde_json::Error> = described.into_iter().map(read).collect();
+    tables.map_err(|error| DurableStoreError::Configuration(Box::new(error)))
 }

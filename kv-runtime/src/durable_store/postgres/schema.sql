@@ -22,6 +22,10 @@ SELECT CASE WHEN c.oid IS NOT NULL THEN jsonb_build_object(
                 ELSE format_type(a.atttypid, a.atttypmod) END,
             'type_names', jsonb_build_array(t.typname, b.typname),
             'element_name', e.typname,
+            'labels', (
+                SELECT jsonb_agg(v.enumlabel ORDER BY v.enumsortorder) FROM pg_enum AS v
+                WHERE v.enumtypid = coalesce(e.oid, b.oid, t.oid)
+            ),
             'is_not_null', a.attnotnull,
             'has_default', a.atthasdef OR a.attidentity <> '',
             'is_generated', a.attgenerated <> '' OR a.attidentity = 'a'
@@ -32,16 +36,28 @@ SELECT CASE WHEN c.oid IS NOT NULL THEN jsonb_build_object(
         LEFT JOIN pg_type AS e ON t.typcategory = 'A' AND e.oid = coalesce(b.typelem, t.typelem)
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     ),
-    -- Those that ON CONFLICT takes.
-    'unique_keys', (
-        SELECT coalesce(jsonb_agg(ARRAY(
-            SELECT a.attname::text FROM pg_attribute AS a
-            WHERE a.attrelid = c.oid
-            AND a.attnum = ANY((i.indkey::smallint[])[0:i.indnkeyatts - 1])
-        )), '[]')
-        FROM pg_index AS i
-        WHERE i.indrelid = c.oid AND i.indisunique AND i.indimmediate AND i.indisvalid
-        AND i.indpred IS NULL AND i.indexprs IS NULL
+    -- Those of expressions are about more than columns, and have none here.
+    'indexes', (
+        SELECT coalesce(jsonb_agg(jsonb_build_object(
+            'name', x.relname,
+            'columns', CASE WHEN i.indexprs IS NULL THEN to_jsonb(ARRAY(
+                SELECT a.attname::text
+                FROM unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (attnum, at)
+                JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum
+                WHERE k.at <= i.indnkeyatts ORDER BY k.at
+            )) END,
+            'definition', pg_get_indexdef(x.oid),
+            'is_unique', i.indisunique,
+            'is_valid', i.indisvalid,
+            'is_immediate', i.indimmediate,
+            'condition', pg_get_expr(i.indpred, i.indrelid),
+            'is_constraint', EXISTS (
+                SELECT FROM pg_constraint AS k
+                WHERE k.conindid = i.indexrelid AND k.conrelid = c.oid
+            )
+        ) ORDER BY x.relname), '[]')
+        FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid
+        WHERE i.indrelid = c.oid
     ),
     -- Those that are their owner's and fire on what a drainer does, also of its partitions.
     'triggers', (
@@ -53,14 +69,34 @@ SELECT CASE WHEN c.oid IS NOT NULL THEN jsonb_build_object(
         AND NOT g.tgisinternal AND g.tgparentid = 0 AND g.tgenabled IN ('O', 'A')
         AND g.tgtype & (4 | 8 | 16) <> 0
     ),
-    -- Those by which a change of another table changes rows of this one.
     'foreign_keys', (
         SELECT coalesce(jsonb_agg(jsonb_build_object(
-            'name', f.conname, 'definition', pg_get_constraintdef(f.oid)
+            'name', f.conname,
+            'definition', pg_get_constraintdef(f.oid),
+            'columns', ARRAY(
+                SELECT a.attname::text FROM unnest(f.conkey) WITH ORDINALITY AS k (attnum, at)
+                JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum
+                ORDER BY k.at
+            ),
+            'schema', p.relnamespace::regnamespace::text,
+            'table', p.relname,
+            'is_visible', pg_table_is_visible(p.oid),
+            'targets', ARRAY(
+                SELECT a.attname::text FROM unnest(f.confkey) WITH ORDINALITY AS k (attnum, at)
+                JOIN pg_attribute AS a ON a.attrelid = p.oid AND a.attnum = k.attnum
+                ORDER BY k.at
+            ),
+            -- A change of the other table changes rows of this one.
+            'changes_rows', f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd')
         ) ORDER BY f.conname), '[]')
-        FROM pg_constraint AS f
+        FROM pg_constraint AS f JOIN pg_class AS p ON p.oid = f.confrelid
         WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0
-        AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd'))
+    ),
+    'checks', (
+        SELECT coalesce(jsonb_agg(jsonb_build_object(
+            'name', k.conname, 'condition', pg_get_expr(k.conbin, k.conrelid)
+        ) ORDER BY k.conname), '[]')
+        FROM pg_constraint AS k WHERE k.conrelid = c.oid AND k.contype = 'c'
     ),
     'rules', ARRAY(
         SELECT r.rulename::text FROM pg_rewrite AS r

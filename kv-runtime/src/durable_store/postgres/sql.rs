@@ -4,6 +4,7 @@
 //! number of rows, and is prepared once.
 
 use crate::model::{ColumnDescriptor, ColumnType, ModelDescriptor};
+pub(super) use crate::schema::name::quote;
 
 /// Stands for the next parameter; it cannot occur in a name.
 pub(super) const PARAMETER: char = '\u{1}';
@@ -44,13 +45,6 @@ impl Source {
             _ => cast(&column, ty),
         }
     }
-}
-
-/// A name as SQL quotes it, part by part: `app.bookings` is `"app"."bookings"`.
-pub(super) fn quote(name: &str) -> String {
-    let quoted: Vec<String> =
-        name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
-    quoted.join(".")
 }
 
 /// An element of a column's parameter as a value of the column's type.

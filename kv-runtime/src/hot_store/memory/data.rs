@@ -20,6 +20,9 @@ pub(super) struct Data {
     /// By the keys of unique values.
     pub(super) values: HashMap<String, Value>,
     pub(super) queues: HashMap<Partition, Queue>,
+    /// The newest entry of all queues. Drainers go by the ids to tell which of two entries came
+    /// first, and here thousands come in a millisecond.
+    newest: EntryId,
     /// With the time at which each ends.
     pub(super) leases: HashMap<Partition, (String, Instant)>,
     pub(super) members: HashMap<&'static str, BTreeMap<String, Instant>>,
@@ -128,7 +131,8 @@ impl Data {
         if queue.state.undrained >= capacity {
             return WriteOutcome::Full;
         }
-        let entry = queue.append(write.header(), change.encode_values(key.model));
+        let values = change.encode_values(key.model);
+        let entry = queue.append(&mut self.newest, write.header(), values);
         let row = self.change_row(key, &change, entry, operation_id);
         write.done(entry, &row)
     }
@@ -164,7 +168,7 @@ impl Data {
         if queue.state.undrained >= capacity {
             return UnitOutcome::Refused(0, WriteOutcome::Full);
         }
-        let entry = queue.append(header, values);
+        let entry = queue.append(&mut self.newest, header, values);
         for row in &unit.rows {
             let Some(change) = &row.change else { continue };
             let taken = row
@@ -338,21 +342,22 @@ impl Data {
 
 impl Queue {
     /// Appends an entry, in the form that a stream has it.
-    pub(super) fn append(&mut self, header: String, values: String) -> EntryId {
-        let id = self.next_id();
+    fn append(&mut self, newest: &mut EntryId, header: String, values: String) -> EntryId {
+        let id = next_id(*newest);
+        *newest = id;
         let (header, values) = (header.into_bytes(), values.into_bytes());
         self.entries.insert(id, RawEntry { id, header, values });
         self.state.newest = id;
         self.state.undrained += 1;
         id
     }
+}
 
-    pub(super) fn next_id(&self) -> EntryId {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let milliseconds = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        if milliseconds > self.state.newest.milliseconds {
-            return EntryId { milliseconds, sequence: 0 };
-        }
-        EntryId { sequence: self.state.newest.sequence + 1, ..self.state.newest }
+fn next_id(newest: EntryId) -> EntryId {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let milliseconds = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    if milliseconds > newest.milliseconds {
+        return EntryId { milliseconds, sequence: 0 };
     }
+    EntryId { sequence: newest.sequence + 1, ..newest }
 }

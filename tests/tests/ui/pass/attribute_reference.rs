@@ -27,6 +27,7 @@ mod schema {
 #[derive(KvModel)]
 #[kv(table = schema::bookings, table_name = "rides.bookings")]
 #[kv(key_prefix = "ride", queue = "rides", partition_by = merchant_id)]
+#[kv(references(merchant_id, id, to = "rides.trips(merchant_id, id)"), check = "id > 0")]
 #[kv(ttl = "15m", durability = "replicated(1, 100ms)", crate = ::kv_runtime)]
 struct Booking {
     #[kv(id)]
@@ -35,7 +36,7 @@ struct Booking {
     id: i64,
     #[kv(rename = "s")]
     status: BookingStatus,
-    #[kv(column = "driver", rename = "d")]
+    #[kv(column = "driver", rename = "d", references = "drivers(name)")]
     driver_name: Option<String>,
 }
 
@@ -58,5 +59,8 @@ fn main() {
     assert_eq!((model.partition_by, model.id_is_fresh), (&[0][..], true));
     assert_eq!(model.columns[3].column, "driver");
     assert_eq!(model.columns[3].name, "d");
+    assert_eq!(model.references[0].table, "drivers");
+    assert_eq!(model.references[1].targets, ["merchant_id", "id"]);
+    assert_eq!(model.checks, ["id > 0"]);
     let _ = Booking::patch().status(BookingStatus::Held);
 }

@@ -1,9 +1,11 @@
 //! Whether a table fits its model; what does not, with the statement that mends it.
 
-use super::super::sql::quote;
-use super::{Column, Table};
+use super::columns::{is_of_type, is_rounded, missing_labels};
+use super::{Column, Index, Table, column_names};
 use crate::checks::{Check, Problem};
-use crate::model::{ColumnDescriptor, ColumnType, ModelDescriptor};
+use crate::model::{ColumnDescriptor, ModelDescriptor};
+use crate::schema::ddl;
+use crate::schema::name::{columns, quote, quote_one};
 
 /// Collects what is found about one model.
 struct Findings {
@@ -51,25 +53,20 @@ pub(super) fn of(model: &'static ModelDescriptor, table: Option<&Table>) -> Vec<
             }
             check_other_columns(table, &mut findings);
             check_id(table, &mut findings);
+            check_indexes(table, &mut findings);
             check_side_effects(table, &mut findings);
         }
     }
     findings.problems
 }
 
-fn create_table(model: &ModelDescriptor) -> String {
-    let columns = model.columns.iter().map(definition).collect::<Vec<_>>().join(", ");
-    format!("CREATE TABLE {} ({columns}, PRIMARY KEY ({}))", quote(model.table), id_columns(model))
-}
-
-fn definition(column: &ColumnDescriptor) -> String {
-    let constraint = if column.nullable { "" } else { " NOT NULL" };
-    format!("{} {}{constraint}", quote_one(column.column), column.ty)
-}
-
-fn id_columns(model: &ModelDescriptor) -> String {
-    let columns = model.id.iter().map(|&at| quote_one(model.columns[at].column));
-    columns.collect::<Vec<_>>().join(", ")
+/// In one line, with the indexes.
+fn create_table(model: &'static ModelDescriptor) -> String {
+    let elements = ddl::table_elements(model).join(", ");
+    let table = format!("CREATE TABLE {} ({elements})", quote(model.table));
+    let indexes =
+        ddl::indexes(model).map(|(index, is_unique)| ddl::create_index(model, index, is_unique).up);
+    [table].into_iter().chain(indexes).collect::<Vec<_>>().join("; ")
 }
 
 fn check_rights(table: &Table, findings: &mut Findings) {
@@ -100,7 +97,7 @@ fn check_column(column: &ColumnDescriptor, table: &Table, findings: &mut Finding
         findings.add(&format!(
             "table `{name}` has no column `{}`; add it with `{alter} ADD COLUMN {}`",
             column.column,
-            definition(column)
+            ddl::column(column)
         ));
         return;
     };
@@ -115,6 +112,16 @@ fn check_column(column: &ColumnDescriptor, table: &Table, findings: &mut Finding
             "{place} is `{}`, to which PostgreSQL rounds what was written; make it exact with \
              `{alter} ALTER COLUMN {quoted} TYPE {}`",
             found.r#type, column.ty
+        ));
+    }
+    for label in missing_labels(column.ty, found) {
+        findings.add(&format!(
+            "type `{}` has no value `{label}`, but field `{}` may be that; add it with \
+             `ALTER TYPE {} ADD VALUE {}`",
+            found.r#type,
+            column.field,
+            found.r#type,
+            ddl::literal(label)
         ));
     }
     if column.read_only {
@@ -173,20 +180,41 @@ fn check_other_columns(table: &Table, findings: &mut Findings) {
 
 fn check_id(table: &Table, findings: &mut Findings) {
     let model = findings.model;
-    let mut id: Vec<&str> = model.id.iter().map(|&at| model.columns[at].column).collect();
-    id.sort_unstable();
-    let is_id = |key: &Vec<String>| {
-        let mut key: Vec<&str> = key.iter().map(String::as_str).collect();
-        key.sort_unstable();
-        key == id
-    };
-    if !table.unique_keys.iter().any(is_id) {
-        let (name, columns) = (model.table, id_columns(model));
+    if !table.has_id_key(model) {
+        let (name, columns) = (model.table, columns(model, model.id));
         findings.add(&format!(
             "table `{name}` has no unique index on exactly the id ({columns}) that is neither \
              partial nor deferrable; add it with `CREATE UNIQUE INDEX ON {} ({columns})`",
             quote(name)
         ));
+    }
+}
+
+/// A unique index that is missing lets rows in that the model rules out; another one that is
+/// missing costs time.
+fn check_indexes(table: &Table, findings: &mut Findings) {
+    let model = findings.model;
+    for (index, is_unique) in ddl::indexes(model) {
+        let names = column_names(model, index.columns);
+        let is_it = |found: &Index| {
+            found.is_valid
+                && found.has_all(&names)
+                && (found.is_unique || !is_unique)
+                // PostgreSQL writes a condition in its own way, which cannot be compared.
+                && found.condition.is_some() == index.when.is_some()
+        };
+        if table.indexes.iter().any(is_it) {
+            continue;
+        }
+        let (kind, columns) =
+            (if is_unique { "unique " } else { "" }, columns(model, index.columns));
+        let rows = index.when.map(|when| format!(" where {when}")).unwrap_or_default();
+        let message = format!(
+            "table `{}` has no {kind}index on exactly ({columns}){rows}; add it with `{}`",
+            model.table,
+            ddl::create_index(model, index, is_unique).up
+        );
+        if is_unique { findings.add(&message) } else { findings.advise(&message) }
     }
 }
 
@@ -204,7 +232,7 @@ fn check_side_effects(table: &Table, findings: &mut Findings) {
             quote_one(&trigger.name)
         ));
     }
-    for key in &table.foreign_keys {
+    for key in table.foreign_keys.iter().filter(|key| key.changes_rows) {
         let quoted = quote_one(&key.name);
         findings.add(&format!(
             "foreign key `{}` of table `{name}` {BEHIND} ({}); remove it with \
@@ -219,60 +247,4 @@ fn check_side_effects(table: &Table, findings: &mut Findings) {
             quote(name)
         ));
     }
-}
-
-fn is_of_type(ty: ColumnType, found: &Column) -> bool {
-    let names = catalog_names(ty);
-    match ty {
-        ColumnType::Array(_) => {
-            found.element_name.as_deref().is_some_and(|name| names.contains(&name))
-        }
-        _ => found.type_names.iter().flatten().any(|name| names.contains(&name.as_str())),
-    }
-}
-
-/// What the catalog calls a type, or the elements of an array.
-fn catalog_names(ty: ColumnType) -> Vec<&'static str> {
-    match ty {
-        ColumnType::Bool => vec!["bool"],
-        ColumnType::SmallInt => vec!["int2"],
-        ColumnType::Integer => vec!["int4"],
-        ColumnType::BigInt => vec!["int8"],
-        ColumnType::Real => vec!["float4"],
-        ColumnType::Double => vec!["float8"],
-        ColumnType::Numeric => vec!["numeric"],
-        // Not `bpchar`, which pads values, and so changes them.
-        ColumnType::Text => vec!["text", "varchar"],
-        ColumnType::Bytea => vec!["bytea"],
-        ColumnType::Uuid => vec!["uuid"],
-        ColumnType::Date => vec!["date"],
-        ColumnType::Time => vec!["time"],
-        ColumnType::Timestamp => vec!["timestamp"],
-        ColumnType::Timestamptz => vec!["timestamptz"],
-        ColumnType::Jsonb => vec!["jsonb"],
-        ColumnType::Array(element) => catalog_names(*element),
-        ColumnType::Named(name) => vec![name],
-    }
-}
-
-/// Whether the column keeps fewer digits than a value of the model may have.
-fn is_rounded(ty: ColumnType, found: &Column) -> bool {
-    let scalar = match ty {
-        ColumnType::Array(element) => *element,
-        ty => ty,
-    };
-    match scalar {
-        // Whole numbers of the size of an `u64` lose nothing there.
-        ColumnType::Numeric => found.base.contains('(') && found.base != "numeric(20,0)",
-        // Microseconds are what the model has.
-        ColumnType::Time | ColumnType::Timestamp | ColumnType::Timestamptz => {
-            found.base.contains('(') && !found.base.contains("(6)")
-        }
-        _ => false,
-    }
-}
-
-/// A name of one part, whatever it holds.
-fn quote_one(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -1,0 +1,67 @@
+//! Whether a column can hold the values of a field.
+
+use super::Column;
+use crate::model::ColumnType;
+
+/// Whether a column can hold the values of a type.
+pub(super) fn is_of_type(ty: ColumnType, found: &Column) -> bool {
+    let names = catalog_names(ty);
+    match ty {
+        ColumnType::Array(_) => {
+            found.element_name.as_deref().is_some_and(|name| names.contains(&name))
+        }
+        _ => found.type_names.iter().flatten().any(|name| names.contains(&name.as_str())),
+    }
+}
+
+/// What the catalog calls a type, or the elements of an array.
+fn catalog_names(ty: ColumnType) -> Vec<&'static str> {
+    match ty {
+        ColumnType::Bool => vec!["bool"],
+        ColumnType::SmallInt => vec!["int2"],
+        ColumnType::Integer => vec!["int4"],
+        ColumnType::BigInt => vec!["int8"],
+        ColumnType::Real => vec!["float4"],
+        ColumnType::Double => vec!["float8"],
+        ColumnType::Numeric => vec!["numeric"],
+        // Not `bpchar`, which pads values, and so changes them.
+        ColumnType::Text => vec!["text", "varchar"],
+        ColumnType::Bytea => vec!["bytea"],
+        ColumnType::Uuid => vec!["uuid"],
+        ColumnType::Date => vec!["date"],
+        ColumnType::Time => vec!["time"],
+        ColumnType::Timestamp => vec!["timestamp"],
+        ColumnType::Timestamptz => vec!["timestamptz"],
+        ColumnType::Jsonb => vec!["jsonb"],
+        ColumnType::Array(element) => catalog_names(*element),
+        ColumnType::Enum { name, .. } | ColumnType::Named(name) => vec![name],
+    }
+}
+
+/// Whether the column keeps fewer digits than a value of the model may have.
+pub(super) fn is_rounded(ty: ColumnType, found: &Column) -> bool {
+    let scalar = match ty {
+        ColumnType::Array(element) => *element,
+        ty => ty,
+    };
+    match scalar {
+        // Whole numbers of the size of an `u64` lose nothing there.
+        ColumnType::Numeric => found.base.contains('(') && found.base != "numeric(20,0)",
+        // Microseconds are what the model has.
+        ColumnType::Time | ColumnType::Timestamp | ColumnType::Timestamptz => {
+            found.base.contains('(') && !found.base.contains("(6)")
+        }
+        _ => false,
+    }
+}
+
+/// The values of an enum that its type in PostgreSQL does not have.
+pub(super) fn missing_labels(ty: ColumnType, found: &Column) -> Vec<&'static str> {
+    match (ty, &found.labels) {
+        (ColumnType::Array(element), _) => missing_labels(*element, found),
+        (ColumnType::Enum { labels, .. }, Some(known)) => {
+            labels.iter().filter(|label| !known.iter().any(|it| it == *label)).copied().collect()
+        }
+        _ => Vec::new(),
+    }
+}
