@@ -336,6 +336,14 @@ use syn::{DeriveInput, parse_macro_input};
 /// ```ignore
 /// Booking::patch().status(BookingStatus::Requested).driver_id(None)
 /// ```
+/// # Queries
+///
+/// The closures of a query are given the fields. A field that is an `Option` is compared with what
+/// is in it:
+///
+/// ```ignore
+/// bookings.query().filter(|b| b.driver_id.eq(driver)).order_by(|b| b.created_at.desc())
+/// ```
 #[proc_macro_derive(KvModel, attributes(kv))]
 pub fn derive_kv_model(input: TokenStream) -> TokenStream {
     pipeline::derive(parse_macro_input!(input as DeriveInput)).into()
