@@ -19,6 +19,7 @@
 mod values;
 mod version;
 
+#[cfg(feature = "redis")]
 pub(crate) use values::column_name;
 pub(crate) use version::set_version;
 
