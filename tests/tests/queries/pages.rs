@@ -63,6 +63,7 @@ async fn pages_are_the_whole_in_any_order(pair: Pair) {
                 let page = query.page().await.expect("a page");
                 assert!(page.rows.len() <= limit as usize);
                 paged.extend(page.rows);
+                assert!(paged.len() <= whole.len(), "order {at}, pages of {limit} come again");
                 after = page.next;
                 if after.is_none() {
                     break;
