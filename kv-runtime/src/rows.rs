@@ -1,19 +1,17 @@
-//! What a repository does, without the model's type: writes, reads, and
-//! bringing in what the hot side does not have.
+//! What a repository does, without the model's type.
 
 mod many;
+mod read;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::durability::Durability;
-use crate::durable_store::Fetched;
 use crate::entry::{Change, EntryId};
 use crate::error::{Error, Operation};
 use crate::hot_store::{
-    EntryMark, Fill, HotStoreError, Invalidated, Probe, ReadOutcome, RowState, Terms, Write,
-    WriteOutcome,
+    EntryMark, HotStoreError, Invalidated, Probe, RowState, Terms, Write, WriteOutcome,
 };
 use crate::key::{Partition, RowKey};
 use crate::model::{FieldError, ModelDescriptor};
@@ -50,16 +48,6 @@ pub enum Status {
     Clean,
     /// PostgreSQL refused a change of it: it has dead letters.
     Held,
-}
-
-/// What is known of a row after it was looked for on both sides.
-#[derive(Debug)]
-enum Loaded {
-    Row(EncodedRow),
-    /// A tombstone is in its place.
-    Deleted,
-    /// Neither side has it; this token is in its place.
-    Missing(String),
 }
 
 impl Rows {
@@ -324,132 +312,6 @@ impl Rows {
     fn receipt(&self, write: &Write, entry: EntryId) -> Receipt {
         let (nonce, stores) = (write.operation_id.clone(), Arc::clone(&self.stores));
         Receipt::new(write.key.partition(), entry, nonce, stores)
-    }
-
-    /// Looks for the row of a write on both sides, so that the write can be tried again; answers
-    /// what a create can be tried with then.
-    pub(crate) async fn prepare(
-        &self,
-        at: Operation,
-        key: &RowKey,
-        change: &Change,
-    ) -> Result<Option<Probe>, Error> {
-        let loaded = self.load(at, vec![key.clone()]).await?;
-        match (change, loaded.into_iter().next()) {
-            (Change::Create(_), Some(Loaded::Missing(token))) => Ok(Some(Probe::Done(token))),
-            (Change::Patch(_) | Change::Delete, Some(Loaded::Missing(_) | Loaded::Deleted)) => {
-                Err(Error::NotFound { at, id: key.id.clone() })
-            }
-            // The row is in now, or a tombstone is: the hot side knows what to say.
-            _ => Ok(None),
-        }
-    }
-
-    /// Looks for a row that the hot side does not have: whether there is one after all.
-    pub(crate) async fn is_brought_in(&self, at: Operation, key: &RowKey) -> Result<bool, Error> {
-        let loaded = self.load(at, vec![key.clone()]).await?;
-        Ok(loaded.iter().any(|loaded| !matches!(loaded, Loaded::Missing(_))))
-    }
-
-    async fn probe_all(&self, at: Operation, writes: &mut [Write]) -> Result<(), Error> {
-        let keys = writes.iter().map(|write| write.key.clone()).collect();
-        let loaded = self.load(at, keys).await?;
-        for (write, loaded) in writes.iter_mut().zip(loaded) {
-            if let Loaded::Missing(token) = loaded {
-                write.probe = Probe::Done(token);
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads rows, and brings in those that the hot side does not have.
-    pub(crate) async fn read(
-        &self,
-        at: Operation,
-        keys: Vec<RowKey>,
-    ) -> Result<Vec<Option<EncodedRow>>, Error> {
-        let outcomes = self.stores.hot.read(&keys).await;
-        let outcomes = outcomes.map_err(|error| Error::from_hot(at, "", error))?;
-        let mut rows: Vec<Option<EncodedRow>> = Vec::with_capacity(keys.len());
-        let mut missed = Vec::new();
-        for (key, outcome) in keys.into_iter().zip(outcomes) {
-            match outcome {
-                ReadOutcome::Row(row) => rows.push(Some(row)),
-                ReadOutcome::Deleted => rows.push(None),
-                ReadOutcome::Missing { .. } => {
-                    missed.push((rows.len(), key));
-                    rows.push(None);
-                }
-            }
-        }
-        if !missed.is_empty() {
-            let (places, keys): (Vec<usize>, Vec<RowKey>) = missed.into_iter().unzip();
-            let reserved = self.stores.hot.reserve(&keys, &random_id()).await;
-            let outcomes = reserved.unwrap_or_else(|error| {
-                // A Redis that is full takes no token. PostgreSQL can still answer.
-                tracing::debug!(%error, "a row is read without being brought in");
-                keys.iter().map(|_| ReadOutcome::Missing { token: None }).collect()
-            });
-            let loaded = self.bring_in(at, keys, outcomes).await?;
-            for (place, loaded) in places.into_iter().zip(loaded) {
-                if let Loaded::Row(row) = loaded {
-                    rows[place] = Some(row);
-                }
-            }
-        }
-        Ok(rows)
-    }
-
-    /// Brings in rows that a write needs and the hot side did not have.
-    async fn load(&self, at: Operation, keys: Vec<RowKey>) -> Result<Vec<Loaded>, Error> {
-        let outcomes = self.stores.hot.reserve(&keys, &random_id()).await;
-        let outcomes = outcomes.map_err(|error| Error::from_hot(at, "", error))?;
-        self.bring_in(at, keys, outcomes).await
-    }
-
-    /// Asks the durable side for rows in whose place a token was left, and puts what it has
-    /// where the token still is.
-    async fn bring_in(
-        &self,
-        at: Operation,
-        keys: Vec<RowKey>,
-        outcomes: Vec<ReadOutcome>,
-    ) -> Result<Vec<Loaded>, Error> {
-        let mut loaded: Vec<Loaded> = Vec::with_capacity(keys.len());
-        let mut missed = Vec::new();
-        for (key, outcome) in keys.into_iter().zip(outcomes) {
-            loaded.push(match outcome {
-                ReadOutcome::Row(row) => Loaded::Row(row),
-                ReadOutcome::Deleted => Loaded::Deleted,
-                ReadOutcome::Missing { token } => {
-                    missed.push((loaded.len(), key));
-                    // Without one, nothing is filled.
-                    Loaded::Missing(token.unwrap_or_default())
-                }
-            });
-        }
-        let (places, keys): (Vec<usize>, Vec<RowKey>) = missed.into_iter().unzip();
-        if keys.is_empty() {
-            return Ok(loaded);
-        }
-        let fetched = self.stores.durable.fetch(self.model, &keys).await;
-        let fetched = fetched.map_err(|error| Error::from_durable(at, error))?;
-        let ttl = self.ttl();
-        let mut fills = Vec::new();
-        for ((place, key), fetched) in places.into_iter().zip(keys).zip(fetched) {
-            let (Some(Fetched { row, offset }), Loaded::Missing(token)) = (fetched, &loaded[place])
-            else {
-                continue;
-            };
-            let value_keys = unique::value_keys(&self.stores.keys, self.model, &row);
-            let (token, filled) = (token.clone(), row.clone());
-            fills.push(Fill { key, token, row: filled, offset, ttl, value_keys });
-            loaded[place] = Loaded::Row(row);
-        }
-        if let Err(error) = self.stores.hot.fill(&fills).await {
-            tracing::debug!(%error, "a row was read, but not brought in");
-        }
-        Ok(loaded)
     }
 
     pub(crate) async fn status(&self, at: Operation, key: RowKey) -> Result<Status, Error> {

@@ -4,10 +4,11 @@
 //! these are still so, and makes all changes with one entry. Where one is not, nothing is done, and
 //! the work is done anew. So nothing is ever locked, and a unit of work that fails leaves nothing.
 
+mod commit;
 mod repository;
 mod touched;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,16 +17,14 @@ use self::touched::{Seen, Touched};
 use crate::durability::Durability;
 use crate::entry::Change;
 use crate::error::{Error, Operation};
-use crate::hot_store::{ReadOutcome, Terms, Unit, UnitOutcome, UnitRow, WriteOutcome};
+use crate::hot_store::{ReadOutcome, Terms};
 use crate::key::RowKey;
 use crate::kv::Kv;
 use crate::model::KvModel;
 use crate::receipt::Receipt;
-use crate::room::RoomWait;
 use crate::row::EncodedRow;
 use crate::rows::{LOADS_MAX, Rows, random_id};
 use crate::stores::Stores;
-use crate::unique;
 
 /// How often the work is done anew because others have changed what it read.
 const TRIES_MAX: u32 = 20;
@@ -273,139 +272,4 @@ impl Transaction {
     fn rows(&self, key: &RowKey) -> Rows {
         Rows::new(Arc::clone(&self.stores), key.model)
     }
-
-    /// `durability` is what its writes wait for; `None` takes that of their models.
-    async fn commit(
-        &self,
-        touched: Vec<Touched>,
-        durability: Option<Durability>,
-    ) -> Result<Attempt, Error> {
-        // One row that was read alone was whatever it was.
-        if touched.len() < 2 && !touched.iter().any(Touched::has_changed) {
-            return Ok(Attempt::Committed(None));
-        }
-        let Some(first) = touched.iter().find(|row| row.has_changed()).or(touched.first()) else {
-            return Ok(Attempt::Committed(None));
-        };
-        let (at, id) = (first.at, first.key.id.clone());
-        let mut unit = Unit {
-            partition: first.key.partition(),
-            operation_id: random_id(),
-            rows: touched.iter().map(|row| row.to_unit_row(&self.stores.keys)).collect(),
-        };
-        self.check_size(at, &id, &unit)?;
-        check_claims_differ(at, &unit)?;
-        let durabilities = self.check_durabilities(at, &unit, durability).await?;
-        let mut room = RoomWait::new(self.stores.settings.on_full);
-        for _ in 0..LOADS_MAX {
-            let outcome = room.write_unit(&*self.stores.hot, &unit).await;
-            let outcome = outcome.map_err(|error| Error::from_hot(at, &id, error))?;
-            let (place, refusal) = match outcome {
-                UnitOutcome::Unchanged => return Ok(Attempt::Committed(None)),
-                UnitOutcome::Refused(place, WriteOutcome::Stale) => {
-                    return Ok(Attempt::Stale(stale(&touched[place])));
-                }
-                UnitOutcome::Refused(place, refusal) => (place, refusal),
-                UnitOutcome::ValueRefused { row, claim } => {
-                    let at = touched[row].at;
-                    unique::probe(&self.stores, at, &mut unit, row, claim).await?;
-                    continue;
-                }
-                UnitOutcome::Written(entry) => {
-                    let stores = Arc::clone(&self.stores);
-                    let nonce = unit.operation_id;
-                    let receipt = Receipt::new(unit.partition, entry, nonce, stores);
-                    let receipt = self.replicate(at, &id, receipt, &durabilities).await?;
-                    return Ok(Attempt::Committed(Some(receipt)));
-                }
-            };
-            let at = touched[place].at;
-            self.answer_refusal(at, &mut unit.rows[place], refusal, &room).await?;
-        }
-        Err(Error::busy(at, &id))
-    }
-
-    fn check_size(&self, at: Operation, id: &str, unit: &Unit) -> Result<(), Error> {
-        let (header, values) = unit.encode().unwrap_or_default();
-        let (bytes, max) = (header.len() + values.len(), self.stores.settings.max_entry_bytes);
-        if bytes > max {
-            Err(Error::TooLarge { at, id: id.to_owned(), bytes, max })
-        } else {
-            Ok(())
-        }
-    }
-
-    /// The modes of the models that are written, which the server must know.
-    async fn check_durabilities(
-        &self,
-        at: Operation,
-        unit: &Unit,
-        chosen: Option<Durability>,
-    ) -> Result<Vec<Durability>, Error> {
-        let mut durabilities = Vec::new();
-        for row in unit.rows.iter().filter(|row| row.change.is_some()) {
-            let durability = chosen.unwrap_or_else(|| self.rows(&row.key).durability());
-            if !durability.is_fast() && !durabilities.contains(&durability) {
-                let checked = self.stores.hot.check_durability(durability).await;
-                checked.map_err(|error| Error::from_hot(at, &row.key.id, error))?;
-                durabilities.push(durability);
-            }
-        }
-        Ok(durabilities)
-    }
-
-    async fn replicate(
-        &self,
-        at: Operation,
-        id: &str,
-        receipt: Receipt,
-        durabilities: &[Durability],
-    ) -> Result<Receipt, Error> {
-        for &durability in durabilities {
-            if let Err(error) = self.stores.hot.replicate(&[receipt.mark()], durability).await {
-                return Err(Error::not_replicated(at, id, receipt, durability, error));
-            }
-        }
-        Ok(receipt)
-    }
-
-    /// Does what a refused change asks for, so that the unit can be tried again.
-    async fn answer_refusal(
-        &self,
-        at: Operation,
-        row: &mut UnitRow,
-        refusal: WriteOutcome,
-        room: &RoomWait,
-    ) -> Result<(), Error> {
-        let id = row.key.id.clone();
-        match (refusal, &row.change) {
-            (WriteOutcome::Absent | WriteOutcome::Unprobed, Some(change)) => {
-                let probe = self.rows(&row.key).prepare(at, &row.key, change).await?;
-                row.probe = probe.unwrap_or_else(|| row.probe.clone());
-                Ok(())
-            }
-            (WriteOutcome::Exists, _) => Err(Error::Duplicate { at, id }),
-            (WriteOutcome::Held, _) => Err(Error::Held { at, id }),
-            (WriteOutcome::Full, _) => Err(Error::Full { at, waited: room.waited() }),
-            _ => Err(Error::NotFound { at, id }),
-        }
-    }
-}
-
-fn stale(row: &Touched) -> Error {
-    let reason = "was changed by others again and again while a unit of work was at it; try again";
-    Error::Conflict { at: row.at, id: row.key.id.clone(), reason }
-}
-
-/// Two rows of a unit cannot have one value; the script would let the second one take it.
-fn check_claims_differ(at: Operation, unit: &Unit) -> Result<(), Error> {
-    let mut keys = HashSet::new();
-    for row in &unit.rows {
-        let claims = row.claims.iter().flatten();
-        let mut with_key = claims.filter_map(|claim| Some((claim, claim.key.as_ref()?)));
-        if let Some((claim, _)) = with_key.find(|(_, key)| !keys.insert(*key)) {
-            return Err(unique::not_unique(at, &row.key, claim));
-        }
-    }
-    Ok(())
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::{Loaded, Rows};
+use super::Rows;
+use super::read::Loaded;
 use crate::entry::Change;
 use crate::error::{Error, Operation};
 use crate::hot_store::Write;
