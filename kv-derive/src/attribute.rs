@@ -18,17 +18,24 @@ pub(crate) struct Known {
     pub(crate) written: &'static str,
     /// Whether it can be given several times.
     pub(crate) repeats: bool,
+    /// Whether its value is any expression.
+    pub(crate) is_expression: bool,
 }
 
 impl Known {
     /// An attribute that is given once at most.
     pub(crate) const fn once(name: &'static str, written: &'static str) -> Self {
-        Self { name, written, repeats: false }
+        Self { name, written, repeats: false, is_expression: false }
+    }
+
+    /// An attribute whose value is any expression.
+    pub(crate) const fn expression(name: &'static str, written: &'static str) -> Self {
+        Self { name, written, repeats: false, is_expression: true }
     }
 
     /// An attribute that can be given several times.
     pub(crate) const fn repeated(name: &'static str, written: &'static str) -> Self {
-        Self { name, written, repeats: true }
+        Self { name, written, repeats: true, is_expression: false }
     }
 }
 
@@ -169,6 +176,11 @@ impl Attributes {
         texts
     }
 
+    /// An attribute with any expression: `default = Utc::now()`.
+    pub(crate) fn expression(&mut self, name: &str, diagnostics: &mut Diagnostics) -> Option<Expr> {
+        diagnostics.ok(self.take(name)?.expression())
+    }
+
     /// The first one; the others keep their order.
     fn take(&mut self, name: &str) -> Option<Item> {
         let position = self.items.iter().position(|item| item.known.name == name)?;
@@ -210,9 +222,15 @@ fn read_item(input: ParseStream<'_>, place: &'static Place) -> Result<Item> {
     // Any identifier, because `crate` is a keyword.
     let name = Ident::parse_any(input)
         .map_err(|error| Error::new(error.span(), "expected the name of an attribute"))?;
-    let value = read_value(input, &name)?;
     let text = name.unraw().to_string();
-    match place.find(&text) {
+    let known = place.find(&text);
+    let value = if known.is_some_and(|known| known.is_expression) && input.peek(Token![=]) {
+        input.parse::<Token![=]>()?;
+        Value::Expression(input.parse()?)
+    } else {
+        read_value(input, &name)?
+    };
+    match known {
         Some(known) => Ok(Item { known, name, value }),
         None => Err(Error::new(name.span(), place.unknown(&text))),
     }
@@ -271,6 +289,7 @@ enum Value {
     Literal(Lit),
     Type(Type),
     List(TokenStream),
+    Expression(Box<Expr>),
     Other(TokenStream),
 }
 
@@ -381,6 +400,13 @@ impl Item {
         list.filter(|list| !list.fields.is_empty()).ok_or_else(|| self.wrong())
     }
 
+    fn expression(self) -> Result<Expr> {
+        match self.value {
+            Value::Expression(expression) => Ok(*expression),
+            _ => Err(self.wrong()),
+        }
+    }
+
     /// Says how the attribute is written.
     fn wrong(&self) -> Error {
         let message = format!("write it as {}", self.known.written);
@@ -388,6 +414,7 @@ impl Item {
             Value::None => Error::new(self.name.span(), message),
             Value::Literal(literal) => Error::new_spanned(literal, message),
             Value::Type(ty) => Error::new_spanned(ty, message),
+            Value::Expression(expression) => Error::new_spanned(expression, message),
             Value::List(tokens) | Value::Other(tokens) if !tokens.is_empty() => {
                 Error::new_spanned(tokens, message)
             }

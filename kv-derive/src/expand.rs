@@ -9,6 +9,7 @@ mod field_enum;
 mod fields;
 mod finders;
 mod kv_model;
+mod new_row;
 mod patch;
 mod repository;
 mod version;
@@ -30,22 +31,28 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let finders = finders::expand(model);
     let repository = repository::expand(model);
     let id_is_not_null = kv_model::expand_id_check(model);
+    let read_only_is_nullable = kv_model::expand_read_only_check(model);
     let kv_model = kv_model::expand(model);
     let kv_patch = patch::expand_kv_patch(model);
     let kv_versioned = version::expand(model);
+    let new_row = new_row::expand(model);
+    let kv_new_row = new_row::expand_traits(model);
     let diesel = diesel::expand(model);
     quote! {
         #field_enum
         #fields
         #patch
         #finders
+        #new_row
         #repository
         #[automatically_derived]
         const _: () = {
             #id_is_not_null
+            #read_only_is_nullable
             #kv_model
             #kv_patch
             #kv_versioned
+            #kv_new_row
         };
         #diesel
     }

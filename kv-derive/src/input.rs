@@ -44,6 +44,9 @@ static FIELD: Place = Place {
         Known::once("index", "`index`, without a value"),
         Known::once("references", "`references = \"merchants(id)\"`"),
         Known::once("version", "`version`, without a value"),
+        Known::once("serial", "`serial`, without a value"),
+        Known::once("read_only", "`read_only`, without a value"),
+        Known::expression("default", "`default = Utc::now()`, with any expression"),
     ],
     elsewhere: &[&STRUCT],
 };
@@ -86,6 +89,9 @@ pub(crate) struct FieldInput {
     pub(crate) index: Option<Span>,
     pub(crate) references: Option<LitStr>,
     pub(crate) version: Option<Span>,
+    pub(crate) serial: Option<Span>,
+    pub(crate) read_only: Option<Span>,
+    pub(crate) default: Option<Expr>,
 }
 
 /// Reads a struct; `None` if not even an empty model can stand in for it.
@@ -167,6 +173,9 @@ impl FieldInput {
             index: given.flag("index", d),
             references: given.text("references", d),
             version: given.flag("version", d),
+            serial: given.flag("serial", d),
+            read_only: given.flag("read_only", d),
+            default: given.expression("default", d),
         })
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Model {
     pub(crate) checks: Vec<String>,
     /// The field that every change of a row raises, as a position in `fields`.
     pub(crate) version: Option<usize>,
+    /// The id that a sequence of PostgreSQL numbers, as a position in `fields`.
+    pub(crate) serial: Option<usize>,
 }
 
 /// Fields by whose values rows are found.
@@ -68,6 +70,10 @@ pub(crate) struct Field {
     pub(crate) visibility: Visibility,
     pub(crate) ty: Type,
     pub(crate) docs: Vec<Expr>,
+    /// Whether PostgreSQL alone fills it.
+    pub(crate) is_read_only: bool,
+    /// What it is in a new row.
+    pub(crate) default: Option<Expr>,
     /// In the field enum.
     pub(crate) variant: Ident,
     /// In the Redis hash and in entries.
@@ -104,16 +110,37 @@ impl Model {
         self.ident_with("Repository")
     }
 
+    /// A row of which some fields are filled in, if there are such fields.
+    pub(crate) fn new_row_ident(&self) -> Option<Ident> {
+        let has_default = self.fields.iter().any(|field| field.default.is_some());
+        let name = format!("New{}", crate::naming::unraw(&self.ident));
+        (has_default || self.serial.is_some()).then(|| Ident::new(&name, self.ident.span()))
+    }
+
+    /// The fields that the user gives a new row.
+    pub(crate) fn given_fields(&self) -> impl Iterator<Item = &Field> {
+        let is_set = |position: usize| [self.serial, self.version].contains(&Some(position));
+        let is_filled = |field: &Field| field.default.is_some() || field.is_read_only;
+        let all = self.fields.iter().enumerate();
+        all.filter(move |(at, field)| !is_filled(field) && !is_set(*at)).map(|(_, field)| field)
+    }
+
     /// The fields of the id.
     pub(crate) fn id_fields(&self) -> impl ExactSizeIterator<Item = &Field> {
         self.id.iter().map(|&position| &self.fields[position])
     }
 
-    /// The fields a patch can set, with their positions: all but the id and the version.
+    /// The fields a patch can set, with their positions: all but the id, the version and those
+    /// that PostgreSQL fills.
     pub(crate) fn patch_fields(&self) -> impl Iterator<Item = (usize, &Field)> {
-        let is_set = |position: &usize| !self.id.contains(position);
+        let is_kept = |at: &usize| self.id.contains(at) || self.version == Some(*at);
         let all = self.fields.iter().enumerate();
-        all.filter(move |(position, _)| is_set(position) && self.version != Some(*position))
+        all.filter(move |(at, field)| !is_kept(at) && !field.is_read_only)
+    }
+
+    /// The fields whose values are written to PostgreSQL.
+    pub(crate) fn written_fields(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter().filter(|field| !field.is_read_only)
     }
 
     fn ident_with(&self, suffix: &str) -> Ident {

@@ -165,6 +165,25 @@ pub struct Ride {
 }
 
 #[test]
+fn model_with_new_rows() {
+    check_model(
+        "model_with_new_rows",
+        r#"
+pub struct Ticket {
+    #[kv(id, serial)]
+    pub id: i64,
+    /// What it is about.
+    pub title: String,
+    #[kv(default = Utc::now())]
+    pub opened_at: DateTime<Utc>,
+    #[kv(version)]
+    version: i64,
+}
+"#,
+    );
+}
+
+#[test]
 fn renamed_model() {
     check_model(
         "renamed_model",

@@ -4,6 +4,7 @@
 //! that the remaining rules are checked as well.
 
 mod index;
+mod new_row;
 mod reference;
 
 use proc_macro2::{Ident, Span};
@@ -63,6 +64,9 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
     };
     let checks = checks(&attributes.checks, diagnostics);
     let version = version(&inputs, &id, diagnostics);
+    let serial = new_row::serial(&inputs, &id, diagnostics);
+    new_row::check_defaults(&inputs, diagnostics);
+    new_row::check_read_only(&inputs, diagnostics);
 
     let key_prefix = key_prefix.unwrap_or(name);
     let is_checked_by_diesel = diesel_table.is_some();
@@ -83,6 +87,7 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
         references,
         checks,
         version,
+        serial,
         ident,
         visibility,
     }
@@ -363,6 +368,8 @@ fn fields_of(
             name,
             ty: input.ty,
             docs: input.docs,
+            is_read_only: input.read_only.is_some(),
+            default: input.default,
             variant,
         }
     };

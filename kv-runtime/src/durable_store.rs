@@ -263,6 +263,13 @@ pub(crate) trait DurableStore: StoreChecks + std::fmt::Debug + Send + Sync {
         model: &'static ModelDescriptor,
     ) -> Result<Vec<String>, DurableStoreError>;
 
+    /// Takes so many numbers from the sequence of a model's serial id.
+    async fn serials(
+        &self,
+        model: &'static ModelDescriptor,
+        count: u32,
+    ) -> Result<Vec<i64>, DurableStoreError>;
+
     /// The server, if that is what it is.
     #[cfg(feature = "postgres")]
     fn as_postgres(&self) -> Option<&postgres::PostgresDurableStore> {

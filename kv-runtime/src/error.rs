@@ -67,6 +67,16 @@ pub enum Error {
         /// Where the rows lie, and what to declare.
         reason: String,
     },
+    /// A counter cannot hold what the increment would come to; nothing was changed.
+    #[error("{at}: the counter `{field}` of the row with id `{id}` would overflow")]
+    Overflow {
+        /// The model and the operation.
+        at: Operation,
+        /// The id as in the row's key.
+        id: String,
+        /// The counter.
+        field: &'static str,
+    },
     /// PostgreSQL refused an earlier change of the row; this one would wait behind it.
     #[error(
         "{at}: the row with id `{id}` is held by a dead letter; replay or discard it \

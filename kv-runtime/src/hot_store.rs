@@ -7,6 +7,7 @@ mod claim;
 pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+mod terms;
 mod unit;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
 
 pub(crate) use self::claim::{Claim, ValueContent, ValueFill};
+pub(crate) use self::terms::{Increment, Terms};
 pub(crate) use self::unit::{Observed, Stamp, Unit, UnitOutcome, UnitRow};
 
 /// A change of one row, to be made together with its entry.
@@ -34,14 +36,22 @@ pub(crate) struct Write {
     pub(crate) operation_id: String,
     /// What is known of a create's id beside what the hot side knows.
     pub(crate) probe: Probe,
-    /// The version that the row of a patch must have, where it matters.
-    pub(crate) expected_version: Option<i64>,
+    /// What a patch asks of the row that it finds.
+    pub(crate) terms: Terms,
 }
 
 impl Write {
     /// What the entry says of itself, beside the columns.
     pub(crate) fn header(&self) -> String {
         entry::header(self.key.model, &self.change, &self.key.id, &self.operation_id)
+    }
+
+    /// The operation's name, as the scripts have it.
+    pub(crate) fn operation(&self) -> &'static str {
+        match self.terms {
+            Terms::Increment(_) => "increment",
+            Terms::Any | Terms::Version(_) => self.change.name(),
+        }
     }
 
     /// The bytes of its entry, if they are more than `max`. The row's new values are among them.
@@ -102,6 +112,12 @@ pub(crate) enum WriteOutcome {
     Held,
     /// The row of a patch has another version than it must have.
     Stale,
+    /// An increment is done, and this is what it came to.
+    Counted(EntryId, i64),
+    /// A counter is NULL.
+    Null,
+    /// A counter cannot hold what the increment would come to.
+    Overflow,
 }
 
 /// How a row stands on the hot side.

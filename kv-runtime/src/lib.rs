@@ -59,6 +59,7 @@ extern crate self as kv_runtime;
 mod checks;
 #[cfg(feature = "postgres")]
 mod connection;
+mod counter;
 mod dead_letters;
 mod drain;
 mod durability;
@@ -75,6 +76,7 @@ mod kv;
 mod lookup;
 mod memory;
 mod model;
+mod new_row;
 mod query;
 mod receipt;
 mod repository;
@@ -82,6 +84,7 @@ mod room;
 mod row;
 mod rows;
 pub mod schema;
+mod serials;
 mod settings;
 mod settled;
 mod stores;
@@ -103,6 +106,7 @@ pub mod __private;
 pub use checks::{Check, CheckError, CheckMode, CheckSettings, Checks, Problem};
 #[cfg(feature = "postgres")]
 pub use connection::{Connection, PoolError};
+pub use counter::{Incremented, KvCounter};
 pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetterFilter, DeadLetters, Replayed};
 pub use drain::{DrainError, DrainStatus, Drainer, DrainerBuilder, QueueStatus, Queues};
 pub use durability::Durability;
@@ -117,6 +121,7 @@ pub use model::{
     ColumnDescriptor, ColumnType, FieldError, IndexDescriptor, KvModel, KvPatch, ModelDescriptor,
     ReferenceDescriptor,
 };
+pub use new_row::{Created, KvNewRow, KvSerial};
 pub use query::{
     Behind, Condition, Consistency, Cursor, CursorError, Field, GroupKey, Groups, Order, Overlay,
     Page, Query, Stored, StoredOnly,
@@ -130,6 +135,8 @@ pub use settings::{
     SettingsError,
 };
 pub use transaction::{Committed, Transaction, TransactionRepository};
+#[cfg(feature = "uuid")]
+pub use value::new_uuid;
 pub use value::{IsNull, KvElement, KvNumber, KvScalar, KvText, KvValue, ValueError};
 pub use version::{KvVersioned, UpdateIfError};
 

@@ -61,7 +61,7 @@ pub trait KvModel: Sized + Send + Sync + 'static {
     ///     PRIMARY KEY ("id")
     /// );
     ///
-    /// CREATE UNIQUE INDEX "bookings_reference_key" ON "bookings" ("reference");
+    /// ALTER TABLE "bookings" ADD CONSTRAINT "bookings_reference_key" UNIQUE ("reference") DEFERRABLE;
     /// "#
     /// );
     /// ```
@@ -127,7 +127,7 @@ pub struct ModelDescriptor {
     /// The id's columns, as positions in `columns`, in the order of the fields.
     pub id: &'static [usize],
     /// Whether a new row's id is known to be new: a client-made UUID, or an id declared
-    /// `#[kv(id, fresh)]`. A create then asks PostgreSQL nothing.
+    /// `#[kv(id, fresh)]` or `#[kv(id, serial)]`. A create then asks PostgreSQL nothing.
     pub id_is_fresh: bool,
     /// The fields of the id whose values choose the partition, as positions in `id`:
     /// all of them, unless the model declares `partition_by`.
@@ -146,6 +146,9 @@ pub struct ModelDescriptor {
     pub checks: &'static [&'static str],
     /// The column that every change of a row raises, as a position in `columns`: `#[kv(version)]`.
     pub version: Option<usize>,
+    /// The id that the sequence of its column numbers, as a position in `columns`:
+    /// `#[kv(id, serial)]`.
+    pub serial: Option<usize>,
     /// What [`fingerprint`] makes of the columns: every entry carries it.
     pub fingerprint: u64,
 }
@@ -185,6 +188,8 @@ pub struct ColumnDescriptor {
     pub ty: ColumnType,
     /// Whether the field is an `Option`.
     pub nullable: bool,
+    /// Whether PostgreSQL alone fills it: `#[kv(read_only)]`.
+    pub read_only: bool,
 }
 
 /// The PostgreSQL type of a column.
@@ -300,6 +305,11 @@ impl ModelDescriptor {
     /// The id's values within a whole row.
     pub(crate) fn id_of(&self, row: &EncodedRow) -> EncodedRow {
         self.select(self.id, row)
+    }
+
+    /// Whether PostgreSQL fills columns that the runtime does not write.
+    pub(crate) fn has_read_only(&self) -> bool {
+        self.columns.iter().any(|column| column.read_only)
     }
 
     /// The version within a whole row, if the model has one.

@@ -8,6 +8,7 @@ pub use self::postgres::{Assignments, FitsColumn, HasPrimaryKey, read_text, writ
 
 pub use crate::__kv_if_postgres as if_postgres;
 pub use crate::model::fingerprint;
+pub use crate::new_row::{is_integer, serial};
 pub use crate::version::VersionField;
 
 /// Keeps what it is given where the feature `postgres` is on.

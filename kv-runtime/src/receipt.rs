@@ -28,6 +28,8 @@ pub struct Receipt {
     pub entry: EntryId,
     /// The row's version after it: [`EntryId::version`].
     pub version: i64,
+    /// What an increment came to.
+    pub(crate) result: Option<i64>,
     /// The id of the operation that wrote the entry.
     nonce: String,
     stores: Arc<Stores>,
@@ -77,7 +79,7 @@ impl Receipt {
         nonce: String,
         stores: Arc<Stores>,
     ) -> Self {
-        Self { partition, entry, version: entry.version(), nonce, stores }
+        Self { partition, entry, version: entry.version(), result: None, nonce, stores }
     }
 
     pub(crate) fn mark(&self) -> EntryMark {

@@ -189,6 +189,62 @@ impl<M: KvModel> Repository<M> {
         self.rows.write_by_id(at, self.encode_id(at, id)?, Change::Delete).await
     }
 
+    /// Changes some fields of each of some rows, in one round trip for each partition; those that
+    /// are not in Redis are brought in together first.
+    ///
+    /// Each row is changed or refused by itself; the answers are in the order of the patches, each
+    /// with the errors of [`update`](Self::update). A row that comes twice has its patches in their
+    /// order.
+    ///
+    /// ```
+    /// # use kv_runtime::{Error, Kv, KvModel};
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # struct Booking { #[kv(id, fresh)] id: i64, status: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let bookings = Kv::memory().repository::<Booking>();
+    /// # bookings.create(&Booking { id: 1, status: "new".into() }).await?;
+    /// let done = || Booking::patch().status("done".into());
+    /// let answers = bookings.update_many(&[(1, done()), (2, done())]).await;
+    /// assert!(answers[0].is_ok());
+    /// assert!(answers[1].as_ref().is_err_and(Error::is_not_found));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn update_many(&self, patches: &[(M::Id, M::Patch)]) -> Vec<Result<Receipt, Error>> {
+        let at = Self::at("update_many");
+        let changes = patches.iter().map(|(id, patch)| {
+            Ok((self.encode_id(at, id)?, Change::Patch(Self::encode_patch(at, patch)?)))
+        });
+        self.rows.change_many(at, changes.collect()).await
+    }
+
+    /// Deletes some rows, in one round trip for each partition; those that are not in Redis are
+    /// brought in together first.
+    ///
+    /// Each row is deleted or refused by itself; the answers are in the order of the ids, each with
+    /// the errors of [`delete`](Self::delete).
+    ///
+    /// ```
+    /// # use kv_runtime::{Error, Kv, KvModel};
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # struct Booking { #[kv(id, fresh)] id: i64, status: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let bookings = Kv::memory().repository::<Booking>();
+    /// # bookings.create(&Booking { id: 1, status: "new".into() }).await?;
+    /// let answers = bookings.delete_many(&[1, 2]).await;
+    /// assert!(answers[0].is_ok());
+    /// assert!(answers[1].as_ref().is_err_and(Error::is_not_found));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn delete_many(&self, ids: &[M::Id]) -> Vec<Result<Receipt, Error>> {
+        let at = Self::at("delete_many");
+        let changes = ids.iter().map(|id| Ok((self.encode_id(at, id)?, Change::Delete)));
+        self.rows.change_many(at, changes.collect()).await
+    }
+
     /// Reads a row.
     ///
     /// One round trip if the row is in Redis; else it is brought in first.

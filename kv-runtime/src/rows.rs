@@ -1,24 +1,28 @@
 //! What a repository does, without the model's type: writes, reads, and
 //! bringing in what the hot side does not have.
 
+mod many;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::durability::Durability;
 use crate::durable_store::Fetched;
-use crate::entry::Change;
+use crate::entry::{Change, EntryId};
 use crate::error::{Error, Operation};
 use crate::hot_store::{
-    EntryMark, Fill, HotStoreError, Invalidated, Probe, ReadOutcome, RowState, Write, WriteOutcome,
+    EntryMark, Fill, HotStoreError, Invalidated, Probe, ReadOutcome, RowState, Terms, Write,
+    WriteOutcome,
 };
 use crate::key::{Partition, RowKey};
-use crate::model::ModelDescriptor;
+use crate::model::{FieldError, ModelDescriptor};
 use crate::receipt::Receipt;
 use crate::room::RoomWait;
 use crate::row::{EncodedPatch, EncodedRow};
 use crate::stores::Stores;
 use crate::transaction::Transaction;
+use crate::value::ValueError;
 use crate::{unique, version};
 
 /// How often a write brings its row in, before it says that others keep removing it.
@@ -103,7 +107,7 @@ impl Rows {
         change: Change,
     ) -> Result<Receipt, Error> {
         if unique::concerns(self.model, &change) {
-            return self.write_alone(at, key, change, None).await;
+            return self.write_alone(at, key, change, Terms::Any).await;
         }
         let write = self.new_write(at, key, change)?;
         self.write_new(at, write).await
@@ -115,29 +119,27 @@ impl Rows {
         at: Operation,
         key: RowKey,
         change: Change,
-        expected_version: Option<i64>,
+        terms: Terms,
     ) -> Result<Receipt, Error> {
         let (stores, durability) = (Arc::clone(&self.stores), self.durability);
         // Apart, because it would make the future of every write larger.
-        let write = Transaction::write_one(stores, at, key, change, expected_version, durability);
-        Box::pin(write).await
+        Box::pin(Transaction::write_one(stores, at, key, change, terms, durability)).await
     }
 
-    /// Changes a row if it has this version.
-    pub(crate) async fn patch_if(
+    /// Changes a row that is there on some terms.
+    pub(crate) async fn patch_on(
         &self,
         at: Operation,
         key: RowKey,
-        expected_version: i64,
+        terms: Terms,
         patch: EncodedPatch,
     ) -> Result<Receipt, Error> {
         let change = Change::Patch(patch);
         if unique::concerns(self.model, &change) {
-            return self.write_alone(at, key, change, Some(expected_version)).await;
+            return self.write_alone(at, key, change, terms).await;
         }
-        let mut write = self.new_write(at, key, change)?;
-        write.expected_version = Some(expected_version);
-        self.write_new(at, write).await
+        let write = self.new_write(at, key, change)?;
+        self.write_new(at, Write { terms, ..write }).await
     }
 
     async fn write_new(&self, at: Operation, write: Write) -> Result<Receipt, Error> {
@@ -182,6 +184,13 @@ impl Rows {
         at: Operation,
         changes: Vec<Result<Change, Error>>,
     ) -> Vec<Result<Receipt, Error>> {
+        if self.concern_unique_values(changes.iter().flatten()) {
+            let with_key = |change: Result<Change, Error>| {
+                let change = change?;
+                Ok((self.key_of(&change), change))
+            };
+            return self.write_each(at, changes.into_iter().map(with_key).collect()).await;
+        }
         let checked = self.stores.hot.check_durability(self.durability).await;
         let mut results: Vec<Option<Result<Receipt, Error>>> = Vec::with_capacity(changes.len());
         let mut places = Vec::with_capacity(changes.len());
@@ -268,9 +277,8 @@ impl Rows {
             Change::Create(_) if !self.model.id_is_fresh => Probe::Missing,
             _ => Probe::NotNeeded,
         };
-        let (operation_id, expected_version) = (random_id(), None);
-        let change = change.without_version(self.model);
-        let write = Write { key, change, operation_id, probe, expected_version };
+        let change = change.without_foreign(self.model);
+        let write = Write { key, change, operation_id: random_id(), probe, terms: Terms::Any };
         let max = self.stores.settings.max_entry_bytes;
         match write.entry_bytes_over(max) {
             Some(bytes) => Err(Error::TooLarge { at, id: write.key.id, bytes, max }),
@@ -288,9 +296,18 @@ impl Rows {
     ) -> Option<Result<Receipt, Error>> {
         let id = || write.key.id.clone();
         Some(match outcome {
-            Ok(WriteOutcome::Written(entry)) => {
-                let (nonce, stores) = (write.operation_id.clone(), Arc::clone(&self.stores));
-                Ok(Receipt::new(write.key.partition(), entry, nonce, stores))
+            Ok(WriteOutcome::Written(entry)) => Ok(self.receipt(write, entry)),
+            Ok(WriteOutcome::Counted(entry, result)) => {
+                let mut receipt = self.receipt(write, entry);
+                receipt.result = Some(result);
+                Ok(receipt)
+            }
+            Ok(WriteOutcome::Null) => {
+                let source = ValueError::UnexpectedNull;
+                Err(Error::encoding(at, FieldError { field: write.counter(), source }))
+            }
+            Ok(WriteOutcome::Overflow) => {
+                Err(Error::Overflow { at, id: id(), field: write.counter() })
             }
             Ok(WriteOutcome::Exists) => Err(Error::Duplicate { at, id: id() }),
             Ok(WriteOutcome::Deleted) => Err(Error::NotFound { at, id: id() }),
@@ -302,6 +319,11 @@ impl Rows {
             Ok(WriteOutcome::Absent | WriteOutcome::Unprobed) => return None,
             Err(error) => Err(Error::from_hot(at, &write.key.id, error)),
         })
+    }
+
+    fn receipt(&self, write: &Write, entry: EntryId) -> Receipt {
+        let (nonce, stores) = (write.operation_id.clone(), Arc::clone(&self.stores));
+        Receipt::new(write.key.partition(), entry, nonce, stores)
     }
 
     /// Looks for the row of a write on both sides, so that the write can be tried again; answers
@@ -443,6 +465,16 @@ impl Rows {
                 if fetched.iter().any(Option::is_some) { Status::Clean } else { Status::Absent }
             }
         })
+    }
+
+    /// Serial ids for new rows; none of a model without.
+    pub(crate) async fn serials(&self, at: Operation, count: usize) -> Result<Vec<i64>, Error> {
+        if self.model.serial.is_none() {
+            return Ok(Vec::new());
+        }
+        let (durable, block) = (&*self.stores.durable, self.stores.settings.serial_block);
+        let taken = self.stores.serials.take(durable, self.model, count, block).await;
+        taken.map_err(|error| Error::from_durable(at, error))
     }
 
     pub(crate) async fn invalidate(&self, at: Operation, key: RowKey) -> Result<(), Error> {

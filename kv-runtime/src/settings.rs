@@ -50,6 +50,9 @@ pub struct Settings {
     /// Each partition has its even share of it. A process that finds room uses a sixteenth of that
     /// before it looks again, so that more than sixteen processes can together exceed it a little.
     pub queue_capacity: u64,
+    /// How many serial ids (`#[kv(id, serial)]`) a process takes from a sequence at once. Those that
+    /// it has left when it ends are never used. Default 1,000.
+    pub serial_block: u32,
     /// What becomes of a write of a row that has dead letters. Default [`OnHeld::Refuse`].
     pub on_held: OnHeld,
     /// What a write does that finds its partition full. Default [`OnFull::Reject`].
@@ -179,6 +182,7 @@ impl Settings {
             row_ttl: Duration::from_secs(3_600),
             durability: Durability::Fast,
             queue_capacity: 4_000_000,
+            serial_block: 1_000,
             on_held: OnHeld::default(),
             on_full: OnFull::Reject,
             max_entry_bytes: 1024 * 1024,
@@ -224,6 +228,7 @@ impl Settings {
         settings.tenant = lookup("KV_TENANT")?.filter(|tenant| !tenant.is_empty());
         set(&mut settings.partitions, "KV_PARTITIONS", &lookup)?;
         set(&mut settings.queue_capacity, "KV_QUEUE_CAPACITY", &lookup)?;
+        set(&mut settings.serial_block, "KV_SERIAL_BLOCK", &lookup)?;
         let mut milliseconds = 0_u64;
         set(&mut milliseconds, "KV_ON_FULL_BLOCK_MS", &lookup)?;
         if milliseconds > 0 {
@@ -276,6 +281,7 @@ impl Settings {
             ),
             (!self.row_ttl.is_zero(), "row_ttl", "must be longer than zero"),
             (self.queue_capacity > 0, "queue_capacity", "must be greater than zero"),
+            (self.serial_block > 0, "serial_block", "must be greater than zero"),
             (
                 self.durability.is_possible(),
                 "durability",

@@ -7,6 +7,7 @@ use crate::entry::EntryId;
 use crate::hot_store::{HotStore, HotStoreError};
 use crate::key::KeySpace;
 use crate::model::ModelDescriptor;
+use crate::serials::SerialBlocks;
 use crate::settings::Settings;
 use crate::settled::SettledWatch;
 
@@ -19,6 +20,8 @@ pub(crate) struct Stores {
     pub(crate) settings: Settings,
     /// What receipts wait for.
     pub(crate) settled: SettledWatch,
+    /// The ids that this process has taken from sequences and not given yet.
+    pub(crate) serials: SerialBlocks,
     /// The models of this process, as far as they have shown themselves.
     models: Mutex<Vec<&'static ModelDescriptor>>,
 }
@@ -31,7 +34,8 @@ impl Stores {
         settings: Settings,
     ) -> Self {
         let settled = SettledWatch::default();
-        Self { hot, durable, keys, settings, settled, models: Mutex::default() }
+        let serials = SerialBlocks::default();
+        Self { hot, durable, keys, settings, settled, serials, models: Mutex::default() }
     }
 
     /// Remembers a model, so that its dead letters can be understood.

@@ -16,7 +16,7 @@ use self::touched::{Seen, Touched};
 use crate::durability::Durability;
 use crate::entry::Change;
 use crate::error::{Error, Operation};
-use crate::hot_store::{ReadOutcome, Unit, UnitOutcome, UnitRow, WriteOutcome};
+use crate::hot_store::{ReadOutcome, Terms, Unit, UnitOutcome, UnitRow, WriteOutcome};
 use crate::key::RowKey;
 use crate::kv::Kv;
 use crate::model::KvModel;
@@ -91,7 +91,7 @@ impl Kv {
     /// # async fn main() -> Result<(), Error> {
     /// # let kv = Kv::memory();
     /// # for number in 1..3 {
-    /// #     kv.repository().create(&Account { branch: 7, number, balance: 100 }).await?;
+    /// #     kv.repository::<Account>().create(&Account { branch: 7, number, balance: 100 }).await?;
     /// # }
     /// kv.transaction(async |unit| {
     ///     let accounts = unit.repository::<Account>();
@@ -154,26 +154,31 @@ impl Transaction {
         Self { stores, state: Arc::default() }
     }
 
-    /// Makes one change as a unit of its own; where a version is given, of a row that has it.
+    /// Makes one change as a unit of its own, on terms that the row has to meet.
     pub(crate) async fn write_one(
         stores: Arc<Stores>,
         at: Operation,
         key: RowKey,
         change: Change,
-        expected_version: Option<i64>,
+        terms: Terms,
         durability: Durability,
     ) -> Result<Receipt, Error> {
         let mut tries = Tries::default();
         loop {
             let transaction = Self::new(Arc::clone(&stores));
-            if let Some(expected) = expected_version {
+            let (mut change, mut result) = (change.clone(), None);
+            if terms != Terms::Any {
                 transaction.see(at, &key).await?;
-                transaction.touch(at, &key, |row| row.check_version(expected))??;
+                (change, result) =
+                    transaction.touch(at, &key, |row| row.on_terms(change, terms))??;
             }
-            transaction.write(at, key.clone(), change.clone()).await?;
+            transaction.write(at, key.clone(), change).await?;
             let rows = transaction.end();
             match transaction.commit(rows, Some(durability)).await? {
-                Attempt::Committed(Some(receipt)) => return Ok(receipt),
+                Attempt::Committed(Some(mut receipt)) => {
+                    receipt.result = result;
+                    return Ok(receipt);
+                }
                 Attempt::Committed(None) => return Err(Error::busy(at, &key.id)),
                 Attempt::Stale(conflict) => tries.pause(conflict).await?,
             }

@@ -18,6 +18,8 @@ mod uuid;
 pub use array::{KvElement, KvScalar};
 pub use number::KvNumber;
 pub use text::KvText;
+#[cfg(feature = "uuid")]
+pub use uuid::new_uuid;
 
 use crate::model::ColumnType;
 

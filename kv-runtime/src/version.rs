@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::{Error, Operation};
+use crate::hot_store::Terms;
 use crate::model::KvModel;
 use crate::receipt::Receipt;
 use crate::repository::Repository;
@@ -169,7 +170,11 @@ impl<M: KvModel> Repository<M> {
         let key = self.encode_id(at, id).map_err(UpdateIfError::Other)?;
         let patch = Self::encode_patch(at, &patch).map_err(UpdateIfError::Other)?;
         let id = key.id.clone();
-        let conflict = match self.rows().patch_if(at, key.clone(), expected_version, patch).await {
+        let conflict = match self
+            .rows()
+            .patch_on(at, key.clone(), Terms::Version(expected_version), patch)
+            .await
+        {
             Err(conflict @ Error::Conflict { .. }) => conflict,
             other => return other.map_err(UpdateIfError::Other),
         };

@@ -55,7 +55,7 @@ async fn take(unit: &Transaction, number: i16) -> Result<i32, Error> {
 }
 
 async fn with_flight(pair: &Pair) {
-    let _ = pair.kv.repository().create(&flight(0)).await.expect("a new row");
+    let _ = pair.kv.repository::<Flight>().create(&flight(0)).await.expect("a new row");
     pair.drain().await;
 }
 
@@ -376,8 +376,8 @@ async fn many_at_once_lose_no_update(pair: Pair) {
 /// Two rows always add up to the same for whoever reads both in one unit.
 async fn what_was_read_is_so_in_the_end(pair: Pair) {
     let kv = pair.kv.clone();
-    let _ = kv.repository().create(&flight(0)).await.expect("a new row");
-    let _ = kv.repository().create(&seat(1)).await.expect("a new row");
+    let _ = kv.repository::<Flight>().create(&flight(0)).await.expect("a new row");
+    let _ = kv.repository::<Seat>().create(&seat(1)).await.expect("a new row");
     let writer = kv.clone();
     let writes = tokio::spawn(async move {
         for taken in 1..300 {

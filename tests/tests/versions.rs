@@ -12,6 +12,7 @@ contract!(
     every_write_raises_the_version,
     a_stale_writer_gets_the_current_row,
     no_version_comes_twice,
+    rows_that_are_written_at_once_have_the_versions_of_their_receipts,
     a_version_that_was_set_by_hand_is_one,
     a_conflict_is_an_error_like_others,
 );
@@ -133,6 +134,29 @@ async fn no_version_comes_twice(pair: Pair) {
         let stale = documents.update_if(&1, first, patch()).await.expect_err("stale");
         assert_eq!(stale.into_current().expect("a conflict").pages, 1, "{after:?}");
     }
+}
+
+/// Their entries differ in the sequence alone, where they are of the same millisecond.
+async fn rows_that_are_written_at_once_have_the_versions_of_their_receipts(pair: Pair) {
+    let pair = pair.with(|settings| settings.partitions = 1).await;
+    let documents = documents(&pair).await;
+    let ids: Vec<i64> = (0..200).collect();
+    let rows: Vec<Document> = ids.iter().map(|&id| Document { id, ..document() }).collect();
+    let receipts = documents.create_many(&rows).await.into_iter();
+    let versions: Vec<i64> = receipts.map(|done| done.expect("a new row").version).collect();
+    let of = |row: Option<Document>| row.expect("the row").version;
+    for drained in [false, true] {
+        if drained {
+            bring(&pair, &documents, After::Eviction).await;
+            let mut stored = pair.kv.durable_rows::<Document>().await.expect("the rows");
+            stored.sort_by_key(|row| row.id);
+            assert_eq!(stored.iter().map(|row| row.version).collect::<Vec<_>>(), versions);
+        }
+        let read = documents.get_many(&ids).await.expect("the rows");
+        assert_eq!(read.into_iter().map(of).collect::<Vec<_>>(), versions);
+    }
+    assert!(versions.is_sorted_by(|earlier, later| earlier < later), "{versions:?}");
+    assert!(versions.iter().any(|version| version % (1 << 20) > 0), "each its own millisecond");
 }
 
 /// Rows that were there before the model had a version have any number for one.

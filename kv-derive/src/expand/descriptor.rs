@@ -47,6 +47,10 @@ fn with_columns(model: &Model, columns: &[TokenStream], id_is_fresh: &TokenStrea
         Some(version) => quote!(::core::option::Option::Some(#version)),
         None => quote!(::core::option::Option::None),
     };
+    let serial = match model.serial.map(Index::from) {
+        Some(serial) => quote!(::core::option::Option::Some(#serial)),
+        None => quote!(::core::option::Option::None),
+    };
     quote! {{
         let __columns: &'static [#runtime::ColumnDescriptor] = &[#(#columns),*];
         &#runtime::ModelDescriptor {
@@ -65,6 +69,7 @@ fn with_columns(model: &Model, columns: &[TokenStream], id_is_fresh: &TokenStrea
             references: #references,
             checks: &[#(#checks),*],
             version: #version,
+            serial: #serial,
             fingerprint: #runtime::__private::fingerprint(__columns),
         }
     }}
@@ -121,7 +126,7 @@ fn durability(model: &Model) -> TokenStream {
 fn id_is_fresh(model: &Model) -> TokenStream {
     let runtime = &model.runtime;
     match model.id.as_slice() {
-        _ if model.id_is_declared_fresh => quote!(true),
+        _ if model.id_is_declared_fresh || model.serial.is_some() => quote!(true),
         [only] => {
             let ty = &model.fields[*only].ty;
             quote! {
@@ -134,7 +139,7 @@ fn id_is_fresh(model: &Model) -> TokenStream {
 
 fn column(model: &Model, field: &Field) -> TokenStream {
     let runtime = &model.runtime;
-    let Field { name, hash_name, column, ty, .. } = field;
+    let Field { name, hash_name, column, ty, is_read_only, .. } = field;
     let column_type = at_type(ty, quote!(<#ty as #runtime::KvValue>::TYPE));
     let nullable = at_type(ty, quote!(<#ty as #runtime::KvValue>::NULLABLE));
     quote! {
@@ -144,6 +149,7 @@ fn column(model: &Model, field: &Field) -> TokenStream {
             column: #column,
             ty: #column_type,
             nullable: #nullable,
+            read_only: #is_read_only,
         }
     }
 }

@@ -4,7 +4,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::kv_model::id_type;
-use super::{descriptor, field_enum, fields, finders, patch, repository, version};
+use super::{descriptor, field_enum, fields, finders, new_row, patch, repository, version};
 use crate::model::Model;
 
 // The field enum, the fields, the patch and the repository as ever, and an `impl KvModel` that
@@ -24,12 +24,15 @@ pub(crate) fn fallback(model: &Model) -> TokenStream {
     let id_type = id_type(model);
     let descriptor = descriptor::expand_empty(model);
     let kv_versioned = version::expand_empty(model);
+    let new_row = new_row::expand(model);
+    let kv_new_row = new_row::expand_empty_traits(model);
     let field_error = quote!(#runtime::FieldError);
     quote! {
         #field_enum
         #fields
         #patch
         #finders_struct
+        #new_row
         #repository
         const _: () = {
             impl #runtime::KvModel for #ident {
@@ -83,6 +86,8 @@ pub(crate) fn fallback(model: &Model) -> TokenStream {
             }
 
             #kv_versioned
+
+            #kv_new_row
         };
     }
 }

@@ -25,6 +25,27 @@ pub(super) fn expand_id_check(model: &Model) -> TokenStream {
     model.id_fields().map(check).collect()
 }
 
+// const _: () = if !<Option<i64> as ::kv_runtime::KvValue>::NULLABLE {
+//     ::core::panic!("`rank` is read-only, so it is NULL until …")
+// };
+pub(super) fn expand_read_only_check(model: &Model) -> TokenStream {
+    let runtime = &model.runtime;
+    let check = |field: &Field| {
+        let ty = &field.ty;
+        let message = format!(
+            "`{}` is read-only, so it is NULL until PostgreSQL has filled it; make it an `Option`",
+            field.name
+        );
+        let check = quote! {
+            const _: () = if !<#ty as #runtime::KvValue>::NULLABLE {
+                ::core::panic!(#message)
+            };
+        };
+        at_type(ty, check)
+    };
+    model.fields.iter().filter(|field| field.is_read_only).map(check).collect()
+}
+
 // impl ::kv_runtime::KvModel for Booking {
 //     type Id = Uuid;
 //     type Patch = BookingPatch;

@@ -2,6 +2,7 @@
 //! or output.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use crate::durable_store::{Batch, HeldRow, Letter, Offset, OffsetMove, Refusal};
 use crate::entry::{Entry, EntryError, EntryId, RawEntry, RowChange};
@@ -205,10 +206,15 @@ fn settled_row(
     entry: EntryId,
 ) -> SettledRow {
     let model = context.models[model];
+    // What PostgreSQL has filled meanwhile is not here: the next read brings it in.
+    let ttl = match model.has_read_only() {
+        true => Duration::ZERO,
+        false => model.ttl.unwrap_or(context.settings.row_ttl),
+    };
     SettledRow {
         key: context.keys.key_of(model, row_id, partition.number),
         entry,
-        ttl: model.ttl.unwrap_or(context.settings.row_ttl),
+        ttl,
         held: false,
         has_values: !model.unique.is_empty(),
     }

@@ -27,7 +27,7 @@ use crate::stores::Stores;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let kv = Kv::memory();
 /// let queues = kv.queues().model::<Booking>();
-/// kv.repository().create(&Booking { id: 7 }).await?;
+/// kv.repository::<Booking>().create(&Booking { id: 7 }).await?;
 /// assert_eq!(queues.status().await?.undrained, 1);
 /// # let drainer = kv.drainer().model::<Booking>().spawn();
 /// // With a drainer at work, here or in another process:

@@ -54,6 +54,8 @@ struct Data {
     offsets: HashMap<Partition, Offset>,
     letters: Vec<StoredLetter>,
     last_letter: i64,
+    /// The last number of each table's sequence.
+    sequences: HashMap<&'static str, i64>,
 }
 
 #[derive(Debug)]
@@ -131,7 +133,7 @@ impl Data {
         row: EncodedRow,
         undo: &mut Vec<Undo>,
     ) -> Result<(), Refusal> {
-        self.constraints.check_row(model, &id, &row)?;
+        Constraints::check_row(model, &row)?;
         self.set(model.table, id, Some(row), undo);
         Ok(())
     }
@@ -145,6 +147,8 @@ impl Data {
     fn attempt(&mut self, statements: &[Statement], undo: &mut Vec<Undo>) -> Result<(), Refusal> {
         let before = undo.len();
         let outcome = statements.iter().try_for_each(|step| self.run(step, undo));
+        let outcome =
+            outcome.and_then(|()| self.constraints.check_unique(&undo[before..], &self.tables));
         if outcome.is_err() {
             self.roll_back(undo.drain(before..).rev());
         }
@@ -389,6 +393,18 @@ impl DurableStore for MemoryDurableStore {
         let data = self.data.lock().await;
         let rows = data.tables.get(model.table).map(|rows| rows.values().cloned().collect());
         Ok(rows.unwrap_or_default())
+    }
+
+    async fn serials(
+        &self,
+        model: &'static ModelDescriptor,
+        count: u32,
+    ) -> Result<Vec<i64>, DurableStoreError> {
+        let mut data = self.data.lock().await;
+        let last = data.sequences.entry(model.table).or_default();
+        let first = *last + 1;
+        *last += i64::from(count);
+        Ok((first..=*last).collect())
     }
 
     async fn select(&self, select: &Select) -> Result<Vec<EncodedRow>, DurableStoreError> {

@@ -6,6 +6,7 @@ mod letters;
 mod offsets;
 mod schema;
 mod select;
+mod serials;
 mod server;
 mod sql;
 mod statement;
@@ -344,6 +345,14 @@ impl DurableStore for PostgresDurableStore {
         model: &'static ModelDescriptor,
     ) -> Result<Vec<String>, DurableStoreError> {
         letters::held_rows_of(&mut *self.connection().await?, model).await
+    }
+
+    async fn serials(
+        &self,
+        model: &'static ModelDescriptor,
+        count: u32,
+    ) -> Result<Vec<i64>, DurableStoreError> {
+        serials::take(&mut *self.connection().await?, model, count).await
     }
 
     fn as_postgres(&self) -> Option<&PostgresDurableStore> {

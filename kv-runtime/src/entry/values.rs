@@ -33,6 +33,13 @@ pub(super) fn encode<'a>(
     String::from_utf8(json).unwrap_or_default()
 }
 
+/// The name of a column, as it stands before its value.
+pub(crate) fn column_name(model: &'static ModelDescriptor, position: usize) -> String {
+    let mut json = Vec::new();
+    push_text(&mut json, model.columns[position].name);
+    String::from_utf8(json).unwrap_or_default()
+}
+
 /// Appends a text with its quotes and escapes; a buffer in memory takes everything.
 fn push_text(json: &mut Vec<u8>, text: &str) {
     let _ = serde_json::to_writer(json, text);

@@ -6,12 +6,13 @@ use crate::model::ModelDescriptor;
 use crate::row::{EncodedPatch, EncodedRow};
 
 impl Change {
-    /// As an entry has it: whatever version the caller's row has is left out.
-    pub(crate) fn without_version(self, model: &ModelDescriptor) -> Self {
+    /// As an entry has it: without what others than its caller decide, which are the version and
+    /// what PostgreSQL fills.
+    pub(crate) fn without_foreign(self, model: &ModelDescriptor) -> Self {
         match self {
-            Self::Create(row) => Self::Create(set_version(model, row, None)),
-            Self::Upsert(row) => Self::Upsert(set_version(model, row, None)),
-            // A patch has no setter for it.
+            Self::Create(row) => Self::Create(without_foreign(model, row)),
+            Self::Upsert(row) => Self::Upsert(without_foreign(model, row)),
+            // A patch has no setters for them.
             Self::Patch(_) | Self::Delete => self,
         }
     }
@@ -25,8 +26,8 @@ impl Change {
     /// As it takes effect.
     pub(super) fn with_version(self, model: &ModelDescriptor, entry: EntryId) -> Self {
         match (self, model.version) {
-            (Self::Create(row), _) => Self::Create(set_version(model, row, Some(entry))),
-            (Self::Upsert(row), _) => Self::Upsert(set_version(model, row, Some(entry))),
+            (Self::Create(row), _) => Self::Create(set_version(model, row, entry)),
+            (Self::Upsert(row), _) => Self::Upsert(set_version(model, row, entry)),
             (Self::Patch(patch), Some(column)) => {
                 let version = entry.version().to_string();
                 let raise = EncodedPatch::from_changes([(column, Some(version.as_str()))]);
@@ -38,12 +39,18 @@ impl Change {
 }
 
 /// A row with the version that an entry gives it; of a model without one, as it is.
-pub(crate) fn set_version(
-    model: &ModelDescriptor,
-    row: EncodedRow,
-    entry: Option<EntryId>,
-) -> EncodedRow {
+pub(crate) fn set_version(model: &ModelDescriptor, row: EncodedRow, entry: EntryId) -> EncodedRow {
     let Some(column) = model.version else { return row };
-    let version = entry.map(|entry| entry.version().to_string());
-    EncodedPatch::from_changes([(column, version.as_deref())]).apply_to(&row)
+    let version = entry.version().to_string();
+    EncodedPatch::from_changes([(column, Some(version.as_str()))]).apply_to(&row)
+}
+
+/// A row without what others than its caller decide.
+pub(crate) fn without_foreign(model: &ModelDescriptor, row: EncodedRow) -> EncodedRow {
+    let is_foreign = |at: &usize| model.version == Some(*at) || model.columns[*at].read_only;
+    let mut foreign = (0..model.columns.len()).filter(is_foreign).peekable();
+    if foreign.peek().is_none() {
+        return row;
+    }
+    EncodedPatch::from_changes(foreign.map(|at| (at, None))).apply_to(&row)
 }

@@ -9,6 +9,10 @@
 -- Answers for each change the id of its entry, the number of a refusal, or an error; then for
 -- each check how many more entries the partition has room for.
 --
+-- Of an increment, the probe is the least and the most that the counter can hold; its name as JSON
+-- stands for the entry's values, and what is added for its value. It is a patch, as soon as the
+-- result is known, and answers that behind the entry's id.
+--
 -- A check (1, else 0) compares the partition's undrained entries with the bound. A writer that
 -- knows of room leaves it out, and makes it again before it could have used up its share.
 --
@@ -23,12 +27,34 @@
 local bound = tonumber(ARGV[2])
 
 -- A call that is a retry is about one partition.
-local done
+local done, results
 if ARGV[3] ~= '0' then
-  done = earlier_tries(KEYS[1], KEYS[2], tonumber(ARGV[3]))
+  done, results = earlier_tries(KEYS[1], KEYS[2], tonumber(ARGV[3]))
   if done.err then
     return done
   end
+end
+
+-- Adds to a counter: answers the result, or a refusal.
+--
+-- Only the server itself adds with 64 bits. So this comes before the entry is appended, and is taken
+-- back where that fails.
+local function add(key, column, by, bounds)
+  local before = call('HGET', key, column)
+  if not before then
+    return nil, IS_NULL
+  end
+  local result = pcall('HINCRBY', key, column, by)
+  if type(result) == 'table' then
+    return nil, string.find(result.err, 'overflow', 1, true) and OVERFLOW or result
+  end
+  local least, most = string.match(bounds, '^(%S+) (%S+)$')
+  if result < tonumber(least) or result > tonumber(most) then
+    call('HSET', key, column, before)
+    return nil, OVERFLOW
+  end
+  -- Of the number itself, a script has 53 bits.
+  return call('HGET', key, column), nil, before
 end
 
 local takes_held = ARGV[4] == '1'
@@ -51,19 +77,39 @@ for i = 1, #KEYS / 3 do
     answers[i] = redis.error_reply('KVFOREIGN the key ' .. key .. ' holds no row')
   elseif done and done[operation_id] then
     answers[i] = done[operation_id]
+    if operation == 'increment' then
+      answers[i] = answers[i] .. ' ' .. results[operation_id]
+    end
   else
     local is_there, deleted, token, is_held, mark = parse(meta)
     if meta and not token and string.find(meta, operation_id, 1, true) then
       -- Two tries that passed each other on the way here.
       answers[i] = string.match(meta, '^%S+')
-    else
-      answers[i] = refusal(key, operation, probe, version_column, takes_held, is_there, deleted,
-        token, is_held) or room and room < 1 and FULL
-        or append(state, stream, ARGV[1], header, values)
-      if type(answers[i]) == 'string' then
-        change_row(key, operation, answers[i], operation_id, meta, is_held, mark,
-          first_null, first_item, last_item, version_column)
+      if operation == 'increment' then
+        answers[i] = answers[i] .. ' ' .. call('HGET', key, ARGV[first_item])
       end
+    else
+      local refused = refusal(key, operation, probe, version_column, takes_held, is_there, deleted,
+        token, is_held) or room and room < 1 and FULL
+      local result, before
+      if operation == 'increment' and not refused then
+        result, refused, before = add(key, ARGV[first_item], ARGV[last_item], probe)
+        operation, values = 'patch', result and '{' .. values .. ':"' .. result .. '"}'
+      end
+      local answer = refused or append(state, stream, ARGV[1], header, values)
+      if type(answer) == 'string' then
+        if result then
+          ARGV[last_item] = result
+        end
+        change_row(key, operation, answer, operation_id, meta, is_held, mark,
+          first_null, first_item, last_item, version_column)
+        if result then
+          answer = answer .. ' ' .. result
+        end
+      elseif result then
+        call('HSET', key, ARGV[first_item], before)
+      end
+      answers[i] = answer
     end
   end
 end

@@ -1,13 +1,14 @@
 -- What `write.lua` and `write_unit.lua` share; it stands in front of each of them.
 
 local EXISTS, ABSENT, DELETED, FULL, UNPROBED, HELD, STALE = 1, 2, 3, 4, 5, 6, 7
+local IS_NULL, OVERFLOW = 8, 9
 
 local call, pcall = redis.call, redis.pcall
 
--- What earlier tries have done: entry ids by operation id, or an error. A row remembers its last
--- operation alone; the stream has all that a retry can be about.
+-- What earlier tries have done: entry ids by operation id, or an error; and the results of increments.
+-- A row remembers its last operation alone; the stream has all that a retry can be about.
 local function earlier_tries(state, stream, from)
-  local done = {}
+  local done, results = {}, {}
   local trimmed = call('HGET', state, 'trimmed')
   if trimmed and tonumber(string.match(trimmed, '^%d+')) >= from then
     return redis.error_reply('KVUNKNOWN the entries since the first try were trimmed')
@@ -17,9 +18,11 @@ local function earlier_tries(state, stream, from)
     local operation_id = string.match(entry[2][2], '^%S+ %S+ %S+ (%S+)')
     if operation_id then
       done[operation_id] = entry[1]
+      -- Where it was an increment, its result is the only value.
+      results[operation_id] = string.match(entry[2][4], '"(%-?%d+)"}$')
     end
   end
-  return done
+  return done, results
 end
 
 -- The first entry of a stream: the number of partitions is written down, or compared.
@@ -97,7 +100,7 @@ end
 --
 -- The probe of a create is empty where its id is fresh; else it is the token that was left in the
 -- row's place before PostgreSQL was asked, or `?` before that was done. That of a patch is the
--- version that the row must have, or empty where any will do.
+-- version that the row must have, or empty where any will do; that of an increment is about its result.
 local function refusal(key, operation, probe, version_column, takes_held, is_there, deleted, token, is_held)
   if is_held and not takes_held then
     return HELD

@@ -14,7 +14,7 @@
 --
 -- Every check comes before the first write, and nothing after the append can fail.
 
-local VALUE = 8
+local VALUE = 10
 
 -- The claims of a change on unique values, if it is about any, and what comes next in ARGV.
 local function claims_at(at)

@@ -2,9 +2,11 @@
 
 use crate::entry::Change;
 use crate::error::{Error, Operation};
-use crate::hot_store::{Probe, Stamp, UnitRow};
+use crate::hot_store::{Probe, Stamp, Terms, UnitRow, WriteOutcome};
 use crate::key::{KeySpace, RowKey};
+use crate::model::FieldError;
 use crate::row::EncodedRow;
+use crate::value::ValueError;
 use crate::{unique, version};
 
 /// A row as it was read.
@@ -47,14 +49,33 @@ impl Touched {
         (replaces || unique::needs_row(self.key.model, next)) && self.seen.is_none()
     }
 
-    /// Whether the row has this version.
-    pub(super) fn check_version(&self, expected: i64) -> Result<(), Error> {
+    /// A change on terms that the row has to meet; what an increment comes to is answered as well.
+    pub(super) fn on_terms(
+        &self,
+        change: Change,
+        terms: Terms,
+    ) -> Result<(Change, Option<i64>), Error> {
+        let (at, id) = (self.at, || self.key.id.clone());
         let seen = self.seen.as_ref().and_then(|seen| seen.row.as_ref());
         let row = seen.ok_or_else(|| self.not_found())?;
-        if self.key.model.version_of(row) == Some(&*expected.to_string()) {
-            return Ok(());
+        match terms {
+            Terms::Any => Ok((change, None)),
+            Terms::Version(expected) => match self.key.model.version_of(row) {
+                Some(version) if *version == expected.to_string() => Ok((change, None)),
+                _ => Err(Error::Conflict { at, id: id(), reason: version::CONFLICT }),
+            },
+            Terms::Increment(increment) => {
+                let field = self.key.model.columns[increment.column].field;
+                match increment.apply(row) {
+                    Ok((patch, sum)) => Ok((Change::Patch(patch), Some(sum))),
+                    Err(WriteOutcome::Overflow) => Err(Error::Overflow { at, id: id(), field }),
+                    Err(_) => {
+                        let source = ValueError::UnexpectedNull;
+                        Err(Error::encoding(at, FieldError { field, source }))
+                    }
+                }
+            }
         }
-        Err(Error::Conflict { at: self.at, id: self.key.id.clone(), reason: version::CONFLICT })
     }
 
     /// Whether the row has to be read for its content to be known.
@@ -139,7 +160,7 @@ impl Touched {
             false => Probe::NotNeeded,
         };
         let seen = self.seen.as_ref().map(|seen| seen.stamp.clone());
-        let change = self.change.clone().map(|change| change.without_version(self.key.model));
+        let change = self.change.clone().map(|change| change.without_foreign(self.key.model));
         let before = self.seen.as_ref().and_then(|seen| seen.row.as_ref());
         let claims =
             change.as_ref().and_then(|it| unique::claims(keys, self.key.model, it, before));
@@ -169,6 +190,7 @@ mod tests {
         references: &[],
         checks: &[],
         version: None,
+        serial: None,
         fingerprint: 0,
     };
 

@@ -28,7 +28,7 @@ async fn nothing_is_drained_until_the_checks_pass() {
     let (log, _guard) = Log::begin();
     let pair = Pair::servers().await;
     pair.sql("ALTER TABLE seats RENAME TO not_there_yet").await;
-    let _ = pair.kv.repository().create(&Booking::sample()).await.expect("a new row");
+    let _ = pair.kv.repository::<Booking>().create(&Booking::sample()).await.expect("a new row");
     let error = pair.drainer().check().await.expect_err("a table is missing").to_string();
     let drainer = pair.spawn_drainer();
     let complained = complaint(&drainer).await;
@@ -37,7 +37,7 @@ async fn nothing_is_drained_until_the_checks_pass() {
     assert!(log.text().contains("ERROR") && log.text().contains("no table `seats`"));
     // Writes go on.
     let seat = Seat { flight: "AA".to_owned(), number: 1, passenger: None };
-    let _ = pair.kv.repository().upsert(&seat).await.expect("a row");
+    let _ = pair.kv.repository::<Seat>().upsert(&seat).await.expect("a row");
     let status = drainer.status().await.expect("a status");
     assert_eq!((status.batches, status.undrained), (0, 2));
 
@@ -53,7 +53,7 @@ async fn with_a_warning_it_drains_what_it_can() {
     let pair = Pair::servers().await;
     let pair = pair.with(|settings| settings.checks.schema = CheckMode::Warn).await;
     pair.sql("DROP TABLE seats").await;
-    let _ = pair.kv.repository().create(&Booking::sample()).await.expect("a new row");
+    let _ = pair.kv.repository::<Booking>().create(&Booking::sample()).await.expect("a new row");
     assert_eq!(pair.drain().await.entries_drained, 1);
     assert!(log.text().contains("WARN") && log.text().contains("no table `seats`"));
 }
@@ -67,7 +67,7 @@ async fn a_drainer_may_be_spawned_before_the_migrations_run() {
     settings.drain.backoff_max = Duration::from_millis(500);
     let kv = Kv::connect(settings.clone()).await.expect("the servers are up");
     let pair = Pair { kv, database_url: Some(url), settings };
-    let _ = pair.kv.repository().create(&Booking::sample()).await.expect("a new row");
+    let _ = pair.kv.repository::<Booking>().create(&Booking::sample()).await.expect("a new row");
     let drainer = pair.spawn_drainer();
     let complained = complaint(&drainer).await;
     assert!(complained.contains("call `Kv::migrate`"), "{complained}");
@@ -83,7 +83,7 @@ async fn a_shutdown_does_not_wait_for_the_checks_for_ever() {
     let pair =
         pair.with(|settings| settings.drain.shutdown_timeout = Duration::from_millis(200)).await;
     pair.sql("DROP TABLE seats").await;
-    let _ = pair.kv.repository().create(&Booking::sample()).await.expect("a new row");
+    let _ = pair.kv.repository::<Booking>().create(&Booking::sample()).await.expect("a new row");
     let drainer = pair.spawn_drainer();
     let error = drainer.shutdown().await.expect_err("the table is missing");
     let DrainError::Undrained { undrained: 1, reason } = error else { panic!("{error}") };

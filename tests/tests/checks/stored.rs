@@ -71,7 +71,7 @@ async fn another_number_of_partitions_is_refused_before_anything_is_drained() {
 async fn another_number_of_partitions_is_refused_where_a_drainer_has_been() {
     let pair = Pair::servers().await;
     // One: few partitions know of it in Redis, but all do in PostgreSQL.
-    let _ = pair.kv.repository().create(&Booking::sample()).await.expect("a new row");
+    let _ = pair.kv.repository::<Booking>().create(&Booking::sample()).await.expect("a new row");
     let drainer = pair.kv.drainer().model::<Booking>().spawn();
     drainer.shutdown().await.expect("everything can be drained");
     expect_refusals(pair).await;

@@ -81,7 +81,7 @@ impl Deploy {
 
     /// Writes that an older process makes.
     async fn write_rides(&mut self, count: i64) {
-        let rides = self.older.kv.repository();
+        let rides = self.older.kv.repository::<older::Ride>();
         for _ in 0..count {
             self.rides += 1;
             let ride = older::Ride { id: self.rides, note: "older".to_owned() };
@@ -95,12 +95,12 @@ impl Deploy {
         let (id, note) = (-self.news, "newer".to_owned());
         let key = match what {
             Newer::Model => {
-                let stops = self.newer.repository();
+                let stops = self.newer.repository::<newer::Stop>();
                 let _ = stops.create(&newer::Stop { id, note }).await.expect("a new row");
                 stops.key(&id)
             }
             Newer::Column => {
-                let rides = self.newer.repository();
+                let rides = self.newer.repository::<newer::Ride>();
                 let ride = newer::Ride { id, note, driver: Some("D".to_owned()) };
                 let _ = rides.create(&ride).await.expect("a new row");
                 rides.key(&id)

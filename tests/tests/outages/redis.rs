@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kv_runtime::Settings;
 use kv_runtime::testing::{Proxy, RedisOptions, RedisServer, servers};
+use kv_tests::models::Account;
 use kv_tests::outside::RedisView;
 use kv_tests::pair::Pair;
 
@@ -118,7 +119,7 @@ async fn a_full_redis_refuses_writes_and_is_drained() {
     let storm = Storm::begin(&pair);
     storm.is_acknowledged(500).await;
     let () = redis.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    let error = pair.kv.repository().create(&account(-1)).await.expect_err("no memory");
+    let error = pair.kv.repository::<Account>().create(&account(-1)).await.expect_err("no memory");
     assert!(error.is_transient() && format!("{error:?}").contains("OOM"), "{error:?}");
     // Members, leases and settled rows need memory too.
     let drainer = spawn(&pair);

@@ -77,7 +77,7 @@ async fn a_unit_of_work_is_made_once_and_as_a_whole() {
     settings.drain.backoff_max = Duration::from_millis(500);
     let pair = Pair::connect(settings).await;
     let flight = Flight { flight: FLIGHT.into(), taken: 0 };
-    let _ = pair.kv.repository().create(&flight).await.expect("a new row");
+    let _ = pair.kv.repository::<Flight>().create(&flight).await.expect("a new row");
     let drainer = pair.kv.drainer().model::<Flight>().model::<Seat>().spawn();
 
     let told = Arc::new(Told::default());

@@ -33,16 +33,29 @@ async fn a_write_of_a_hot_or_new_row_is_one_round_trip() {
     assert_eq!(monitor.commands(), ["EVALSHA"], "update");
     let _ = bookings.upsert(&booking).await.expect("a row");
     assert_eq!(monitor.commands(), ["EVALSHA"], "upsert");
+    let _ = bookings.increment(&booking.id, |booking| booking.seats, 1).await.expect("a row");
+    assert_eq!(monitor.commands(), ["EVALSHA"], "increment");
     let _ = bookings.get_by_id(&booking.id).await.expect("the row");
     assert_eq!(monitor.commands().len(), 1, "get");
     let _ = bookings.delete(&booking.id).await.expect("a row");
     assert_eq!(monitor.commands(), ["EVALSHA"], "delete");
 
     let many: Vec<Booking> = (0..100).map(|_| Booking::sample()).collect();
-    assert!(bookings.create_many(&many).await.iter().all(Result::is_ok));
-    let commands = monitor.commands();
-    assert!(commands.iter().all(|command| command == "EVALSHA"), "{commands:?}");
-    assert!(commands.len() <= usize::from(pair.settings.partitions), "one for each partition");
+    let patch = |booking: &Booking| (booking.id, Booking::patch().seats(3));
+    let patches: Vec<_> = many.iter().map(patch).collect();
+    let ids: Vec<_> = many.iter().map(|booking| booking.id).collect();
+    for verb in ["create_many", "update_many", "delete_many"] {
+        let answers = match verb {
+            "create_many" => bookings.create_many(&many).await,
+            "update_many" => bookings.update_many(&patches).await,
+            _ => bookings.delete_many(&ids).await,
+        };
+        assert!(answers.iter().all(Result::is_ok), "{verb}: {answers:?}");
+        let commands = monitor.commands();
+        assert!(commands.iter().all(|command| command == "EVALSHA"), "{verb}: {commands:?}");
+        let most = usize::from(pair.settings.partitions);
+        assert!(commands.len() <= most, "{verb}: one for each partition");
+    }
 }
 
 #[tokio::test]
@@ -148,6 +161,7 @@ async fn a_row_whose_queue_is_a_foreign_value_is_not_written() {
 
     let errors = [
         accounts.update(&1, Account::patch().active(false)).await,
+        accounts.increment(&1, |account| account.revision, 1).await.map(|done| done.receipt),
         accounts.delete(&1).await,
         accounts.upsert(&Account { revision: 9, ..account(1) }).await,
         accounts.create(&account(beside)).await,
@@ -219,6 +233,8 @@ async fn a_full_redis_refuses_a_write_as_a_whole() {
             errors.push(accounts.create(&row).await.expect_err("no memory"));
         } else {
             errors.push(accounts.update(&id, patch).await.expect_err("no memory"));
+            let counted = accounts.increment(&id, |account| account.revision, 1).await;
+            errors.push(counted.expect_err("no memory"));
             errors.push(accounts.delete(&id).await.expect_err("no memory"));
         }
         for error in errors {

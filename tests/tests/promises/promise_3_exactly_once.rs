@@ -119,7 +119,7 @@ async fn rows_and_offset_commit_together() {
     assert!(bookings.create_many(&rows).await.iter().all(Result::is_ok));
     let seat = Seat { flight: "AA".to_owned(), number: 1, passenger: None };
     // An upsert: PostgreSQL is not asked for the row before.
-    let _ = pair.kv.repository().upsert(&seat).await.expect("a row");
+    let _ = pair.kv.repository::<Seat>().upsert(&seat).await.expect("a row");
 
     let drainer = pair.spawn_drainer();
     let status = loop {

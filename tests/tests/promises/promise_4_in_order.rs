@@ -210,7 +210,7 @@ async fn a_child_without_a_parent_is_refused_in_the_end() {
         let _ = counters.create(&child(id, 1_000 + id)).await.expect("a new row");
     }
     let account = Account { id: 7, revision: 1, note: None, active: true };
-    let _ = pair.kv.repository().create(&account).await.expect("a new row");
+    let _ = pair.kv.repository::<Account>().create(&account).await.expect("a new row");
     let _ = counters.create(&child(20, 7)).await.expect("a new row");
     let status = pair.drain().await;
     assert_eq!((status.entries_drained, status.dead_letters), (22, 20));

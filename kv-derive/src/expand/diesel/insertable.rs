@@ -14,19 +14,19 @@ use crate::model::Model;
 // }
 // impl UndecoratedInsertRecord<table> for Booking {}
 //
-// Only by reference, and every value as it is: `None` is NULL, never DEFAULT. The typing of
+// Without what PostgreSQL fills. Only by reference, and every value as it is: `None` is NULL, never DEFAULT. The typing of
 // these tuples is the dearest part of an expansion, and Diesel has no other way to a batch.
 pub(super) fn expand(model: &Model) -> TokenStream {
     let ident = &model.ident;
-    let bounds = model.fields.iter().map(|field| {
+    let bounds = model.written_fields().map(|field| {
         let (ty, sql_type) = (&field.ty, sql_type(field));
         quote!(&'__a #ty: diesel::expression::AsExpression<#sql_type>,)
     });
-    let types = model.fields.iter().map(|field| {
+    let types = model.written_fields().map(|field| {
         let (ty, column) = (&field.ty, column_alias(field));
         quote!(diesel::dsl::Eq<#column, &'__a #ty>)
     });
-    let values = model.fields.iter().map(|field| {
+    let values = model.written_fields().map(|field| {
         let (ident, column) = (&field.ident, column_alias(field));
         quote!(diesel::ExpressionMethods::eq(#column, &self.#ident))
     });

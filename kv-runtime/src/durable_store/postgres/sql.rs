@@ -100,13 +100,16 @@ fn list(columns: &[ColumnDescriptor], item: impl Fn(usize, &ColumnDescriptor) ->
     items.collect::<Vec<_>>().join(", ")
 }
 
-/// Inserts whole rows; one parameter a column.
+/// Inserts whole rows; one parameter a column. What is read-only is left to PostgreSQL.
 pub(super) fn insert(model: &ModelDescriptor, source: Source) -> String {
+    let written = || model.columns.iter().enumerate().filter(|(_, column)| !column.read_only);
+    let columns: Vec<String> = written().map(|(_, column)| quote(column.column)).collect();
+    let values: Vec<String> = written().map(|(at, column)| source.value(at, column.ty)).collect();
     format!(
         "INSERT INTO {} ({}) SELECT {} FROM {}",
         quote(model.table),
-        list(model.columns, |_, column| quote(column.column)),
-        list(model.columns, |at, column| source.value(at, column.ty)),
+        columns.join(", "),
+        values.join(", "),
         source.rows(model.columns.len()),
     )
 }
@@ -115,7 +118,7 @@ pub(super) fn insert(model: &ModelDescriptor, source: Source) -> String {
 pub(super) fn upsert(model: &ModelDescriptor, source: Source) -> String {
     let id: Vec<String> = model.id.iter().map(|&at| quote(model.columns[at].column)).collect();
     let others: Vec<String> = (0..model.columns.len())
-        .filter(|at| !model.id.contains(at))
+        .filter(|at| !model.id.contains(at) && !model.columns[*at].read_only)
         .map(|at| quote(model.columns[at].column))
         .map(|column| format!("{column} = EXCLUDED.{column}"))
         .collect();

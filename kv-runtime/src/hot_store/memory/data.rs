@@ -112,27 +112,29 @@ impl Data {
 
     /// One change with its entry: the rules of `write.lua`.
     pub(super) fn write(&mut self, write: &Write, capacity: u64, takes_held: bool) -> WriteOutcome {
-        let Write { key, change, operation_id, probe, expected_version } = write;
+        let Write { key, change, operation_id, probe, .. } = write;
+        let base = match self.slot(&key.key).map(|slot| &slot.content) {
+            Some(Content::Row(stored)) => Some(stored.row.clone()),
+            _ => None,
+        };
         if let Some(entry) = self.earlier_try(&key.key, operation_id) {
-            return WriteOutcome::Written(entry);
+            return write.done(entry, &base.unwrap_or_default());
         }
         if let Some(refusal) = self.refusal(&key.key, change, probe, takes_held) {
             return refusal;
         }
-        if let (Some(expected), Some(Content::Row(stored))) =
-            (expected_version, self.slot(&key.key).map(|slot| &slot.content))
-            && key.model.version_of(&stored.row) != Some(&*expected.to_string())
-        {
-            return WriteOutcome::Stale;
-        }
+        let change = match write.resolve(base.as_ref()) {
+            Ok(change) => change,
+            Err(refusal) => return refusal,
+        };
         let queue = self.queues.entry(key.partition()).or_default();
         if queue.state.undrained >= capacity {
             return WriteOutcome::Full;
         }
         let values = change.encode_values(key.model);
         let entry = queue.append(&mut self.newest, write.header(), values);
-        self.change_row(key, change, entry, operation_id);
-        WriteOutcome::Written(entry)
+        let row = self.change_row(key, &change, entry, operation_id);
+        write.done(entry, &row)
     }
 
     /// Changes with one entry: the rules of `write_unit.lua`.
@@ -173,7 +175,7 @@ impl Data {
                 .claims
                 .as_ref()
                 .map(|claims| self.take_values(&row.key.key, change, entry, claims));
-            self.change_row(&row.key, change, entry, &unit.operation_id);
+            let _ = self.change_row(&row.key, change, entry, &unit.operation_id);
             if let (Some(taken), Some(Content::Row(stored))) =
                 (taken, self.slot(&row.key.key).map(|slot| &mut slot.content))
             {
@@ -234,8 +236,14 @@ impl Data {
         }
     }
 
-    /// Makes a change that is not refused to a row, after its entry.
-    fn change_row(&mut self, key: &RowKey, change: &Change, entry: EntryId, operation_id: &str) {
+    /// Makes a change that is not refused to a row, after its entry: the row as it is then.
+    fn change_row(
+        &mut self,
+        key: &RowKey,
+        change: &Change,
+        entry: EntryId,
+        operation_id: &str,
+    ) -> EncodedRow {
         let content = self.slot(&key.key).map(|slot| &slot.content);
         let (base, mark, value_keys) = match content {
             Some(Content::Row(stored)) => {
@@ -254,15 +262,16 @@ impl Data {
         };
         let row = match change {
             Change::Delete => row,
-            _ => set_version(key.model, row, Some(entry)),
+            _ => set_version(key.model, row, entry),
         };
         let operation_id = operation_id.to_owned();
-        let stored = Stored { row, entry, operation_id, mark, value_keys };
+        let stored = Stored { row: row.clone(), entry, operation_id, mark, value_keys };
         let content = match change {
             Change::Delete => Content::Tombstone(stored),
             _ => Content::Row(stored),
         };
         self.slots.insert(key.key.clone(), Slot::pinned(content));
+        row
     }
 
     pub(super) fn fill(&mut self, fill: &Fill) {

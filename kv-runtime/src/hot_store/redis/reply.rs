@@ -58,6 +58,19 @@ fn entry_id(value: &Value) -> Result<EntryId, RedisError> {
     text(value, "an entry's id")?.parse().map_err(|_| unexpected("an entry's id"))
 }
 
+/// The id of an entry; that of an increment with the result behind it.
+fn done(answer: &Value) -> Result<WriteOutcome, RedisError> {
+    const WHAT: &str = "a write's outcome";
+    match text(answer, WHAT)?.split_once(' ') {
+        None => entry_id(answer).map(WriteOutcome::Written),
+        Some((entry, result)) => {
+            let entry = entry.parse().map_err(|_| unexpected(WHAT))?;
+            let result = result.parse().map_err(|_| unexpected(WHAT))?;
+            Ok(WriteOutcome::Counted(entry, result))
+        }
+    }
+}
+
 /// The refusals as `write_common.lua` numbers them.
 fn refusal(number: i64) -> Option<WriteOutcome> {
     Some(match number {
@@ -68,6 +81,8 @@ fn refusal(number: i64) -> Option<WriteOutcome> {
         5 => WriteOutcome::Unprobed,
         6 => WriteOutcome::Held,
         7 => WriteOutcome::Stale,
+        8 => WriteOutcome::Null,
+        9 => WriteOutcome::Overflow,
         _ => return None,
     })
 }
@@ -85,7 +100,7 @@ pub(super) fn unit_written(answer: Option<Value>) -> Result<UnitOutcome, RedisEr
 
 fn unit_refused(items: &[Value]) -> Option<UnitOutcome> {
     /// A claim on a unique value stands in the way.
-    const VALUE: i64 = 8;
+    const VALUE: i64 = 10;
     // Counted from 1; 0 where it is not about one of them.
     let place = |number: i64| usize::try_from(number - 1).unwrap_or_default();
     match items {
@@ -133,7 +148,7 @@ pub(super) fn written(answer: Option<Value>, changes: usize) -> Result<Written, 
     let outcome = |answer: Value| match answer {
         Value::ServerError(error) => Err(error.into()),
         Value::Int(number) => refusal(number).ok_or_else(|| unexpected(WHAT)),
-        entry => entry_id(&entry).map(WriteOutcome::Written),
+        entry => done(&entry),
     };
     let room = |answer: Value| match answer {
         Value::Int(room) => Ok(room),

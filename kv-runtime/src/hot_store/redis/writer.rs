@@ -10,8 +10,8 @@ use super::connection::Connection;
 use super::lane::{SendWrites, WriteResult};
 use super::script::{WRITE, WRITE_UNIT};
 use super::{classify_write, reply};
-use crate::entry::Change;
-use crate::hot_store::{HotStoreError, Unit, UnitOutcome, Write, WriteOutcome};
+use crate::entry::{self, Change};
+use crate::hot_store::{HotStoreError, Increment, Terms, Unit, UnitOutcome, Write, WriteOutcome};
 use crate::key::{KeySpace, Partition};
 use crate::model::ModelDescriptor;
 use crate::settings::{OnHeld, Settings};
@@ -144,13 +144,21 @@ impl Writer {
         self.add_settings(&mut call, began_ms);
         for (write, &checked) in writes.iter().zip(checked) {
             let model = write.key.model;
-            call.arg(write.change.name())
+            let entry_values = match write.terms {
+                // The script puts the result behind it.
+                Terms::Increment(counter) => entry::column_name(model, counter.column),
+                Terms::Any | Terms::Version(_) => write.change.encode_values(model),
+            };
+            call.arg(write.operation())
                 .arg(write.header())
-                .arg(write.change.encode_values(model))
+                .arg(entry_values)
                 .arg(&write.operation_id);
-            match write.expected_version {
-                Some(version) => call.arg(version),
-                None => call.arg(write.probe.token()),
+            match write.terms {
+                Terms::Any => call.arg(write.probe.token()),
+                Terms::Version(version) => call.arg(version),
+                Terms::Increment(Increment { least, most, .. }) => {
+                    call.arg(format!("{least} {most}"))
+                }
             };
             call.arg(i32::from(checked));
             add_columns(&mut call, model, &write.change);

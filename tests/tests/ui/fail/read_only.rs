@@ -1,24 +1,33 @@
-//! A read-only handle has no method that writes, by whatever trait it is looked at.
+//! What PostgreSQL alone fills is NULL until it has.
 
-use std::sync::Arc;
+use kv_runtime::KvModel;
 
-use kv_runtime::{Kv, KvModel, ReadRepository, WriteRepository};
-
-#[derive(Debug, Clone, KvModel)]
-struct Booking {
-    #[kv(id, fresh)]
+#[derive(KvModel)]
+struct NotNull {
+    #[kv(id)]
     id: i64,
-    status: String,
+    #[kv(read_only)]
+    rank: i64,
 }
 
-async fn run() {
-    let booking = Booking { id: 7, status: String::new() };
-    let read_only = Kv::memory().repository::<Booking>().read_only();
-    let _ = read_only.get_by_id(&7).await;
-    let _ = read_only.create(&booking).await;
-    let shared: Arc<dyn ReadRepository<Booking>> = Arc::new(read_only.clone());
-    let _ = shared.delete(&7).await;
-    let _: Arc<dyn WriteRepository<Booking>> = Arc::new(read_only);
+#[derive(KvModel)]
+struct Filled {
+    #[kv(id, read_only)]
+    id: i64,
+    #[kv(version, read_only)]
+    version: i64,
+    #[kv(default = None, read_only)]
+    rank: Option<i64>,
 }
 
-fn main() {}
+#[derive(KvModel)]
+struct Booking {
+    #[kv(id)]
+    id: i64,
+    #[kv(read_only)]
+    rank: Option<i64>,
+}
+
+fn main() {
+    let _ = Booking::patch().rank(Some(1));
+}

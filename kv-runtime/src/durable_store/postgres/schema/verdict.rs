@@ -1,7 +1,7 @@
 //! Whether a table fits its model; what does not, with the statement that mends it.
 
 use super::columns::{is_of_type, is_rounded, missing_labels};
-use super::{Index, Table, column_names};
+use super::{Column, Index, Table, column_names};
 use crate::checks::{Check, Problem};
 use crate::model::{ColumnDescriptor, ModelDescriptor};
 use crate::schema::ddl;
@@ -64,8 +64,8 @@ pub(super) fn of(model: &'static ModelDescriptor, table: Option<&Table>) -> Vec<
 fn create_table(model: &'static ModelDescriptor) -> String {
     let elements = ddl::table_elements(model).join(", ");
     let table = format!("CREATE TABLE {} ({elements})", quote(model.table));
-    let indexes =
-        ddl::indexes(model).map(|(index, is_unique)| ddl::create_index(model, index, is_unique).up);
+    let indexes = ddl::indexes(model)
+        .map(|(index, is_unique)| ddl::create_index(model, index, is_unique, &[model]).up);
     [table].into_iter().chain(indexes).collect::<Vec<_>>().join("; ")
 }
 
@@ -97,7 +97,7 @@ fn check_column(column: &ColumnDescriptor, table: &Table, findings: &mut Finding
         findings.add(&format!(
             "table `{name}` has no column `{}`; add it with `{alter} ADD COLUMN {}`",
             column.column,
-            ddl::column(column)
+            ddl::column(findings.model, column)
         ));
         return;
     };
@@ -124,6 +124,10 @@ fn check_column(column: &ColumnDescriptor, table: &Table, findings: &mut Finding
             ddl::literal(label)
         ));
     }
+    if column.read_only {
+        check_read_only(column, found, &place, findings);
+        return;
+    }
     if found.is_generated {
         findings.add(&format!(
             "{place} is generated, so that it takes no value; make it a plain column, or leave \
@@ -135,6 +139,22 @@ fn check_column(column: &ColumnDescriptor, table: &Table, findings: &mut Finding
         findings.add(&format!(
             "{place} is NOT NULL, but field `{}` is an `Option`; allow it with \
              `{alter} ALTER COLUMN {quoted} DROP NOT NULL`, or make the field none",
+            column.field
+        ));
+    }
+}
+
+/// The drain writes nothing to it.
+fn check_read_only(
+    column: &ColumnDescriptor,
+    found: &Column,
+    place: &str,
+    findings: &mut Findings,
+) {
+    if found.is_not_null && !found.has_default && !found.is_generated {
+        findings.add(&format!(
+            "{place} needs a value, but field `{}` is read-only; give it a DEFAULT, or make it \
+             `GENERATED`",
             column.field
         ));
     }
@@ -192,7 +212,7 @@ fn check_indexes(table: &Table, findings: &mut Findings) {
         let message = format!(
             "table `{}` has no {kind}index on exactly ({columns}){rows}; add it with `{}`",
             model.table,
-            ddl::create_index(model, index, is_unique).up
+            ddl::create_index(model, index, is_unique, &[model]).up
         );
         if is_unique { findings.add(&message) } else { findings.advise(&message) }
     }
