@@ -169,6 +169,9 @@ use syn::{DeriveInput, parse_macro_input};
 /// Rows with a NULL in it are not concerned. With `when`, only the rows are for which this SQL
 /// condition holds; the in-memory pair, which knows no SQL, then refuses none.
 ///
+/// `Booking::ddl()` makes a constraint of it that can be deferred, so that a unit of work may swap
+/// values. Where there is a condition, or a foreign key refers to it, PostgreSQL knows none such.
+///
 /// ```ignore
 /// #[kv(unique)]
 /// reference: String,

@@ -71,7 +71,7 @@ async fn a_read_only_handle_reads_what_is_written(pair: Pair) {
     let _ = seats.create(&seat).await.expect("a new row");
     assert_eq!(read_only.get_by_id(&id).await.expect("the row"), seat);
     assert!(read_only.exists(&id).await.expect("an answer"));
-    assert_eq!(read_only.get_many(&[id.clone()]).await.expect("the row"), [Some(seat)]);
+    assert_eq!(read_only.get_many(std::slice::from_ref(&id)).await.expect("the row"), [Some(seat)]);
     let status = read_only.clone().status(&id).await.expect("an answer");
     assert_eq!(status, kv_runtime::Status::Dirty);
 }

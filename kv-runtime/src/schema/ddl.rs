@@ -116,7 +116,7 @@ fn is_constraint(
     let refers = |reference: &ReferenceDescriptor| {
         reference.table == model.table
             && reference.targets.len() == index.columns.len()
-            && reference.targets.iter().all(|name| is_part(name))
+            && reference.targets.iter().all(&is_part)
     };
     index.when.is_none() && !models.iter().flat_map(|other| other.references).any(refers)
 }
