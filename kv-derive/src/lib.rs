@@ -167,7 +167,8 @@ use syn::{DeriveInput, parse_macro_input};
 /// Fields whose values belong to one row, with a unique index in PostgreSQL. On a field it is
 /// about that one; on the struct it names one field or several, and can be given several times.
 /// Rows with a NULL in it are not concerned. With `when`, only the rows are for which this SQL
-/// condition holds; the in-memory pair, which knows no SQL, then refuses none.
+/// condition holds; only PostgreSQL can tell, so that a second one becomes a dead letter, and the
+/// in-memory pair refuses none.
 ///
 /// `Booking::ddl()` makes a constraint of it that can be deferred, so that a unit of work may swap
 /// values. Where there is a condition, or a foreign key refers to it, PostgreSQL knows none such.
@@ -179,6 +180,20 @@ use syn::{DeriveInput, parse_macro_input};
 /// #[kv(unique(tenant_id, email), unique(seat, when = "status = 'active'"))]
 /// ```
 ///
+/// A write takes a value in the same script that writes the row, after PostgreSQL was asked for
+/// values that Redis does not know; a second row that wants it is told so (`Error::NotUnique`). A
+/// change moves it, a deletion frees it. The repository has methods for it:
+///
+/// ```ignore
+/// bookings.find_by_reference("AB-12").await?;          // Option<Booking>
+/// bookings.get_or_create_by_reference(&booking).await?; // the row, and whether it is new
+/// bookings.upsert_by_reference(&booking).await?;        // replaces the row that has it
+/// members.find_by_tenant_id_and_email(7, "a@b.c").await?;
+/// ```
+///
+/// Two rows that swap a value in one unit of work need a constraint that PostgreSQL checks at the
+/// end of a statement, which is one that is `DEFERRABLE`.
+///
 /// ## `index`
 ///
 /// The same for fields by whose values rows are looked for, and which several rows share.
@@ -188,6 +203,12 @@ use syn::{DeriveInput, parse_macro_input};
 /// driver_id: Option<Uuid>,
 ///
 /// #[kv(index(user_id, created_at))]
+/// ```
+///
+/// The repository has a query for it, to be narrowed, ordered and paged like any other:
+///
+/// ```ignore
+/// bookings.list_by_driver_id(driver).order_by(|b| b.created_at.desc()).limit(20).load().await?;
 /// ```
 ///
 /// ## `references`
@@ -338,6 +359,14 @@ use syn::{DeriveInput, parse_macro_input};
 ///
 /// ```ignore
 /// Booking::patch().status(BookingStatus::Requested).driver_id(None)
+/// ```
+/// # Queries
+///
+/// The closures of a query are given the fields. A field that is an `Option` is compared with what
+/// is in it:
+///
+/// ```ignore
+/// bookings.query().filter(|b| b.driver_id.eq(driver)).order_by(|b| b.created_at.desc())
 /// ```
 #[proc_macro_derive(KvModel, attributes(kv))]
 pub fn derive_kv_model(input: TokenStream) -> TokenStream {

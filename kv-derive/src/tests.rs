@@ -122,6 +122,25 @@ pub struct Member {
 }
 
 #[test]
+fn model_with_new_rows() {
+    check_model(
+        "model_with_new_rows",
+        r#"
+pub struct Ticket {
+    #[kv(id, serial)]
+    pub id: i64,
+    /// What it is about.
+    pub title: String,
+    #[kv(default = Utc::now())]
+    pub opened_at: DateTime<Utc>,
+    #[kv(version)]
+    version: i64,
+}
+"#,
+    );
+}
+
+#[test]
 fn constrained_model() {
     check_model(
         "constrained_model",
@@ -159,25 +178,6 @@ pub struct Ride {
     pub shop_id: i64,
     #[kv(references = "fares()", check = "fare >= 0")]
     pub fare: i64,
-}
-"#,
-    );
-}
-
-#[test]
-fn model_with_new_rows() {
-    check_model(
-        "model_with_new_rows",
-        r#"
-pub struct Ticket {
-    #[kv(id, serial)]
-    pub id: i64,
-    /// What it is about.
-    pub title: String,
-    #[kv(default = Utc::now())]
-    pub opened_at: DateTime<Utc>,
-    #[kv(version)]
-    version: i64,
 }
 "#,
     );

@@ -22,6 +22,7 @@ mod unit;
 mod values;
 mod version;
 
+#[cfg(feature = "redis")]
 pub(crate) use values::column_name;
 pub(crate) use version::set_version;
 

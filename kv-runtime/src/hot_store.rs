@@ -46,14 +46,6 @@ impl Write {
         entry::header(self.key.model, &self.change, &self.key.id, &self.operation_id)
     }
 
-    /// The operation's name, as the scripts have it.
-    pub(crate) fn operation(&self) -> &'static str {
-        match self.terms {
-            Terms::Increment(_) => "increment",
-            Terms::Any | Terms::Version(_) => self.change.name(),
-        }
-    }
-
     /// The bytes of its entry, if they are more than `max`. The row's new values are among them.
     pub(crate) fn entry_bytes_over(&self, max: usize) -> Option<usize> {
         /// What a byte can take once it is escaped.

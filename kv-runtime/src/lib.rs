@@ -23,6 +23,9 @@
 //! # }
 //! ```
 //!
+//! What a service asks beside single rows, [`Repository::query`] answers; [queries] says what it
+//! sees.
+//!
 //! # Types of fields
 //!
 //! | Rust | PostgreSQL |

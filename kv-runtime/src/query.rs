@@ -10,6 +10,7 @@ mod overlay;
 pub(crate) mod predicate;
 mod run;
 pub(crate) mod select;
+mod stream;
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -333,11 +333,7 @@ impl DurableStore for PostgresDurableStore {
     }
 
     async fn select(&self, select: &Select) -> Result<Vec<EncodedRow>, DurableStoreError> {
-        let statement = select::statement_of(select)?;
-        let query = Query::<Array<Nullable<Text>>>::new(statement).uncached();
-        let rows: Vec<Vec<Option<String>>> =
-            query.load(&mut *self.connection().await?).await.map_err(classify)?;
-        Ok(rows.iter().map(|row| row.iter().map(Option::as_deref).collect()).collect())
+        select::load(&mut *self.connection().await?, select).await
     }
 
     async fn held_rows_of(

@@ -48,6 +48,14 @@ impl Increment {
 }
 
 impl Write {
+    /// The operation's name, as the scripts have it.
+    pub(crate) fn operation(&self) -> &'static str {
+        match self.terms {
+            Terms::Increment(_) => "increment",
+            Terms::Any | Terms::Version(_) => self.change.name(),
+        }
+    }
+
     /// The field that an increment is about, for messages.
     pub(crate) fn counter(&self) -> &'static str {
         match self.terms {

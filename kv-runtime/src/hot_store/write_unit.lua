@@ -5,7 +5,7 @@
 --   whether rows that are held take changes, all as in `write.lua`; the entry's header (empty where
 --   nothing is changed) and values, the operation id, then for each row:
 --   the `@` that it was read with (empty where it was not read), probe,
---   operation (empty where it was only read), its columns as in `write_common.lua`, the number of
+--   operation (empty where it was only read), its columns as in `row.lua`, the number of
 --   its claims on unique values (empty where it is about none), and for each its key and what
 --   may be under that, `?` where nothing was found out yet. Of a value that becomes NULL, what the keys of its index begin with, and `-`.
 -- Answers the entry's id, or nothing where nothing is changed; or the place of the row that stands
@@ -103,8 +103,7 @@ for i = 3, #KEYS do
   end
   local refused = seen ~= '' and seen ~= meta and STALE
     or operation ~= ''
-      and refusal(key, operation, probe, version_column, takes_held, is_there, deleted, token,
-        is_held)
+      and refusal(operation, probe, takes_held, is_there, deleted, token, is_held)
   if refused then
     return { i - 2, refused }
   end

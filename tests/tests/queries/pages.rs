@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use fastrand::Rng;
+use futures_util::TryStreamExt;
 use kv_runtime::{Cursor, Error, Query};
 use kv_tests::contract;
 use kv_tests::models::{Booking, Seat};
@@ -17,6 +18,7 @@ contract!(
     a_cursor_goes_through_text,
     a_cursor_of_another_query_is_refused,
     composite_ids_break_ties,
+    a_stream_is_the_whole_in_pages,
 );
 
 /// Rows of which two thirds are drained, then a third is changed again.
@@ -61,6 +63,7 @@ async fn pages_are_the_whole_in_any_order(pair: Pair) {
                 let page = query.page().await.expect("a page");
                 assert!(page.rows.len() <= limit as usize);
                 paged.extend(page.rows);
+                assert!(paged.len() <= whole.len(), "order {at}, pages of {limit} come again");
                 after = page.next;
                 if after.is_none() {
                     break;
@@ -173,4 +176,19 @@ async fn composite_ids_break_ties(pair: Pair) {
     let expected = [("AA", 1), ("AA", 2), ("AA", 3), ("BB", 1), ("BB", 2), ("BB", 3)];
     let expected = expected.map(|(flight, number)| (flight.to_owned(), number));
     assert_eq!([ids(&page.rows), ids(&rest)].concat(), expected);
+}
+
+async fn a_stream_is_the_whole_in_pages(pair: Pair) {
+    let mut rng = Rng::with_seed(11);
+    let samples = rows(&pair, &mut rng).await;
+    let all = samples.query().order_by(|b| b.text.desc()).load().await.expect("the rows");
+    let ids = |rows: &[Sample]| rows.iter().map(|row| row.id).collect::<Vec<_>>();
+    for page_rows in [0, 1, 7, 1_000] {
+        let query = samples.query().order_by(|b| b.text.desc());
+        let streamed: Vec<Sample> = query.stream(page_rows).try_collect().await.expect("rows");
+        assert_eq!(ids(&streamed), ids(&all), "{page_rows} at a time");
+    }
+    let query = samples.query().order_by(|b| b.text.desc()).offset(5).limit(20);
+    let streamed: Vec<Sample> = query.stream(7).try_collect().await.expect("rows");
+    assert_eq!(ids(&streamed), ids(&all[5..25]));
 }

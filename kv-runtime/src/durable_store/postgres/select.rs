@@ -14,10 +14,13 @@
 //!
 //! Every literal is a parameter, of one element or of many.
 
+use diesel::sql_types::{Array, Nullable, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+
 use super::array::ColumnArray;
-use super::columns_of;
 use super::sql::{PARAMETER, Source, cast_array, quote, same_id, text_of};
-use super::statement::Statement;
+use super::statement::{Query, Statement};
+use super::{classify, columns_of};
 use crate::durable_store::DurableStoreError;
 use crate::model::{ColumnDescriptor, ColumnType, FieldError, ModelDescriptor};
 use crate::query::order::{ColumnOrder, Direction};
@@ -25,8 +28,18 @@ use crate::query::predicate::{Comparison, Predicate};
 use crate::query::select::{Aggregate, Answer, Select};
 use crate::row::EncodedRow;
 
+/// Asks a query.
+pub(super) async fn load(
+    connection: &mut AsyncPgConnection,
+    select: &Select,
+) -> Result<Vec<EncodedRow>, DurableStoreError> {
+    let query = Query::<Array<Nullable<Text>>>::new(statement_of(select)?).uncached();
+    let rows: Vec<Vec<Option<String>>> = query.load(connection).await.map_err(classify)?;
+    Ok(rows.iter().map(|row| row.iter().map(Option::as_deref).collect()).collect())
+}
+
 /// The statement of a query; it answers arrays of texts.
-pub(super) fn statement_of(select: &Select) -> Result<Statement, DurableStoreError> {
+fn statement_of(select: &Select) -> Result<Statement, DurableStoreError> {
     let mut writer = Writer { model: select.model, sql: String::new(), parameters: Vec::new() };
     match &select.answer {
         Answer::Rows => {

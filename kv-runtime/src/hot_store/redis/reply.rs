@@ -71,7 +71,7 @@ fn done(answer: &Value) -> Result<WriteOutcome, RedisError> {
     }
 }
 
-/// The refusals as `write_common.lua` numbers them.
+/// The refusals as `queue.lua` numbers them.
 fn refusal(number: i64) -> Option<WriteOutcome> {
     Some(match number {
         1 => WriteOutcome::Exists,

@@ -24,8 +24,8 @@ macro_rules! script {
     };
 }
 
-script!(WRITE, "write_common.lua", "write.lua");
-script!(WRITE_UNIT, "write_common.lua", "values.lua", "write_unit.lua");
+script!(WRITE, "queue.lua", "write.lua");
+script!(WRITE_UNIT, "queue.lua", "row.lua", "values.lua", "write_unit.lua");
 script!(SETTLE, "values.lua", "settle.lua");
 script!(RESERVE, "reserve.lua");
 script!(FILL, "fill.lua");

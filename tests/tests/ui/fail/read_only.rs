@@ -25,9 +25,9 @@ struct Booking {
     #[kv(id)]
     id: i64,
     #[kv(read_only)]
-    rank: Option<i64>,
+    search_rank: Option<i64>,
 }
 
 fn main() {
-    let _ = Booking::patch().rank(Some(1));
+    let _ = Booking::patch().search_rank(Some(1));
 }

@@ -23,7 +23,7 @@ struct Versioned {
     #[kv(id)]
     id: i64,
     #[kv(version)]
-    version: i64,
+    change_number: i64,
 }
 
 #[derive(KvModel)]
@@ -34,7 +34,7 @@ struct Plain {
 }
 
 fn main() {
-    let _ = Versioned::patch().version(1);
+    let _ = Versioned::patch().change_number(1);
     let plain = Kv::memory().repository::<Plain>();
     let _ = plain.update_if(&1, 1, Plain::patch().seats(2));
 }

@@ -1,14 +1,10 @@
--- What `write.lua` and `write_unit.lua` share; it stands in front of each of them.
+-- One row of a unit of work: the rules of `write.lua`, as functions. There they stand in line,
+-- because the making of a function is a good part of what a single write costs.
 
-local EXISTS, ABSENT, DELETED, FULL, UNPROBED, HELD, STALE = 1, 2, 3, 4, 5, 6, 7
-local IS_NULL, OVERFLOW = 8, 9
-
-local call, pcall = redis.call, redis.pcall
-
--- What earlier tries have done: entry ids by operation id, or an error; and the results of increments.
--- A row remembers its last operation alone; the stream has all that a retry can be about.
+-- What earlier tries have done: entry ids by operation id, or an error. A row remembers its last
+-- operation alone; the stream has all that a retry can be about.
 local function earlier_tries(state, stream, from)
-  local done, results = {}, {}
+  local done = {}
   local trimmed = call('HGET', state, 'trimmed')
   if trimmed and tonumber(string.match(trimmed, '^%d+')) >= from then
     return redis.error_reply('KVUNKNOWN the entries since the first try were trimmed')
@@ -18,28 +14,9 @@ local function earlier_tries(state, stream, from)
     local operation_id = string.match(entry[2][2], '^%S+ %S+ %S+ (%S+)')
     if operation_id then
       done[operation_id] = entry[1]
-      -- Where it was an increment, its result is the only value.
-      results[operation_id] = string.match(entry[2][4], '"(%-?%d+)"}$')
     end
   end
-  return done, results
-end
-
--- The first entry of a stream: the number of partitions is written down, or compared.
-local function check_partitions(state, partitions)
-  local written = call('HGET', state, 'partitions')
-  if written and written ~= partitions then
-    return redis.error_reply('KVPARTITIONS this data was written with ' .. written
-      .. ' partitions, and the settings say ' .. partitions)
-  end
-  call('HSET', state, 'partitions', partitions)
-end
-
--- How many more entries a partition has room for: the stream also has drained ones, which are
--- kept for a while.
-local function room_of(state, stream, bound)
-  local retained = tonumber(call('HGET', state, 'retained') or 0)
-  return bound - (call('XLEN', stream) - retained)
+  return done
 end
 
 -- Appends an entry: its id, or an error.
@@ -99,17 +76,12 @@ end
 -- Why a change cannot be made to a row, if it cannot.
 --
 -- The probe of a create is empty where its id is fresh; else it is the token that was left in the
--- row's place before PostgreSQL was asked, or `?` before that was done. That of a patch is the
--- version that the row must have, or empty where any will do; that of an increment is about its result.
-local function refusal(key, operation, probe, version_column, takes_held, is_there, deleted, token, is_held)
+-- row's place before PostgreSQL was asked, or `?` before that was done.
+local function refusal(operation, probe, takes_held, is_there, deleted, token, is_held)
   if is_held and not takes_held then
     return HELD
   elseif is_there then
-    if operation == 'create' then
-      return EXISTS
-    end
-    return operation == 'patch' and probe ~= '' and probe ~= call('HGET', key, version_column)
-      and STALE
+    return operation == 'create' and EXISTS
   elseif operation ~= 'create' and operation ~= 'upsert' then
     return deleted and DELETED or ABSENT
   end
