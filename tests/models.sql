@@ -121,3 +121,5 @@ CREATE TABLE members (
     team text,
     UNIQUE (tenant_id, email) DEFERRABLE
 );
+
+CREATE INDEX ON members (team);

@@ -170,6 +170,9 @@ use syn::{DeriveInput, parse_macro_input};
 /// condition holds; only PostgreSQL can tell, so that a second one becomes a dead letter, and the
 /// in-memory pair refuses none.
 ///
+/// `Booking::ddl()` makes a constraint of it that can be deferred, so that a unit of work may swap
+/// values. Where there is a condition, or a foreign key refers to it, PostgreSQL knows none such.
+///
 /// ```ignore
 /// #[kv(unique)]
 /// reference: String,

@@ -61,7 +61,7 @@ pub trait KvModel: Sized + Send + Sync + 'static {
     ///     PRIMARY KEY ("id")
     /// );
     ///
-    /// CREATE UNIQUE INDEX "bookings_reference_key" ON "bookings" ("reference");
+    /// ALTER TABLE "bookings" ADD CONSTRAINT "bookings_reference_key" UNIQUE ("reference") DEFERRABLE;
     /// "#
     /// );
     /// ```

@@ -133,7 +133,7 @@ impl Data {
         row: EncodedRow,
         undo: &mut Vec<Undo>,
     ) -> Result<(), Refusal> {
-        self.constraints.check_row(model, &id, &row)?;
+        Constraints::check_row(model, &row)?;
         self.set(model.table, id, Some(row), undo);
         Ok(())
     }
@@ -147,6 +147,8 @@ impl Data {
     fn attempt(&mut self, statements: &[Statement], undo: &mut Vec<Undo>) -> Result<(), Refusal> {
         let before = undo.len();
         let outcome = statements.iter().try_for_each(|step| self.run(step, undo));
+        let outcome =
+            outcome.and_then(|()| self.constraints.check_unique(&undo[before..], &self.tables));
         if outcome.is_err() {
             self.roll_back(undo.drain(before..).rev());
         }

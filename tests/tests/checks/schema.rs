@@ -410,8 +410,8 @@ async fn unique_indexes_that_are_missing_are_refused_and_others_warned_of() {
         messages[0],
         format!(
             "model `Indexed`: table `bookings` has no unique index on exactly (\"reference\"); add \
-             it with `CREATE UNIQUE INDEX \"bookings_reference_key\" ON \"bookings\" \
-             (\"reference\")`{OVERRIDE}"
+             it with `ALTER TABLE \"bookings\" ADD CONSTRAINT \"bookings_reference_key\" UNIQUE \
+             (\"reference\") DEFERRABLE`{OVERRIDE}"
         )
     );
     assert!(messages[2].contains("(\"driver_id\") where status <> 'over'; add"), "{found}");
@@ -424,8 +424,8 @@ async fn unique_indexes_that_are_missing_are_refused_and_others_warned_of() {
     let warned = log.text().matches(warning).count();
     // The columns of a unique index in another order, and a unique one where any will do.
     pair.sql(
-        "DROP INDEX bookings_reference_seats_key;
-         ALTER TABLE bookings ADD UNIQUE (seats, reference), ADD UNIQUE (status)",
+        "ALTER TABLE bookings DROP CONSTRAINT bookings_reference_seats_key,
+             ADD UNIQUE (seats, reference), ADD UNIQUE (status)",
     )
     .await;
     check().await.expect("they do as well");

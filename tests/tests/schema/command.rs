@@ -33,16 +33,16 @@ async fn migrations_are_written_for_the_diesel_cli() {
     pair.sql(&up).await;
     let nothing = run(&["diff", "--database-url", url, "--write", "--migrations", path]).await;
     assert_eq!(nothing.expect("no difference").trim_end(), "-- Nothing to change.");
-    pair.sql("ALTER TABLE rides DROP COLUMN note; DROP INDEX fleet.shops_name_key").await;
+    pair.sql("ALTER TABLE rides DROP COLUMN note; DROP INDEX fleet.shops_code_idx").await;
     let shown = run(&["diff", "--database-url", url]).await.expect("a difference");
     assert!(shown.contains("ADD COLUMN \"note\" text;"), "{shown}");
     let one = ["diff", "--database-url", url, "--write", "--migrations", path, "--model", "Shop"];
     let written = run(&one).await.expect("a migration");
     assert!(written.ends_with("_change_fleet_shops"), "{written}");
     let up = fs::read_to_string(format!("{written}/up.sql")).expect("a file");
-    assert_eq!(up, "CREATE UNIQUE INDEX \"shops_name_key\" ON \"fleet\".\"shops\" (\"name\");\n");
+    assert_eq!(up, "CREATE INDEX \"shops_code_idx\" ON \"fleet\".\"shops\" (\"code\");\n");
     let down = fs::read_to_string(format!("{written}/down.sql")).expect("a file");
-    assert_eq!(down, "DROP INDEX \"fleet\".\"shops_name_key\";\n");
+    assert_eq!(down, "DROP INDEX \"fleet\".\"shops_code_idx\";\n");
 }
 
 #[tokio::test]

@@ -58,7 +58,10 @@ async fn each_difference_is_found_and_mended() {
         mend(&pair, &format!("ALTER TABLE rides {change}"), expected).await;
     }
     for (change, expected) in [
-        ("DROP INDEX rides_reference_key", "CREATE UNIQUE INDEX \"rides_reference_key\""),
+        (
+            "ALTER TABLE rides DROP CONSTRAINT rides_reference_key",
+            "ADD CONSTRAINT \"rides_reference_key\" UNIQUE (\"reference\") DEFERRABLE",
+        ),
         ("DROP INDEX rides_state_idx", "WHERE state <> 'over'"),
         (
             "DROP INDEX rides_state_idx; CREATE INDEX rides_state_idx ON rides (state)",
@@ -69,7 +72,10 @@ async fn each_difference_is_found_and_mended() {
              CREATE UNIQUE INDEX ON rides (driver_id) WHERE state = 'new'",
             "WHERE state = 'it''s on'",
         ),
-        ("DROP INDEX fleet.shops_name_key", "ON \"fleet\".\"shops\" (\"name\")"),
+        (
+            "ALTER TABLE fleet.shops DROP CONSTRAINT shops_name_key",
+            "ALTER TABLE \"fleet\".\"shops\" ADD CONSTRAINT",
+        ),
         (
             "DROP INDEX rides_merchant_id_fare_idx;
              CREATE INDEX ON rides (fare, merchant_id)",

@@ -17,6 +17,8 @@ pub(crate) struct Shop {
     pub(crate) id: i64,
     #[kv(unique)]
     pub(crate) name: String,
+    #[kv(index)]
+    pub(crate) code: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, KvValue)]

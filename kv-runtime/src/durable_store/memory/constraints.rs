@@ -29,8 +29,8 @@ pub(super) struct Constraints {
 #[derive(Debug)]
 struct Keys {
     model: &'static ModelDescriptor,
-    /// For each unique index whose row has a value.
-    unique: Vec<HashMap<EncodedRow, EncodedRow>>,
+    /// For each unique index whose rows have a value: one, but within an attempt.
+    unique: Vec<HashMap<EncodedRow, Vec<EncodedRow>>>,
     /// For each foreign key how many rows have a value.
     references: Vec<HashMap<EncodedRow, usize>>,
 }
@@ -41,9 +41,14 @@ impl Keys {
         Self { model, unique, references: vec![HashMap::new(); model.references.len()] }
     }
 
-    fn forget(&mut self, row: &EncodedRow) {
+    fn forget(&mut self, id: &EncodedRow, row: &EncodedRow) {
         for (index, rows) in unique_indexes(self.model).zip(&mut self.unique) {
-            values(self.model, index.columns, row).map(|values| rows.remove(&values));
+            let Some(values) = values(self.model, index.columns, row) else { continue };
+            let Some(holders) = rows.get_mut(&values) else { continue };
+            holders.retain(|holder| holder != id);
+            if holders.is_empty() {
+                rows.remove(&values);
+            }
         }
         for (reference, counts) in self.model.references.iter().zip(&mut self.references) {
             let Some(values) = values(self.model, reference.columns, row) else { continue };
@@ -59,7 +64,9 @@ impl Keys {
 
     fn remember(&mut self, id: &EncodedRow, row: &EncodedRow) {
         for (index, rows) in unique_indexes(self.model).zip(&mut self.unique) {
-            values(self.model, index.columns, row).map(|values| rows.insert(values, id.clone()));
+            if let Some(values) = values(self.model, index.columns, row) {
+                rows.entry(values).or_default().push(id.clone());
+            }
         }
         for (reference, counts) in self.model.references.iter().zip(&mut self.references) {
             if let Some(values) = values(self.model, reference.columns, row) {
@@ -109,7 +116,7 @@ impl Constraints {
     ) {
         let Some(keys) = self.by_table.get_mut(table) else { return };
         if let Some(row) = before {
-            keys.forget(row);
+            keys.forget(id, row);
         }
         if let Some(row) = after {
             keys.remember(id, row);
@@ -118,9 +125,7 @@ impl Constraints {
 
     /// What is told of a row at once.
     pub(super) fn check_row(
-        &self,
         model: &'static ModelDescriptor,
-        id: &EncodedRow,
         row: &EncodedRow,
     ) -> Result<(), Refusal> {
         for (column, value) in model.columns.iter().zip(row.iter()) {
@@ -129,13 +134,21 @@ impl Constraints {
                 return Err(refusal("23502", model.table, reason));
             }
         }
-        let Some(keys) = self.by_table.get(model.table) else { return Ok(()) };
-        for (index, rows) in unique_indexes(keys.model).zip(&keys.unique) {
-            let holder = values(keys.model, index.columns, row).and_then(|key| rows.get(&key));
-            if holder.is_some_and(|holder| holder != id) {
-                let name = unique_name(keys.model, index);
-                let reason = format!("another row has the same `{}`", index.name);
-                return Err(refusal("23505", model.table, reason).of(name));
+        Ok(())
+    }
+
+    /// What is told of rows when all of an attempt is done, as it is of a deferrable constraint.
+    pub(super) fn check_unique(&self, changed: &[Undo], tables: &Tables) -> Result<(), Refusal> {
+        for Undo { table, id, .. } in changed {
+            let row = tables.get(table).and_then(|rows| rows.get(id));
+            let (Some(row), Some(keys)) = (row, self.by_table.get(table)) else { continue };
+            for (index, rows) in unique_indexes(keys.model).zip(&keys.unique) {
+                let holders = values(keys.model, index.columns, row).and_then(|key| rows.get(&key));
+                if holders.is_some_and(|holders| holders.len() > 1) {
+                    let name = unique_name(keys.model, index);
+                    let reason = format!("another row has the same `{}`", index.name);
+                    return Err(refusal("23505", table, reason).of(name));
+                }
             }
         }
         Ok(())
@@ -253,8 +266,7 @@ mod tests {
     fn null_is_refused_where_the_field_is_no_option() {
         let check = |values: [Option<&str>; 3]| {
             let row: EncodedRow = values.into_iter().collect();
-            let id = Price::DESCRIPTOR.id_of(&row);
-            Constraints::default().check_row(Price::DESCRIPTOR, &id, &row).err()?.sqlstate
+            Constraints::check_row(Price::DESCRIPTOR, &row).err()?.sqlstate
         };
         assert_eq!(check([Some("1"), None, None]).as_deref(), Some("23502"));
         assert_eq!(check([Some("1"), Some("2"), None]), None);

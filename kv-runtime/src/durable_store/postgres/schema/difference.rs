@@ -53,7 +53,7 @@ async fn compare(
     let mut proposals = Vec::new();
     for (model, table) in models.iter().zip(&tables) {
         let Some(table) = table else {
-            steps.extend(ddl::create(model));
+            steps.extend(ddl::create(model, models));
             let keys = model.references.iter().map(|key| ddl::add_reference(model, key));
             references.extend(keys);
             continue;
@@ -62,9 +62,9 @@ async fn compare(
             let message = format!("`{}` is a view or a foreign table", model.table);
             return Err(DurableStoreError::Configuration(message.into()));
         }
-        let wanted = wanted(connection, model, table).await?;
+        let wanted = wanted(connection, model, table, models).await?;
         steps.extend(column_steps(model, table, &quote(model.table)));
-        steps.extend(index_steps(model, table, &wanted));
+        steps.extend(index_steps(model, table, &wanted, models));
         steps.extend(check_steps(model, table, &wanted));
         references.extend(reference_steps(model, table));
         proposals.extend(proposed(model, table, &wanted));
@@ -123,12 +123,13 @@ async fn wanted(
     connection: &mut AsyncPgConnection,
     model: &'static ModelDescriptor,
     table: &Table,
+    models: &[&'static ModelDescriptor],
 ) -> Result<Table, DurableStoreError> {
     let mut sql = vec![format!("CREATE TEMPORARY TABLE {WANTED} (LIKE {})", quote(model.table))];
     let columns = column_steps(model, table, WANTED);
     sql.extend(columns.into_iter().filter(|step| !step.is_proposal).map(|step| step.up));
     let indexes = ddl::indexes(model)
-        .map(|(index, is_unique)| ddl::create_index_on(WANTED, model, index, is_unique));
+        .map(|(index, is_unique)| ddl::create_index_on(WANTED, model, index, is_unique, models));
     sql.extend(indexes);
     let checks = model.checks.iter().map(|check| ddl::check(model, check));
     sql.extend(checks.map(|check| format!("ALTER TABLE {WANTED} ADD {check}")));
@@ -147,7 +148,7 @@ fn column_steps(model: &ModelDescriptor, table: &Table, name: &str) -> Vec<Step>
         let quoted = quote_one(column.column);
         let alter = format!("ALTER TABLE {name} ALTER COLUMN {quoted}");
         let Some(found) = table.columns.iter().find(|found| found.name == column.column) else {
-            let add = format!("ALTER TABLE {name} ADD COLUMN {}", ddl::column(column));
+            let add = format!("ALTER TABLE {name} ADD COLUMN {}", ddl::column(model, column));
             let step = Step::new(add, format!("ALTER TABLE {name} DROP COLUMN {quoted}"));
             steps.push(if column.nullable {
                 step
@@ -165,6 +166,10 @@ fn column_steps(model: &ModelDescriptor, table: &Table, name: &str) -> Vec<Step>
         } else if is_rounded(column.ty, found) {
             let note = format!("`{old}` rounds what was written; run this to keep it exactly.");
             steps.push(Step::propose(to_type(&ty), note));
+        }
+        // What PostgreSQL fills, it may as well promise to.
+        if column.read_only {
+            continue;
         }
         let (set, drop) = (format!("{alter} SET NOT NULL"), format!("{alter} DROP NOT NULL"));
         match (column.nullable, found.is_not_null) {
@@ -196,19 +201,20 @@ impl Index {
 
     fn drop(&self, model: &ModelDescriptor) -> String {
         if self.is_constraint {
-            drop_constraint(model, &self.name)
+            ddl::drop_constraint(model, &self.name)
         } else {
             ddl::drop_index(model, &self.name)
         }
     }
 }
 
-fn drop_constraint(model: &ModelDescriptor, name: &str) -> String {
-    format!("ALTER TABLE {} DROP CONSTRAINT {}", quote(model.table), quote_one(name))
-}
-
 /// Indexes that are missing; one of the same name that is another one makes room.
-fn index_steps(model: &'static ModelDescriptor, table: &Table, wanted: &Table) -> Vec<Step> {
+fn index_steps(
+    model: &'static ModelDescriptor,
+    table: &Table,
+    wanted: &Table,
+    models: &[&'static ModelDescriptor],
+) -> Vec<Step> {
     let mut steps = Vec::new();
     if !table.has_id_key(model) {
         let table = quote(model.table);
@@ -224,7 +230,7 @@ fn index_steps(model: &'static ModelDescriptor, table: &Table, wanted: &Table) -
         if let Some(found) = table.indexes.iter().find(|found| found.name == name) {
             steps.push(Step::new(found.drop(model), found.definition.clone()));
         }
-        steps.push(ddl::create_index(model, index, is_unique));
+        steps.push(ddl::create_index(model, index, is_unique, models));
     }
     steps
 }
@@ -239,7 +245,7 @@ fn check_steps(model: &ModelDescriptor, table: &Table, wanted: &Table) -> Vec<St
     });
     let step = |condition: &&str| {
         let up = format!("ALTER TABLE {} ADD {}", quote(model.table), ddl::check(model, condition));
-        Step::new(up, drop_constraint(model, &check_name(model, condition)))
+        Step::new(up, ddl::drop_constraint(model, &check_name(model, condition)))
             .with_note("It fails where a row does not meet it.")
     };
     missing.map(step).collect()
@@ -271,7 +277,7 @@ fn reference_steps(model: &ModelDescriptor, table: &Table) -> Vec<Step> {
                 quote_one(&name),
                 found.definition
             );
-            steps.push(Step::new(drop_constraint(model, &name), add));
+            steps.push(Step::new(ddl::drop_constraint(model, &name), add));
         }
         steps.push(ddl::add_reference(model, reference));
     }
@@ -294,7 +300,7 @@ fn proposed(model: &'static ModelDescriptor, table: &Table, wanted: &Table) -> V
             found.is_same(model, reference) || found.name == reference_name(model, reference)
         });
         if !is_known {
-            drops.push(drop_constraint(model, &found.name));
+            drops.push(ddl::drop_constraint(model, &found.name));
         }
     }
     for found in &table.checks {
@@ -303,7 +309,7 @@ fn proposed(model: &'static ModelDescriptor, table: &Table, wanted: &Table) -> V
             .iter()
             .any(|check| check.condition == found.condition || check.name == found.name);
         if !is_known {
-            drops.push(drop_constraint(model, &found.name));
+            drops.push(ddl::drop_constraint(model, &found.name));
         }
     }
     for found in &table.columns {

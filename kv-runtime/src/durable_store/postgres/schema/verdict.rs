@@ -64,8 +64,8 @@ pub(super) fn of(model: &'static ModelDescriptor, table: Option<&Table>) -> Vec<
 fn create_table(model: &'static ModelDescriptor) -> String {
     let elements = ddl::table_elements(model).join(", ");
     let table = format!("CREATE TABLE {} ({elements})", quote(model.table));
-    let indexes =
-        ddl::indexes(model).map(|(index, is_unique)| ddl::create_index(model, index, is_unique).up);
+    let indexes = ddl::indexes(model)
+        .map(|(index, is_unique)| ddl::create_index(model, index, is_unique, &[model]).up);
     [table].into_iter().chain(indexes).collect::<Vec<_>>().join("; ")
 }
 
@@ -97,7 +97,7 @@ fn check_column(column: &ColumnDescriptor, table: &Table, findings: &mut Finding
         findings.add(&format!(
             "table `{name}` has no column `{}`; add it with `{alter} ADD COLUMN {}`",
             column.column,
-            ddl::column(column)
+            ddl::column(findings.model, column)
         ));
         return;
     };
@@ -212,7 +212,7 @@ fn check_indexes(table: &Table, findings: &mut Findings) {
         let message = format!(
             "table `{}` has no {kind}index on exactly ({columns}){rows}; add it with `{}`",
             model.table,
-            ddl::create_index(model, index, is_unique).up
+            ddl::create_index(model, index, is_unique, &[model]).up
         );
         if is_unique { findings.add(&message) } else { findings.advise(&message) }
     }
