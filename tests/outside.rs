@@ -136,7 +136,8 @@ impl RedisView {
         leases
     }
 
-    async fn keys(&self, of_type: &str) -> Vec<String> {
+    /// The tenant's keys of one type of Redis.
+    pub async fn keys(&self, of_type: &str) -> Vec<String> {
         let keys = self.all_keys().await;
         let mut chosen = Vec::new();
         for key in keys {

@@ -1,5 +1,6 @@
 //! The partitions of a worker, and which of them can be drained now.
 
+use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
@@ -30,12 +31,16 @@ struct Claim {
     waits: Option<Waiting>,
 }
 
+/// How long entries of one millisecond wait for each other: which of them is older, nobody can say.
+const TIE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A partition that waits for others before an entry.
 #[derive(Debug, Clone)]
 pub(super) struct Waiting {
     pub(super) entry: EntryId,
     /// The newest entry of each other partition, when the wait began.
     pub(super) tails: Vec<(Partition, EntryId)>,
+    pub(super) since: Instant,
     /// Whether they have been drained.
     pub(super) is_over: bool,
 }
@@ -152,16 +157,56 @@ impl Claim {
 impl Waiting {
     /// Whether nothing that the entry could depend on is still on its way: every other partition
     /// has passed the tail it had, or itself waits before a younger entry.
-    pub(super) fn has_ended(&self, partition: Partition, offsets: &[Offset]) -> bool {
+    pub(super) fn has_ended(&self, partition: Partition, offsets: &[Offset], now: Instant) -> bool {
         self.tails.iter().all(|(other, tail)| {
             let offset = offsets.iter().find(|offset| offset.partition == *other);
             offset.is_some_and(|offset| {
-                let has_passed = offset.position >= *tail;
-                // Of two that wait for each other, the older one cannot be waiting in truth.
-                let is_younger =
-                    |entry: EntryId| (entry, offset.partition) > (self.entry, partition);
-                has_passed || offset.waits_at.is_some_and(is_younger)
+                let waits_in_vain = |entry| self.is_older_than(entry, partition, *other, now);
+                offset.position >= *tail || offset.waits_at.is_some_and(waits_in_vain)
             })
         })
+    }
+
+    /// Of two that wait for each other, the older one cannot be waiting in truth. Sequence numbers
+    /// are each partition's own, so they say nothing within a millisecond.
+    fn is_older_than(
+        &self,
+        entry: EntryId,
+        partition: Partition,
+        other: Partition,
+        now: Instant,
+    ) -> bool {
+        match self.entry.milliseconds.cmp(&entry.milliseconds) {
+            Ordering::Less => true,
+            Ordering::Equal => partition < other && now - self.since >= TIE_PATIENCE,
+            Ordering::Greater => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn within_a_millisecond_nobody_is_older_for_a_while() {
+        let partition = |number| Partition { queue: "q", number };
+        let entry = |milliseconds, sequence| EntryId { milliseconds, sequence };
+        let since = Instant::now();
+        let tails = vec![(partition(1), entry(9, 0))];
+        let waiting = Waiting { entry: entry(5, 3), tails, since, is_over: false };
+        let has_ended = |position, waits_at, now| {
+            let offset = Offset { position, waits_at, ..Offset::start(partition(1)) };
+            waiting.has_ended(partition(0), &[offset], now)
+        };
+        assert!(!has_ended(entry(8, 0), None, since), "the tail is not passed");
+        assert!(has_ended(entry(9, 0), None, since), "it is");
+        assert!(has_ended(entry(4, 0), Some(entry(6, 0)), since), "the other one is younger");
+        assert!(!has_ended(entry(4, 0), Some(entry(4, 9)), since), "it is older");
+        for sequence in [0, 9] {
+            let tie = Some(entry(5, sequence));
+            assert!(!has_ended(entry(4, 0), tie, since));
+            assert!(has_ended(entry(4, 0), tie, since + TIE_PATIENCE));
+        }
     }
 }

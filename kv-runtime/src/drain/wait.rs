@@ -1,6 +1,8 @@
 //! Partitions that cannot go on now: those before an entry that is not understood rest, those before
 //! an entry that depends on another partition wait for that.
 
+use std::time::Instant;
+
 use super::lease::Report;
 use super::plan::Plan;
 use super::progress::Place;
@@ -42,7 +44,8 @@ impl Worker {
             let tails = others.into_iter().zip(states.iter().map(|state| state.newest)).collect();
             tracing::warn!(%partition, %entry, "a constraint ties an entry to a row that is not there: \
                 it waits until the other partitions are drained");
-            share.wait(partition, Waiting { entry, tails, is_over: false });
+            let since = Instant::now();
+            share.wait(partition, Waiting { entry, tails, since, is_over: false });
         }
         Ok(())
     }
@@ -53,8 +56,9 @@ impl Worker {
             return Ok(());
         }
         let offsets = self.stores.durable.offsets(&self.context.partitions()).await?;
+        let now = Instant::now();
         for (partition, waiting) in share.waiting() {
-            waiting.is_over |= waiting.has_ended(partition, &offsets);
+            waiting.is_over |= waiting.has_ended(partition, &offsets, now);
         }
         Ok(())
     }
