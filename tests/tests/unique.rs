@@ -1,11 +1,12 @@
 //! Unique values: one row has each, wherever that row is; and rows are found by them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kv_runtime::{DeadLetterFilter, Error, Repository};
 use kv_tests::contract;
 use kv_tests::models::Member;
-use kv_tests::outside::RedisView;
+use kv_tests::outside::{RedisView, stream_beside};
 use kv_tests::pair::{After, Pair};
 use rust_decimal::Decimal;
 use tokio::task::JoinSet;
@@ -419,4 +420,37 @@ async fn no_value_is_pinned_once_all_is_drained() {
     for key in keys {
         assert!(redis.ttl_ms(&key).await > 0, "{key} is pinned");
     }
+}
+
+/// A value goes from row to row, each in another partition and all within a millisecond: which entry
+/// was first, their ids do not say, and the numbers of their partitions say the opposite.
+#[tokio::test]
+async fn entries_of_one_millisecond_are_not_refused_for_each_other() {
+    let pair = Pair::servers().await;
+    let redis = RedisView::of(&pair).await;
+    let members = pair.kv.repository::<Member>();
+    let mut by_partition = BTreeMap::new();
+    for id in 0..40 {
+        let key = members.key(&id).expect("an id");
+        by_partition.entry(stream_beside(&key, "member_queue")).or_insert(id);
+    }
+    for id in by_partition.values() {
+        create(&members, &with_badge(*id, &format!("B{id}"))).await;
+    }
+    pair.drain().await;
+    let [seconds, _]: [u64; 2] = redis.ask(&["TIME"]).await;
+    let entry = format!("{}-0", (seconds + 2) * 1_000);
+    let mut badge = "spare".to_owned();
+    for (stream, id) in by_partition.iter().rev() {
+        let change = format!("patch member {id} 00000000000000{id:02} 0");
+        let values = format!("{{\"badge\":\"{badge}\"}}");
+        let words = ["XADD", stream, &entry, "change", &change, "values", &values];
+        redis.ask::<String>(&words).await;
+        badge = format!("B{id}");
+    }
+    let status = pair.drain().await;
+    assert_eq!((status.dead_letters, status.undrained), (0, 0), "{status:?}");
+    let rows = pair.kv.durable_rows::<Member>().await.expect("the rows");
+    let moved = rows.iter().filter(|row| row.badge != Some(format!("B{}", row.id))).count();
+    assert_eq!(moved, by_partition.len());
 }

@@ -33,6 +33,9 @@ struct Claim {
 
 /// How long entries of one millisecond wait for each other: which of them is older, nobody can say.
 const TIE_PATIENCE: Duration = Duration::from_secs(5);
+/// The pauses before an entry that waits is attempted again: they grow.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// A partition that waits for others before an entry.
 #[derive(Debug, Clone)]
@@ -40,8 +43,11 @@ pub(super) struct Waiting {
     pub(super) entry: EntryId,
     /// The newest entry of each other partition, when the wait began.
     pub(super) tails: Vec<(Partition, EntryId)>,
-    pub(super) since: Instant,
-    /// Whether they have been drained.
+    since: Instant,
+    /// When it is attempted again; what it waits for may be there by then.
+    again_at: Instant,
+    pause: Duration,
+    /// Whether they have been drained: then it may be refused.
     pub(super) is_over: bool,
 }
 
@@ -74,7 +80,7 @@ impl Share {
     pub(super) fn active(&self, now: Instant) -> Vec<Partition> {
         let is_active = |claim: &&Claim| {
             claim.rests_until.is_none_or(|until| until <= now)
-                && claim.waits.as_ref().is_none_or(|waiting| waiting.is_over)
+                && claim.waits.as_ref().is_none_or(|waits| waits.is_over || waits.again_at <= now)
         };
         self.claims.iter().filter(is_active).map(|claim| claim.partition).collect()
     }
@@ -126,6 +132,14 @@ impl Share {
         }
     }
 
+    /// A partition has come to the entry that it waits at, and could not pass it; `false` if it does
+    /// not wait there yet.
+    pub(super) fn waits_on(&mut self, partition: Partition, entry: EntryId) -> bool {
+        let waits = self.claim_mut(partition).and_then(|claim| claim.waits.as_mut());
+        let waits = waits.filter(|waiting| waiting.entry == entry);
+        waits.map(Waiting::pause).is_some()
+    }
+
     /// The partitions that wait, with what for.
     pub(super) fn waiting(&mut self) -> impl Iterator<Item = (Partition, &mut Waiting)> {
         let claims = self.claims.iter_mut();
@@ -155,6 +169,16 @@ impl Claim {
 }
 
 impl Waiting {
+    pub(super) fn new(entry: EntryId, tails: Vec<(Partition, EntryId)>, now: Instant) -> Self {
+        let (again_at, pause) = (now + PAUSE_MIN, PAUSE_MIN);
+        Self { entry, tails, since: now, again_at, pause, is_over: false }
+    }
+
+    fn pause(&mut self) {
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        self.again_at = Instant::now() + self.pause;
+    }
+
     /// Whether nothing that the entry could depend on is still on its way: every other partition
     /// has passed the tail it had, or itself waits before a younger entry.
     pub(super) fn has_ended(&self, partition: Partition, offsets: &[Offset], now: Instant) -> bool {
@@ -178,7 +202,10 @@ impl Waiting {
     ) -> bool {
         match self.entry.milliseconds.cmp(&entry.milliseconds) {
             Ordering::Less => true,
-            Ordering::Equal => partition < other && now - self.since >= TIE_PATIENCE,
+            Ordering::Equal => {
+                let is_first = (self.entry, partition) < (entry, other);
+                is_first && now - self.since >= TIE_PATIENCE
+            }
             Ordering::Greater => false,
         }
     }
@@ -194,7 +221,7 @@ mod tests {
         let entry = |milliseconds, sequence| EntryId { milliseconds, sequence };
         let since = Instant::now();
         let tails = vec![(partition(1), entry(9, 0))];
-        let waiting = Waiting { entry: entry(5, 3), tails, since, is_over: false };
+        let waiting = Waiting::new(entry(5, 3), tails, since);
         let has_ended = |position, waits_at, now| {
             let offset = Offset { position, waits_at, ..Offset::start(partition(1)) };
             waiting.has_ended(partition(0), &[offset], now)
@@ -206,7 +233,7 @@ mod tests {
         for sequence in [0, 9] {
             let tie = Some(entry(5, sequence));
             assert!(!has_ended(entry(4, 0), tie, since));
-            assert!(has_ended(entry(4, 0), tie, since + TIE_PATIENCE));
+            assert_eq!(has_ended(entry(4, 0), tie, since + TIE_PATIENCE), sequence > 3);
         }
     }
 }

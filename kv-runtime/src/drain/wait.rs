@@ -35,7 +35,7 @@ impl Worker {
     ) -> Result<(), StepError> {
         for offset in offsets {
             let (Some(entry), partition) = (offset.waits_at, offset.partition) else { continue };
-            if share.has_waited(partition, entry) {
+            if share.waits_on(partition, entry) {
                 continue;
             }
             let mut others = self.context.partitions();
@@ -44,8 +44,7 @@ impl Worker {
             let tails = others.into_iter().zip(states.iter().map(|state| state.newest)).collect();
             tracing::warn!(%partition, %entry, "a constraint ties an entry to a row that is not there: \
                 it waits until the other partitions are drained");
-            let since = Instant::now();
-            share.wait(partition, Waiting { entry, tails, since, is_over: false });
+            share.wait(partition, Waiting::new(entry, tails, Instant::now()));
         }
         Ok(())
     }
