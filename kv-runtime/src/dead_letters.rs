@@ -67,9 +67,7 @@ impl DeadLetter {
     }
 
     pub(crate) fn held_rows(&self, partition: Partition) -> Vec<HeldRow> {
-        let row =
-            |(model, row_id): (String, String)| HeldRow { partition, model: model.into(), row_id };
-        self.rows().into_iter().map(row).collect()
+        HeldRow::all_of(partition, &self.raw)
     }
 }
 
@@ -87,8 +85,8 @@ pub struct Replayed {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeadLetterError {
-    /// PostgreSQL did not do it; nothing is changed.
-    #[error("PostgreSQL cannot be asked for the dead letters")]
+    /// PostgreSQL did not do it, or its answer was lost: list the dead letters to know.
+    #[error("PostgreSQL does not answer about the dead letters; list them to know what is done")]
     PostgreSql(#[source] Source),
     /// Redis could not be told that rows are let go. A drainer does it later.
     #[error("it is done in PostgreSQL, but Redis cannot be told yet that the rows are let go")]
@@ -262,10 +260,10 @@ impl DeadLetters {
         let still_held: HashSet<HeldRow> =
             left.iter().flat_map(|letter| letter.held_rows(row.partition)).collect();
         for row in rows.difference(&still_held) {
-            self.stores.let_go(row, offset.position, &models).await?;
+            self.stores.let_go(row, offset.position).await?;
         }
         failpoint::reach("after_let_go");
-        self.stores.durable.forget_letters(&released).await?;
+        self.forget(&released).await;
         Ok(Disposed { rows, done: done as u64, left: left.len() as u64 })
     }
 
@@ -280,8 +278,15 @@ impl DeadLetters {
         let moves = transaction.offsets().iter().map(|offset| fewer_held(offset, 1)).collect();
         let outcome = Outcome { moves, released: vec![letter.id], ..Outcome::default() };
         transaction.commit(outcome).await?;
-        self.stores.durable.forget_letters(&[letter.id]).await?;
+        self.forget(&[letter.id]).await;
         Ok(1)
+    }
+
+    /// What is done is done; what is left of it, a drainer forgets later.
+    async fn forget(&self, released: &[i64]) {
+        if let Err(error) = self.stores.durable.forget_letters(released).await {
+            tracing::debug!(%error, "released dead letters are not forgotten yet");
+        }
     }
 }
 

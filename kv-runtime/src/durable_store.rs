@@ -104,6 +104,15 @@ pub(crate) struct HeldRow {
     pub(crate) row_id: String,
 }
 
+impl HeldRow {
+    /// The rows that an entry names.
+    pub(crate) fn all_of(partition: Partition, raw: &RawEntry) -> Vec<Self> {
+        let row =
+            |(model, row_id): (String, String)| Self { partition, model: model.into(), row_id };
+        raw.rows().into_iter().map(row).collect()
+    }
+}
+
 /// Why PostgreSQL refuses some statements.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Refusal {

@@ -24,7 +24,7 @@ mod version;
 
 #[cfg(feature = "redis")]
 pub(crate) use values::column_name;
-pub(crate) use version::set_version;
+pub(crate) use version::{set_version, without_foreign};
 
 use std::collections::HashSet;
 use std::fmt;
@@ -185,7 +185,9 @@ pub(crate) struct RawEntry {
 impl RawEntry {
     /// Its operation id, which tells it from any other entry that ever had its id.
     pub(crate) fn nonce(&self) -> Option<&str> {
-        std::str::from_utf8(&self.header).ok()?.split(' ').nth(3)
+        let nonce = std::str::from_utf8(&self.header).ok()?.split(' ').nth(3)?;
+        // PostgreSQL keeps no text with a NUL, nor has any of ours one.
+        (!nonce.contains('\0')).then_some(nonce)
     }
 
     /// The rows that it names, each by the key prefix of its model and its escaped id.
@@ -195,7 +197,9 @@ impl RawEntry {
             return row_of(header).into_iter().collect();
         }
         let parts = unit::decode(&self.values).unwrap_or_default();
-        let rows: Vec<_> = parts.iter().filter_map(|part| row_of(&part.change)).collect();
+        let mut seen = HashSet::new();
+        let rows = parts.iter().filter_map(|part| row_of(&part.change));
+        let rows: Vec<_> = rows.filter(|row| seen.insert(row.clone())).collect();
         // Of a unit that cannot be read, the header still names one.
         if rows.is_empty() { row_of(header).into_iter().collect() } else { rows }
     }
@@ -214,6 +218,10 @@ fn row_of(header: &str) -> Option<(String, String)> {
     let mut words = header.split(' ').skip(1);
     let (key_prefix, row_id) = (words.next()?, words.next()?);
     key::parse_id(row_id)?;
+    if key_prefix.contains('\0') {
+        // PostgreSQL keeps no such text, nor has any of ours one.
+        return None;
+    }
     Some((key_prefix.to_owned(), row_id.to_owned()))
 }
 

@@ -147,14 +147,17 @@ impl KeySpace {
     pub(crate) fn row(&self, model: &'static ModelDescriptor, id_values: EncodedRow) -> RowKey {
         let id = format_id(&id_values);
         let partition = self.partition_of(model, &id_values, &id);
-        let key = self.key_of(model, &id, partition);
+        let key = self.key_of(model.key_prefix, &id, partition);
         RowKey { model, partition, id_values, id, key }
     }
 
     /// The key of the row with this id, which lies in this partition.
-    pub(crate) fn key_of(&self, model: &ModelDescriptor, id: &str, partition: u16) -> String {
-        let tag = self.tags[usize::from(partition)].as_str();
-        [self.tenant.as_str(), model.key_prefix, ":", id, tag].concat()
+    ///
+    /// By the model's key prefix, because a process may know no more of a model than its name.
+    pub(crate) fn key_of(&self, key_prefix: &str, id: &str, partition: u16) -> String {
+        // A partition of another layout has no key here; one without a tag is nobody's.
+        let tag = self.tags.get(usize::from(partition)).map_or("", String::as_str);
+        [self.tenant.as_str(), key_prefix, ":", id, tag].concat()
     }
 
     /// The id within a row's key, if it is a key of this model, tenant and layout.

@@ -4,8 +4,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::entry::Change;
+use crate::entry::{self, Change};
 use crate::error::{Error, Operation};
+use crate::hot_store::ValueContent;
 use crate::model::{FieldError, KvModel};
 use crate::query::Query;
 use crate::receipt::Receipt;
@@ -100,7 +101,7 @@ impl<M: KvModel> Lookup<M> {
             // First created: who calls this mostly expects that the row is not there.
             let error = match self.rows.write_row(at, Change::Create(encoded.clone())).await {
                 Ok(receipt) => {
-                    let row = decode(at, &encoded)?;
+                    let row = stored(at, encoded, &receipt)?;
                     return Ok(GotOrCreated { row, created: Some(receipt) });
                 }
                 Err(error) if error.is_duplicate() => error,
@@ -114,7 +115,7 @@ impl<M: KvModel> Lookup<M> {
                 return Err(error);
             }
         }
-        Err(Error::busy(at, ""))
+        Err(busy::<M>(at, index))
     }
 
     /// Replaces the row that has what the given one has in those columns, but for its id; creates
@@ -129,26 +130,28 @@ impl<M: KvModel> Lookup<M> {
                 true => unique::owner(self.rows.stores(), at, model, index, &values).await?.row,
                 false => None,
             };
-            let change = match &found {
+            let (written, answer) = match found {
                 Some((key, _)) => {
                     let id = model.id.iter().copied().zip(key.id_values.iter());
                     let mut id: Vec<(usize, Option<&str>)> = id.collect();
                     id.sort_unstable_by_key(|(column, _)| *column);
-                    Change::Upsert(EncodedPatch::from_changes(id).apply_to(&encoded))
+                    let row = EncodedPatch::from_changes(id).apply_to(&encoded);
+                    (row.clone(), self.rows.replace_owner(at, key, row, index).await)
                 }
-                None => Change::Create(encoded.clone()),
+                None => {
+                    let created = self.rows.write_row(at, Change::Create(encoded.clone())).await;
+                    (encoded.clone(), created.map(Some))
+                }
             };
-            let (Change::Create(written) | Change::Upsert(written)) = change.clone() else {
-                continue;
-            };
-            match self.rows.write_row(at, change).await {
-                Ok(receipt) => return Ok((decode(at, &written)?, receipt)),
+            match answer {
+                Ok(Some(receipt)) => return Ok((stored(at, written, &receipt)?, receipt)),
                 // It was given to another row, or taken, meanwhile.
+                Ok(None) => {}
                 Err(error) if is_clash(&error, model.unique[index].name) => {}
                 Err(error) => return Err(error),
             }
         }
-        Err(Error::busy(at, ""))
+        Err(busy::<M>(at, index))
     }
 
     async fn find(
@@ -160,8 +163,29 @@ impl<M: KvModel> Lookup<M> {
         if values.iter().any(|value| value.is_none()) {
             return Ok(None);
         }
-        let owner = unique::owner(self.rows.stores(), at, M::DESCRIPTOR, index, values).await?;
+        let (stores, model) = (self.rows.stores(), M::DESCRIPTOR);
+        let found =
+            unique::reserve(stores, at, model, index, values).await.unwrap_or_else(|error| {
+                // A Redis that is full takes no token. PostgreSQL can still answer.
+                tracing::debug!(%error, "a value is looked up without being noted");
+                ValueContent::default()
+            });
+        let owner = unique::owner_of(stores, at, model, index, values, found).await?;
         owner.row.map(|(_, row)| decode(at, &row)).transpose()
+    }
+}
+
+/// A row that was written, as it is stored.
+fn stored<M: KvModel>(at: Operation, row: EncodedRow, receipt: &Receipt) -> Result<M, Error> {
+    let row = entry::without_foreign(M::DESCRIPTOR, row);
+    decode(at, &entry::set_version(M::DESCRIPTOR, row, receipt.entry))
+}
+
+fn busy<M: KvModel>(at: Operation, index: usize) -> Error {
+    Error::Conflict {
+        at,
+        id: M::DESCRIPTOR.unique[index].name.to_owned(),
+        reason: "is by a value that went from row to row while it was looked for; try again",
     }
 }
 

@@ -95,7 +95,7 @@ impl<M: KvModel> Repository<M> {
         N: KvNewRow<Model = M>,
     {
         let at = Self::at("create_new");
-        let serial = self.rows().serials(at, 1).await?.pop().unwrap_or_default();
+        let serial = self.rows().serial(at).await?;
         let encoding = |error| Error::encoding(at, error);
         let model = new.into_model(serial).map_err(encoding)?;
         let encoded = row::encode(&model).map_err(encoding)?;
@@ -132,7 +132,7 @@ impl<M: KvModel> Repository<M> {
         M: KvSerial,
     {
         let at = Self::at("next_id");
-        let serial = self.rows().serials(at, 1).await?.pop().unwrap_or_default();
+        let serial = self.rows().serial(at).await?;
         M::serial_id(serial).map_err(|error| Error::encoding(at, error))
     }
 }

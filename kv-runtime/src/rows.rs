@@ -114,6 +114,18 @@ impl Rows {
         Box::pin(Transaction::write_one(stores, at, key, change, terms, durability)).await
     }
 
+    /// Replaces a row that still has the unique values of the new one; `None` if it has not.
+    pub(crate) async fn replace_owner(
+        &self,
+        at: Operation,
+        key: RowKey,
+        row: EncodedRow,
+        index: usize,
+    ) -> Result<Option<Receipt>, Error> {
+        let stores = Arc::clone(&self.stores);
+        Transaction::replace_owner(stores, at, key, row, index, self.durability).await
+    }
+
     /// Changes a row that is there on some terms.
     pub(crate) async fn patch_on(
         &self,
@@ -329,13 +341,12 @@ impl Rows {
         })
     }
 
-    /// Serial ids for new rows; none of a model without.
-    pub(crate) async fn serials(&self, at: Operation, count: usize) -> Result<Vec<i64>, Error> {
+    /// The next serial id; 0 where the model has none, which nobody looks at.
+    pub(crate) async fn serial(&self, at: Operation) -> Result<i64, Error> {
         if self.model.serial.is_none() {
-            return Ok(Vec::new());
+            return Ok(0);
         }
-        let (durable, block) = (&*self.stores.durable, self.stores.settings.serial_block);
-        let taken = self.stores.serials.take(durable, self.model, count, block).await;
+        let taken = self.stores.serials.next(&self.stores, self.model).await;
         taken.map_err(|error| Error::from_durable(at, error))
     }
 

@@ -3,8 +3,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::durable_store::{DurableStore, DurableStoreError};
+use crate::durable_store::DurableStoreError;
 use crate::model::ModelDescriptor;
+use crate::settings::Settings;
+use crate::stores::Stores;
 
 /// What is left of a block. Held while the next one is fetched, so that all who wait share it.
 type Block = Arc<tokio::sync::Mutex<VecDeque<i64>>>;
@@ -14,23 +16,26 @@ type Block = Arc<tokio::sync::Mutex<VecDeque<i64>>>;
 pub(crate) struct SerialBlocks(Mutex<HashMap<&'static str, Block>>);
 
 impl SerialBlocks {
-    /// Some ids, each of which nobody else is given; PostgreSQL is asked where they run out, for
-    /// at least `block` of them.
-    pub(crate) async fn take(
+    /// An id that nobody else is given; PostgreSQL is asked for a block where none is left.
+    pub(crate) async fn next(
         &self,
-        durable: &dyn DurableStore,
+        stores: &Stores,
         model: &'static ModelDescriptor,
-        count: usize,
-        block: u32,
-    ) -> Result<Vec<i64>, DurableStoreError> {
-        let left = self.block(model.table);
-        let mut left = left.lock().await;
-        if left.len() < count {
-            let missing = u32::try_from(count - left.len()).unwrap_or(u32::MAX);
-            left.extend(durable.serials(model, missing.max(block)).await?);
+    ) -> Result<i64, DurableStoreError> {
+        let Settings { serial_block, postgres, .. } = &stores.settings;
+        let block = self.block(model.table);
+        // While PostgreSQL is down, those behind must not ask one after the other.
+        let left = tokio::time::timeout(postgres.checkout_timeout, block.lock()).await;
+        let mut left = left.map_err(|_| {
+            DurableStoreError::Timeout("others wait for the same block of serial ids".into())
+        })?;
+        if left.is_empty() {
+            left.extend(stores.durable.serials(model, *serial_block).await?);
         }
-        let count = count.min(left.len());
-        Ok(left.drain(..count).collect())
+        left.pop_front().ok_or_else(|| {
+            let message = format!("the sequence of table `{}` gave no number", model.table);
+            DurableStoreError::Configuration(message.into())
+        })
     }
 
     fn block(&self, table: &'static str) -> Block {

@@ -53,16 +53,8 @@ impl Stores {
     }
 
     /// Lets a row go that has no dead letters any more, as of this offset of its partition.
-    pub(crate) async fn let_go(
-        &self,
-        row: &HeldRow,
-        offset: EntryId,
-        models: &[&'static ModelDescriptor],
-    ) -> Result<(), HotStoreError> {
-        let Some(model) = models.iter().find(|model| *model.key_prefix == *row.model) else {
-            return Ok(());
-        };
-        let key = self.keys.key_of(model, &row.row_id, row.partition.number);
+    pub(crate) async fn let_go(&self, row: &HeldRow, offset: EntryId) -> Result<(), HotStoreError> {
+        let key = self.keys.key_of(&row.model, &row.row_id, row.partition.number);
         self.hot.let_go(&[key], offset).await
     }
 }

@@ -25,6 +25,7 @@ use crate::receipt::Receipt;
 use crate::row::EncodedRow;
 use crate::rows::{LOADS_MAX, Rows, random_id};
 use crate::stores::Stores;
+use crate::unique;
 
 /// How often the work is done anew because others have changed what it read.
 const TRIES_MAX: u32 = 20;
@@ -70,6 +71,8 @@ impl Kv {
     /// are made: if others have changed it meanwhile, the work is done anew, on what is there then.
     /// So it may run several times, and should do nothing that cannot be repeated. If it answers
     /// an error, nothing is changed.
+    ///
+    /// It should take less than ten seconds: what it found to be absent is remembered for so long.
     ///
     /// The rows have to lie in one partition of one queue: let their models share it with
     /// `#[kv(queue = "…", partition_by = …)]`.
@@ -172,8 +175,7 @@ impl Transaction {
                     transaction.touch(at, &key, |row| row.on_terms(change, terms))??;
             }
             transaction.write(at, key.clone(), change).await?;
-            let rows = transaction.end();
-            match transaction.commit(rows, Some(durability)).await? {
+            match transaction.finish(durability).await? {
                 Attempt::Committed(Some(mut receipt)) => {
                     receipt.result = result;
                     return Ok(receipt);
@@ -182,6 +184,36 @@ impl Transaction {
                 Attempt::Stale(conflict) => tries.pause(conflict).await?,
             }
         }
+    }
+
+    /// Replaces a row that still has the values of the new one by a unique index; `None` if not.
+    pub(crate) async fn replace_owner(
+        stores: Arc<Stores>,
+        at: Operation,
+        key: RowKey,
+        row: EncodedRow,
+        index: usize,
+        durability: Durability,
+    ) -> Result<Option<Receipt>, Error> {
+        let transaction = Self::new(stores);
+        transaction.see(at, &key).await?;
+        let (model, index) = (key.model, &key.model.unique[index]);
+        let values = model.select(index.columns, &row);
+        let current = transaction.touch(at, &key, |touched| touched.row())??;
+        if !current.is_some_and(|current| unique::has_values(model, index, &current, &values)) {
+            return Ok(None);
+        }
+        transaction.write(at, key, Change::Upsert(row)).await?;
+        match transaction.finish(durability).await? {
+            Attempt::Committed(receipt) => Ok(receipt),
+            Attempt::Stale(_) => Ok(None),
+        }
+    }
+
+    /// Ends the work, and makes its changes.
+    async fn finish(&self, durability: Durability) -> Result<Attempt, Error> {
+        let rows = self.end();
+        self.commit(rows, Some(durability)).await
     }
 
     /// The rows of a model, as they are within the unit of work.

@@ -119,26 +119,52 @@ pub(crate) async fn owner(
     position: usize,
     values: &EncodedRow,
 ) -> Result<Owner, Error> {
-    let index = &model.unique[position];
-    let key = stores.keys.value_key(model, index, values);
-    let reserved = stores.hot.reserve_values(std::slice::from_ref(&key), &random_id()).await;
+    let found = reserve(stores, at, model, position, values).await?;
+    owner_of(stores, at, model, position, values, found).await
+}
+
+/// What is under a value's key; a token, if nothing was.
+pub(crate) async fn reserve(
+    stores: &Arc<Stores>,
+    at: Operation,
+    model: &'static ModelDescriptor,
+    position: usize,
+    values: &EncodedRow,
+) -> Result<ValueContent, Error> {
+    let key = stores.keys.value_key(model, &model.unique[position], values);
+    let reserved = stores.hot.reserve_values(&[key], &random_id()).await;
     let reserved = reserved.map_err(|error| Error::from_hot(at, "", error))?;
-    let found = reserved.into_iter().next().unwrap_or_default();
-    let known = found.row_key().and_then(|row_key| stores.keys.parse_row(model, row_key));
-    let is_known = known.is_some();
-    let candidate = match known {
-        Some(row_key) => Some(row_key),
-        None => {
-            let fetched = stores.durable.find_by(model, position, values).await;
-            let fetched = fetched.map_err(|error| Error::from_durable(at, error))?;
-            fetched.map(|row| stores.keys.row(model, model.id_of(&row)))
-        }
-    };
-    let Some(candidate) = candidate else { return Ok(Owner { found, row: None }) };
+    Ok(reserved.into_iter().next().unwrap_or_default())
+}
+
+/// [`owner`], after it was looked what is under the value's key.
+pub(crate) async fn owner_of(
+    stores: &Arc<Stores>,
+    at: Operation,
+    model: &'static ModelDescriptor,
+    position: usize,
+    values: &EncodedRow,
+    found: ValueContent,
+) -> Result<Owner, Error> {
+    let index = &model.unique[position];
     let rows = Rows::new(Arc::clone(stores), model);
-    let row = rows.read(at, vec![candidate.clone()]).await?.pop().flatten();
-    let row = row.filter(|row| has_values(model, index, row, values));
-    if row.is_some() && !is_known {
+    let has_value = async |key: &RowKey| {
+        let row = rows.read(at, vec![key.clone()]).await?.pop().flatten();
+        Ok::<_, Error>(row.filter(|row| has_values(model, index, row, values)))
+    };
+    if let Some(known) = found.row_key().and_then(|key| stores.keys.parse_row(model, key))
+        && let Some(row) = has_value(&known).await?
+    {
+        return Ok(Owner { found, row: Some((known, row)) });
+    }
+    // Nothing is known, or what was has changed since.
+    let fetched = stores.durable.find_by(model, position, values).await;
+    let fetched = fetched.map_err(|error| Error::from_durable(at, error))?;
+    let Some(fetched) = fetched else { return Ok(Owner { found, row: None }) };
+    let candidate = stores.keys.row(model, model.id_of(&fetched));
+    let row = has_value(&candidate).await?;
+    if row.is_some() {
+        let key = stores.keys.value_key(model, index, values);
         let fill = ValueFill { key, found: found.clone(), row: candidate.clone() };
         if let Err(error) = stores.hot.fill_value(&fill, rows.ttl()).await {
             tracing::debug!(%error, "the owner of a unique value was not noted");
@@ -147,32 +173,23 @@ pub(crate) async fn owner(
     Ok(Owner { found, row: row.map(|row| (candidate, row)) })
 }
 
-/// Asks whose the value of a unit's claim is, and notes what the claim goes by; an error if it is
-/// that of a row which keeps it.
+/// Asks whose the value of a unit's claim is: what the claim can go by, if it needs anything; an
+/// error if it is that of a row which keeps it.
 pub(crate) async fn probe(
     stores: &Arc<Stores>,
     at: Operation,
-    unit: &mut Unit,
-    row: usize,
-    claim: usize,
-) -> Result<(), Error> {
-    let UnitRow { key, claims, .. } = &unit.rows[row];
-    let Some(claimed) = claims.as_ref().and_then(|claims| claims.get(claim)) else {
-        return Err(Error::busy(at, &key.id));
-    };
+    unit: &Unit,
+    row: &RowKey,
+    claim: &Claim,
+) -> Result<Option<ValueContent>, Error> {
     let Owner { found, row: owner } =
-        owner(stores, at, key.model, claimed.index, &claimed.values).await?;
+        owner(stores, at, row.model, claim.index, &claim.values).await?;
     match owner {
-        Some((owner, _)) if owner.key == key.key => {}
         // The script knows that now.
-        Some((owner, _)) if gives_up(unit, &owner, claimed.index) => return Ok(()),
-        Some(_) => return Err(not_unique(at, key, claimed)),
-        None => {}
+        Some((owner, _)) if owner.key != row.key && gives_up(unit, &owner, claim.index) => Ok(None),
+        Some((owner, _)) if owner.key != row.key => Err(not_unique(at, row, claim)),
+        _ => Ok(Some(found)),
     }
-    if let Some(claimed) = unit.rows[row].claims.as_mut().and_then(|claims| claims.get_mut(claim)) {
-        claimed.probe = Some(found);
-    }
-    Ok(())
 }
 
 /// Whether a unit makes a row give up the value that it has by an index.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kv_runtime::{DeadLetterFilter, Error, Repository};
+use kv_runtime::testing::{RedisServer, servers};
+use kv_runtime::{DeadLetterFilter, Error, KvModel, Repository, Settings};
 use kv_tests::contract;
 use kv_tests::models::Member;
 use kv_tests::outside::{RedisView, stream_beside};
@@ -26,6 +27,8 @@ contract!(
     two_rows_of_a_unit_cannot_have_one_value,
     values_that_are_handed_on_drain_in_one_batch,
     many_rows_are_created_or_refused_one_by_one,
+    many_values_are_looked_up_at_once,
+    a_row_that_was_got_or_created_has_its_version,
     rows_are_listed_by_an_index,
 );
 
@@ -318,6 +321,50 @@ async fn many_rows_are_created_or_refused_one_by_one(pair: Pair) {
     assert_eq!(pair.drain().await.dead_letters, 0);
 }
 
+async fn many_values_are_looked_up_at_once(pair: Pair) {
+    let pair = one_partition(pair).await;
+    let unit = pair.kv.transaction(async |unit| {
+        for id in 0..30 {
+            unit.repository::<Member>().create(&with_badge(id, &format!("B{id}"))).await?;
+        }
+        Ok::<_, Error>(())
+    });
+    unit.await.expect("a unit");
+    assert_eq!(pair.drain().await.dead_letters, 0);
+    assert_eq!(pair.kv.durable_rows::<Member>().await.expect("the rows").len(), 30);
+}
+
+/// A row that counts its changes and is found by a value.
+#[derive(Debug, Clone, PartialEq, KvModel)]
+#[kv(table = "documents")]
+struct Document {
+    #[kv(id, fresh)]
+    id: i64,
+    #[kv(unique)]
+    title: String,
+    #[kv(version)]
+    version: i64,
+}
+
+async fn a_row_that_was_got_or_created_has_its_version(pair: Pair) {
+    let table = "CREATE TABLE documents (id bigint PRIMARY KEY, title text NOT NULL UNIQUE, \
+                 version bigint NOT NULL)";
+    pair.sql(table).await;
+    let documents = pair.kv.repository::<Document>();
+    let new = Document { id: 1, title: "A".into(), version: 0 };
+    let got = documents.get_or_create_by_title(&new).await.expect("a row");
+    assert!(got.created.is_some());
+    let patch = Document::patch().title("B".into());
+    let _ = documents.update_if(&1, got.row.version, patch).await.expect("nobody else wrote");
+    let (row, _) = documents
+        .upsert_by_title(&Document { id: 2, title: "B".into(), version: 0 })
+        .await
+        .expect("a row");
+    assert_eq!(row.id, 1);
+    let patch = Document::patch().title("C".into());
+    let _ = documents.update_if(&1, row.version, patch).await.expect("nobody else wrote");
+}
+
 async fn rows_are_listed_by_an_index(pair: Pair) {
     let members = pair.kv.repository::<Member>();
     for id in 0..6 {
@@ -453,4 +500,41 @@ async fn entries_of_one_millisecond_are_not_refused_for_each_other() {
     let rows = pair.kv.durable_rows::<Member>().await.expect("the rows");
     let moved = rows.iter().filter(|row| row.badge != Some(format!("B{}", row.id))).count();
     assert_eq!(moved, by_partition.len());
+}
+
+/// What Redis says of a value's owner may be older than what was changed behind its back.
+#[tokio::test]
+async fn an_outdated_owner_does_not_hide_the_new_one() {
+    let pair = Pair::servers().await;
+    let redis = RedisView::of(&pair).await;
+    let members = pair.kv.repository::<Member>();
+    create(&members, &with_badge(1, "A")).await;
+    create(&members, &member(2)).await;
+    pair.drain().await;
+    assert!(members.find_by_badge("A").await.expect("an answer").is_some());
+    pair.sql("UPDATE members SET badge = NULL WHERE id = 1").await;
+    pair.sql("UPDATE members SET badge = 'A' WHERE id = 2").await;
+    for id in [1, 2] {
+        let () = redis.ask(&["DEL", &members.key(&id).expect("an id")]).await;
+    }
+    let found = members.find_by_badge("A").await.expect("an answer");
+    assert_eq!(found.map(|row| row.id), Some(2));
+    let error = members.create(&with_badge(3, "A")).await.expect_err("it is taken");
+    assert!(is_clash(&error, "badge"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_full_redis_does_not_keep_rows_from_being_found() {
+    let server = RedisServer::start().expect("a private server");
+    let mut settings = Settings::new(server.url(), servers().create_database());
+    settings.tenant = Some("full".to_owned());
+    let pair = Pair::connect(settings).await;
+    let redis = RedisView::of(&pair).await;
+    let members = pair.kv.repository::<Member>();
+    create(&members, &with_badge(1, "A")).await;
+    pair.drain().await;
+    members.invalidate(&1).await.expect("a clean row");
+    let () = redis.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    let found = members.find_by_badge("A").await.expect("PostgreSQL answers");
+    assert_eq!(found.map(|row| row.id), Some(1));
 }

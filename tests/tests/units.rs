@@ -17,6 +17,7 @@ contract!(
     rows_that_only_postgresql_has_are_brought_in,
     changes_of_a_row_come_to_one,
     a_unit_that_only_reads_writes_nothing,
+    many_rows_are_looked_up_at_once,
     rows_that_lie_apart_are_refused,
     a_handle_that_was_kept_does_nothing,
     a_refused_unit_is_one_dead_letter_of_all_its_rows,
@@ -209,6 +210,33 @@ async fn a_unit_that_only_reads_writes_nothing(pair: Pair) {
     assert!(pair.kv.transaction(async |_| Ok::<_, Error>(())).await.is_ok());
 }
 
+/// Each of them has to be asked of PostgreSQL, because their ids are not fresh.
+async fn many_rows_are_looked_up_at_once(pair: Pair) {
+    let unit = pair.kv.transaction(async |unit| {
+        for number in 0..50 {
+            unit.repository::<Seat>().create(&seat(number)).await?;
+        }
+        Ok::<_, Error>(())
+    });
+    unit.await.expect("a unit");
+    assert_eq!(pair.drain().await.entries_drained, 1);
+    let seats = pair.kv.repository::<Seat>();
+    for number in 0..50 {
+        seats.invalidate(&id(number)).await.expect("a clean row");
+    }
+    let unit = pair.kv.transaction(async |unit| {
+        for number in 0..50 {
+            let patch = Seat::patch().passenger(Some("Ada".into()));
+            unit.repository::<Seat>().update(&id(number), patch).await?;
+        }
+        Ok::<_, Error>(())
+    });
+    unit.await.expect("a unit");
+    pair.drain().await;
+    let rows = pair.kv.durable_rows::<Seat>().await.expect("the rows");
+    assert!(rows.len() == 50 && rows.iter().all(|row| row.passenger.is_some()));
+}
+
 async fn rows_that_lie_apart_are_refused(pair: Pair) {
     let row = Account { id: 1, revision: 1, note: None, active: true };
     let unit = pair.kv.transaction(async |unit| {
@@ -308,6 +336,20 @@ async fn a_discarded_unit_lets_all_its_rows_go(pair: Pair) {
     assert_eq!(held, [Some("0".to_owned())]);
     let left = pair.texts("SELECT letter::text AS value FROM kv_dead_letter_rows").await;
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// By a process that knows one of its models: the other row is let go all the same.
+#[tokio::test]
+async fn a_row_of_an_unknown_model_is_let_go_too() {
+    let pair = Pair::servers().await;
+    refused_unit(&pair).await;
+    pair.drain().await;
+    let other = kv_runtime::Kv::connect(pair.settings.clone()).await.expect("the servers are up");
+    let _ = other.repository::<Flight>();
+    assert_eq!(other.dead_letters().discard(&DeadLetterFilter::new()).await.expect("letters"), 3);
+    let seats = pair.kv.repository::<Seat>();
+    assert_eq!(seats.status(&id(1)).await.expect("a status"), Status::Absent);
+    let _ = seats.create(&Seat { number: 3, ..seat(1) }).await.expect("a new row");
 }
 
 /// The first row is held before the unit comes; with the unit, its other rows are too.

@@ -127,14 +127,7 @@ fn held_before(offset: &Offset, raw: &RawEntry, held: &Held) -> Option<EntryId> 
     if offset.held == 0 {
         return None;
     }
-    held_rows(offset.partition, raw).iter().filter_map(|row| held.get(row).copied()).min()
-}
-
-/// The rows that an entry names.
-fn held_rows(partition: Partition, raw: &RawEntry) -> Vec<HeldRow> {
-    let row =
-        |(model, row_id): (String, String)| HeldRow { partition, model: model.into(), row_id };
-    raw.rows().into_iter().map(row).collect()
+    HeldRow::all_of(offset.partition, raw).iter().filter_map(|row| held.get(row).copied()).min()
 }
 
 /// The rows of what was read of partitions that have dead letters.
@@ -142,7 +135,7 @@ pub(super) fn rows_to_look_up(offsets: &[Offset], read: &[Vec<RawEntry>]) -> Vec
     let with_letters = offsets.iter().zip(read).filter(|(offset, _)| offset.held > 0);
     let rows: HashSet<HeldRow> = with_letters
         .flat_map(|(offset, entries)| {
-            entries.iter().flat_map(|raw| held_rows(offset.partition, raw))
+            entries.iter().flat_map(|raw| HeldRow::all_of(offset.partition, raw))
         })
         .collect();
     rows.into_iter().collect()
@@ -212,7 +205,7 @@ fn settled_row(
         false => model.ttl.unwrap_or(context.settings.row_ttl),
     };
     SettledRow {
-        key: context.keys.key_of(model, row_id, partition.number),
+        key: context.keys.key_of(model.key_prefix, row_id, partition.number),
         entry,
         ttl,
         held: false,
@@ -227,7 +220,7 @@ pub(super) fn letter(
     refusal: Refusal,
     behind: Option<EntryId>,
 ) -> Letter {
-    Letter { partition, entry: raw.clone(), rows: held_rows(partition, raw), refusal, behind }
+    Letter { partition, entry: raw.clone(), rows: HeldRow::all_of(partition, raw), refusal, behind }
 }
 
 /// An entry that queues behind another dead letter.
@@ -377,8 +370,13 @@ pub(super) fn settle_again(
         .flat_map(|raw| {
             let mut rows =
                 step(context, to.partition, raw).map(|step| step.rows).unwrap_or_default();
-            let is_held = held_before(to, raw, held).is_some();
-            rows.iter_mut().for_each(|row| row.held = is_held);
+            // One row of a unit may have a younger letter, of which the others know nothing.
+            let of_entry = HeldRow::all_of(to.partition, raw);
+            let is_held = |row: &&HeldRow| held.get(row).is_some_and(|letter| *letter <= raw.id);
+            let key =
+                |row: &HeldRow| context.keys.key_of(&row.model, &row.row_id, row.partition.number);
+            let held_keys: HashSet<String> = of_entry.iter().filter(is_held).map(key).collect();
+            rows.iter_mut().for_each(|row| row.held = held_keys.contains(&row.key));
             rows
         })
         .collect();

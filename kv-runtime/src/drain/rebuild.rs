@@ -92,12 +92,17 @@ impl Steps {
         fn chunks(rows: Vec<EncodedRow>) -> Vec<Vec<EncodedRow>> {
             rows.chunks(ROWS).map(<[EncodedRow]>::to_vec).collect()
         }
-        let of_kind = |by_model: BTreeMap<usize, Vec<EncodedRow>>, kind: fn(_) -> Operation| {
-            by_model.into_iter().flat_map(move |(model, rows)| {
+        fn of_kind(
+            by_model: impl Iterator<Item = (usize, Vec<EncodedRow>)>,
+            kind: fn(Vec<EncodedRow>) -> Operation,
+        ) -> impl Iterator<Item = (usize, Operation)> {
+            by_model.flat_map(move |(model, rows)| {
                 chunks(rows).into_iter().map(move |rows| (model, kind(rows)))
             })
-        };
-        of_kind(self.deleted, Operation::Delete).chain(of_kind(self.upserted, Operation::Upsert))
+        }
+        // A child goes before its parent and comes after it.
+        of_kind(self.deleted.into_iter().rev(), Operation::Delete)
+            .chain(of_kind(self.upserted.into_iter(), Operation::Upsert))
     }
 }
 

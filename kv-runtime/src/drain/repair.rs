@@ -4,10 +4,11 @@ use super::context::Context;
 use super::plan::WentBack;
 use super::worker::StepError;
 use crate::dead_letters::DeadLetterFilter;
-use crate::durable_store::{DurableStoreError, Offset, OffsetMove, Outcome};
+use crate::durable_store::{DurableStoreError, HeldRow, Offset, OffsetMove, Outcome};
 use crate::entry::EntryId;
 use crate::hot_store::ReadRequest;
-use crate::key::Partition;
+use crate::key::{Partition, RowKey};
+use crate::model::ModelDescriptor;
 use crate::stores::Stores;
 
 /// Rows of one call.
@@ -29,7 +30,8 @@ pub(super) async fn after_redis_went_back(
     for model in context.models.iter().filter(|model| model.queue == partition.queue) {
         let keys = stores.hot.scan(model, partition).await?;
         for keys in keys.chunks(ROWS) {
-            stores.hot.let_go(keys, drained).await?;
+            let keys = without_held(context, stores, model, keys).await?;
+            stores.hot.let_go(&keys, drained).await?;
         }
     }
     let transaction = stores.durable.begin(&[partition]).await?;
@@ -44,6 +46,25 @@ pub(super) async fn after_redis_went_back(
     transaction.commit(Outcome { moves, ..Outcome::default() }).await?;
     stores.hot.rebase(partition, drained).await?;
     Ok(())
+}
+
+/// The keys of rows that have no dead letters: the others stay as they were written, and held.
+async fn without_held(
+    context: &Context,
+    stores: &Stores,
+    model: &'static ModelDescriptor,
+    keys: &[String],
+) -> Result<Vec<String>, StepError> {
+    let rows: Vec<RowKey> =
+        keys.iter().filter_map(|key| context.keys.parse_row(model, key)).collect();
+    let held_row = |row: &RowKey| HeldRow {
+        partition: row.partition(),
+        model: model.key_prefix.into(),
+        row_id: row.id.clone(),
+    };
+    let held = stores.durable.held(&rows.iter().map(held_row).collect::<Vec<_>>()).await?;
+    let free = rows.into_iter().zip(held).filter(|(_, letter)| letter.is_none());
+    Ok(free.map(|(row, _)| row.key).collect())
 }
 
 /// The offset, or what is before it where a new entry has got the same id.
@@ -67,7 +88,6 @@ pub(super) async fn finish_releases(stores: &Stores, offsets: &[Offset]) -> Resu
         ..DeadLetterFilter::default()
     };
     let letters = stores.durable.letters(&filter).await?;
-    let models = stores.models();
     for letter in &letters {
         let of_letter = |offset: &&Offset| {
             offset.partition.queue == letter.queue && offset.partition.number == letter.partition
@@ -77,7 +97,7 @@ pub(super) async fn finish_releases(stores: &Stores, offsets: &[Offset]) -> Resu
             // Others of its dead letters may be left.
             let held = stores.durable.held(std::slice::from_ref(&row)).await?;
             if held.iter().all(Option::is_none) {
-                stores.let_go(&row, offset.position, &models).await?;
+                stores.let_go(&row, offset.position).await?;
             }
         }
     }

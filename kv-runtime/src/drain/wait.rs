@@ -1,6 +1,7 @@
 //! Partitions that cannot go on now: those before an entry that is not understood rest, those before
 //! an entry that depends on another partition wait for that.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use super::lease::Report;
@@ -9,6 +10,8 @@ use super::progress::Place;
 use super::share::{Share, Waiting};
 use super::worker::{StepError, Worker};
 use crate::durable_store::Offset;
+use crate::entry::EntryId;
+use crate::key::Partition;
 
 impl Worker {
     /// Lets partitions rest that stand before an entry that is not understood.
@@ -44,6 +47,9 @@ impl Worker {
             let tails = others.into_iter().zip(states.iter().map(|state| state.newest)).collect();
             tracing::warn!(%partition, %entry, "a constraint ties an entry to a row that is not there: \
                 it waits until the other partitions are drained");
+            let error =
+                format!("{partition} waits before entry {entry} for a row of another partition");
+            self.progress.failed(Place::Partition(partition), error);
             share.wait(partition, Waiting::new(entry, tails, Instant::now()));
         }
         Ok(())
@@ -54,9 +60,15 @@ impl Worker {
         if share.waiting().all(|(_, waiting)| waiting.is_over) {
             return Ok(());
         }
-        let offsets = self.stores.durable.offsets(&self.context.partitions()).await?;
+        let partitions = self.context.partitions();
+        let offsets = self.stores.durable.offsets(&partitions).await?;
+        let states = self.stores.hot.states(&partitions).await?;
+        let newest: HashMap<Partition, EntryId> =
+            partitions.into_iter().zip(states.iter().map(|state| state.newest)).collect();
         let now = Instant::now();
         for (partition, waiting) in share.waiting() {
+            // What Redis has lost meanwhile, nobody will ever drain.
+            waiting.tails.retain(|(other, tail)| newest.get(other).is_some_and(|at| tail <= at));
             waiting.is_over |= waiting.has_ended(partition, &offsets, now);
         }
         Ok(())

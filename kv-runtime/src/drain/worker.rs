@@ -23,6 +23,9 @@ use crate::hot_store::{EntryMark, HotStoreError, NotReplicated, Settlement};
 use crate::key::Partition;
 use crate::stores::Stores;
 
+/// How often an idle worker looks whether the offsets are still its own.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
 /// How often offsets may be found elsewhere in a row before it is told: replays move them too.
 const MOVES_UNTOLD: u32 = 3;
 
@@ -77,6 +80,8 @@ struct Standing {
     unsettled: Vec<Settlement>,
     /// When the last commit was, while it still keeps drained entries.
     committed_at: Option<Instant>,
+    /// When the offsets were last found to be these.
+    looked_at: Instant,
 }
 
 impl Worker {
@@ -189,24 +194,26 @@ impl Worker {
         standing: &mut Option<Standing>,
     ) -> Result<Backlog, StepError> {
         self.look_at_waiting(share).await?;
-        let Standing { offsets, next, ahead, unsettled, committed_at, .. } = match standing {
-            Some(standing) => standing,
-            None => {
-                let partitions = share.active(Instant::now());
-                if partitions.is_empty() {
-                    return Ok(Backlog::Empty);
+        let Standing { offsets, next, ahead, unsettled, committed_at, looked_at, .. } =
+            match standing {
+                Some(standing) => standing,
+                None => {
+                    let partitions = share.active(Instant::now());
+                    if partitions.is_empty() {
+                        return Ok(Backlog::Empty);
+                    }
+                    let offsets = self.load_offsets(share, &partitions).await?;
+                    standing.insert(Standing {
+                        partitions,
+                        offsets,
+                        next: None,
+                        ahead: None,
+                        unsettled: Vec::new(),
+                        committed_at: None,
+                        looked_at: Instant::now(),
+                    })
                 }
-                let offsets = self.load_offsets(share, &partitions).await?;
-                standing.insert(Standing {
-                    partitions,
-                    offsets,
-                    next: None,
-                    ahead: None,
-                    unsettled: Vec::new(),
-                    committed_at: None,
-                })
-            }
-        };
+            };
         let prepared = match next.take() {
             Some(prepared) => prepared,
             None => self.prepare(offsets, ahead).await?,
@@ -217,13 +224,17 @@ impl Worker {
             self.settle(offsets, unsettled).await?;
             unsettled.clear();
             let retention = self.context.settings.drain.retention;
-            if committed_at.is_some_and(|at| at.elapsed() >= retention) {
-                // Nothing comes that would trim the entries of the last batches, nor would find
-                // a PostgreSQL that went back in time and needs them.
+            let must_trim = committed_at.is_some_and(|at| at.elapsed() >= retention);
+            if must_trim || looked_at.elapsed() >= LOOK_AGAIN {
+                // Nothing comes that would find a replay whose process died, or a PostgreSQL that
+                // went back in time and needs the entries of the last batches.
                 let partitions: Vec<Partition> = offsets.iter().map(|at| at.partition).collect();
                 if self.stores.durable.offsets(&partitions).await? != *offsets {
                     return Err(DurableStoreError::OffsetMoved.into());
                 }
+                *looked_at = Instant::now();
+            }
+            if must_trim {
                 self.stores.hot.settle(&trims(offsets)).await?;
                 *committed_at = None;
             }

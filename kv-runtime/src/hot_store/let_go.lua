@@ -17,9 +17,14 @@ local function is_younger(a, b)
 end
 
 local meta = redis.pcall('HGET', KEYS[1], '@')
-local newest = type(meta) == 'string' and string.match(meta, '^%d+%-%d+')
-if not newest then
+if type(meta) ~= 'string' then
   return 0
+end
+local newest = string.match(meta, '^%d+%-%d+')
+if not newest then
+  -- A reader that has asked PostgreSQL before may not put here what it found.
+  redis.call('DEL', KEYS[1])
+  return 1
 end
 local letter = string.match(meta, ' (%d+%-%d+) held$')
 if letter and is_younger(letter, ARGV[1]) then

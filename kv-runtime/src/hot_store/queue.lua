@@ -7,7 +7,10 @@ local call, pcall = redis.call, redis.pcall
 
 -- The first entry of a stream: the number of partitions is written down, or compared.
 local function check_partitions(state, partitions)
-  local written = call('HGET', state, 'partitions')
+  local written = pcall('HGET', state, 'partitions')
+  if type(written) == 'table' then
+    return written
+  end
   if written and written ~= partitions then
     return redis.error_reply('KVPARTITIONS this data was written with ' .. written
       .. ' partitions, and the settings say ' .. partitions)
@@ -15,10 +18,13 @@ local function check_partitions(state, partitions)
   call('HSET', state, 'partitions', partitions)
 end
 
--- How many more entries a partition has room for: the stream also has drained ones, which are
+-- How many more entries a partition has room for, or an error: the stream also has drained ones, which are
 -- kept for a while.
 local function room_of(state, stream, bound)
-  local retained = tonumber(call('HGET', state, 'retained') or 0)
-  return bound - (call('XLEN', stream) - retained)
+  local retained, length = pcall('HGET', state, 'retained'), pcall('XLEN', stream)
+  if type(retained) == 'table' or type(length) == 'table' then
+    return type(length) == 'table' and length or retained
+  end
+  return bound - (length - tonumber(retained or 0))
 end
 

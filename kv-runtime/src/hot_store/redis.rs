@@ -445,7 +445,9 @@ fn classify(error: RedisError) -> HotStoreError {
 /// What a failed write means: once it was sent, only an answer tells what became of it.
 fn classify_write(error: RedisError) -> HotStoreError {
     let was_sent = !error.is_connection_refusal() && (error.is_timeout() || error.is_io_error());
-    if was_sent || error.code() == Some("KVUNKNOWN") {
+    // So it was if the answer is not understood.
+    let is_odd = error.kind() == redis::ErrorKind::UnexpectedReturnType;
+    if was_sent || is_odd || error.code() == Some("KVUNKNOWN") {
         return HotStoreError::OutcomeUnknown(Box::new(error));
     }
     classify(error)

@@ -49,6 +49,7 @@ for i = 3, #KEYS do
       -- Neither may a reader put a row here that it has read before the commit.
       local newest = string.match(meta, '^%d+%-%d+')
       if not newest or is_older(newest, string.sub(entry, 1, -2)) then
+        release_values(key)
         call('DEL', key)
       end
     elseif find(meta, ' ', #entry + 1, true) then

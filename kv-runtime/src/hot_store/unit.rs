@@ -1,6 +1,6 @@
 //! Units of work: changes of rows of one partition that are made together, with one entry.
 
-use super::{Claim, Probe, ReadOutcome, WriteOutcome};
+use super::{Claim, Probe, ReadOutcome, ValueContent, WriteOutcome};
 use crate::entry::{self, Change, EntryId};
 use crate::key::{Partition, RowKey};
 
@@ -29,6 +29,15 @@ pub(crate) struct UnitRow {
 }
 
 impl Unit {
+    /// Notes what a claim can go by.
+    pub(crate) fn note(&mut self, row: usize, claim: usize, found: Option<ValueContent>) {
+        let claims = self.rows[row].claims.as_mut();
+        if let (Some(claim), Some(found)) = (claims.and_then(|claims| claims.get_mut(claim)), found)
+        {
+            claim.probe = Some(found);
+        }
+    }
+
     /// The entry's header and values; `None` where nothing is changed.
     pub(crate) fn encode(&self) -> Option<(String, String)> {
         let changes = self

@@ -64,7 +64,7 @@ for i = 1, #KEYS / 3 do
   local room
   if ARGV[at + 5] == '1' then
     room = room_of(state, stream, bound)
-    rooms[#rooms + 1] = room
+    rooms[#rooms + 1] = type(room) == 'number' and room or 0
   end
   local first_null = at + 7
   local first_item = first_null + ARGV[at + 6] + 1
@@ -118,6 +118,8 @@ for i = 1, #KEYS / 3 do
   elseif operation == 'patch' and probe ~= ''
     and probe ~= call('HGET', key, version_column) then
     answers[i] = STALE
+  elseif type(room) == 'table' then
+    answers[i] = room
   elseif room and room < 1 then
     answers[i] = FULL
   else

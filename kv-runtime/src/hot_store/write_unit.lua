@@ -134,7 +134,10 @@ end
 if header == '' then
   return false
 end
-if room_of(state, stream, bound) < 1 then
+local room = room_of(state, stream, bound)
+if type(room) == 'table' then
+  return room
+elseif room < 1 then
   return { 0, FULL }
 end
 local entry = append(state, stream, partitions, header, values)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt};
 
 use super::Rows;
 use super::read::Loaded;
@@ -14,6 +14,9 @@ use crate::key::RowKey;
 use crate::receipt::Receipt;
 use crate::room::RoomWait;
 use crate::unique;
+
+/// How many rows with unique values are written at once: each may need a connection to PostgreSQL.
+const AT_ONCE: usize = 32;
 
 type Answer = Result<Receipt, Error>;
 
@@ -79,8 +82,11 @@ impl Rows {
             }
             done
         });
-        for (place, answer) in join_all(rows).await.into_iter().flatten() {
-            answers[place] = Some(answer);
+        let mut done = stream::iter(rows).buffer_unordered(AT_ONCE);
+        while let Some(done) = done.next().await {
+            for (place, answer) in done {
+                answers[place] = Some(answer);
+            }
         }
         answers.into_iter().flatten().collect()
     }

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
+
 use super::touched::Touched;
 use super::{Attempt, Transaction};
 use crate::durability::Durability;
 use crate::error::{Error, Operation};
-use crate::hot_store::{Unit, UnitOutcome, UnitRow, WriteOutcome};
+use crate::hot_store::{Probe, Unit, UnitOutcome, UnitRow, ValueContent, WriteOutcome};
 use crate::receipt::Receipt;
 use crate::room::RoomWait;
 use crate::rows::{LOADS_MAX, random_id};
@@ -36,8 +38,10 @@ impl Transaction {
         self.check_size(at, &id, &unit)?;
         check_claims_differ(at, &unit)?;
         let durabilities = self.check_durabilities(at, &unit, durability).await?;
+        self.look_up(&touched, &mut unit).await?;
         let mut room = RoomWait::new(self.stores.settings.on_full);
-        for _ in 0..LOADS_MAX {
+        // What was looked up can have changed since, for each row by itself.
+        for _ in 0..LOADS_MAX * (1 + unit.rows.len()) {
             let outcome = room.write_unit(&*self.stores.hot, &unit).await;
             let outcome = outcome.map_err(|error| Error::from_hot(at, &id, error))?;
             let (place, refusal) = match outcome {
@@ -47,8 +51,8 @@ impl Transaction {
                 }
                 UnitOutcome::Refused(place, refusal) => (place, refusal),
                 UnitOutcome::ValueRefused { row, claim } => {
-                    let at = touched[row].at;
-                    unique::probe(&self.stores, at, &mut unit, row, claim).await?;
+                    let found = self.probe(touched[row].at, &unit, row, claim).await?;
+                    unit.note(row, claim, found);
                     continue;
                 }
                 UnitOutcome::Written(entry) => {
@@ -63,6 +67,49 @@ impl Transaction {
             self.answer_refusal(at, &mut unit.rows[place], refusal, &room).await?;
         }
         Err(Error::busy(at, &id))
+    }
+
+    /// Asks PostgreSQL beforehand for what the script would want to know: all rows and values at once.
+    async fn look_up(&self, touched: &[Touched], unit: &mut Unit) -> Result<(), Error> {
+        let rows = unit.rows.iter().zip(touched).enumerate();
+        let unprobed = rows.filter(|(_, (row, _))| row.probe == Probe::Missing);
+        let probes = unprobed.map(async |(place, (row, touched))| {
+            let change = row.change.as_ref();
+            let Some(change) = change else { return Ok((place, None)) };
+            let probe = self.rows(&row.key).prepare(touched.at, &row.key, change).await?;
+            Ok::<_, Error>((place, probe))
+        });
+        let probes = try_join_all(probes).await?;
+        let claims = unit.rows.iter().enumerate().flat_map(|(row, unit_row)| {
+            let claims = unit_row.claims.iter().flatten().enumerate();
+            claims.filter(|(_, claim)| claim.key.is_some()).map(move |(claim, _)| (row, claim))
+        });
+        let found = claims.map(async |(row, claim)| {
+            let found = self.probe(touched[row].at, unit, row, claim).await?;
+            Ok::<_, Error>((row, claim, found))
+        });
+        let found = try_join_all(found).await?;
+        for (place, probe) in probes {
+            unit.rows[place].probe = probe.unwrap_or(Probe::Missing);
+        }
+        for (row, claim, found) in found {
+            unit.note(row, claim, found);
+        }
+        Ok(())
+    }
+
+    async fn probe(
+        &self,
+        at: Operation,
+        unit: &Unit,
+        row: usize,
+        claim: usize,
+    ) -> Result<Option<ValueContent>, Error> {
+        let UnitRow { key, claims, .. } = &unit.rows[row];
+        match claims.as_ref().and_then(|claims| claims.get(claim)) {
+            Some(claim) => unique::probe(&self.stores, at, unit, key, claim).await,
+            None => Ok(None),
+        }
     }
 
     fn check_size(&self, at: Operation, id: &str, unit: &Unit) -> Result<(), Error> {

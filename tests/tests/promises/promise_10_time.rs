@@ -247,15 +247,18 @@ async fn a_replica_that_takes_over_without_the_newest_writes_is_gone_on_with() {
         RedisView::of_url(&pair, primary.url()).await,
         RedisView::of_url(&pair, replica.url()).await,
     );
-    loop {
-        let (ahead, behind): (String, String) =
-            (ahead.ask(&["INFO", "replication"]).await, behind.ask(&["INFO", "replication"]).await);
-        let has = replication_offset(&behind, "slave_repl_offset:");
-        if has.is_some() && has == replication_offset(&ahead, "master_repl_offset:") {
-            break;
+    let caught_up = async {
+        loop {
+            let ahead: String = ahead.ask(&["INFO", "replication"]).await;
+            let behind: String = behind.ask(&["INFO", "replication"]).await;
+            let has = replication_offset(&behind, "slave_repl_offset:");
+            if has.is_some() && has == replication_offset(&ahead, "master_repl_offset:") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    };
+    tokio::time::timeout(Duration::from_secs(60), caught_up).await.expect("the replica catches up");
     behind.ask::<String>(&["REPLICAOF", "NO", "ONE"]).await;
     // What it does not get: drained by then, and not.
     raise(&pair, 0..20, 2).await;

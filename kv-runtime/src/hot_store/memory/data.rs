@@ -310,6 +310,7 @@ impl Data {
                 slot.expires_at = None;
             }
         } else if stored.entry < row.entry {
+            self.release_values(&row.key);
             self.slots.remove(&row.key);
         } else if is_newest && !is_held {
             if is_tombstone || stored.mark == Mark::Stale {
@@ -326,6 +327,7 @@ impl Data {
     pub(super) fn let_go(&mut self, key: &str, up_to: EntryId) {
         let Some(slot) = self.slot(key) else { return };
         let (Content::Row(stored) | Content::Tombstone(stored)) = &mut slot.content else {
+            self.slots.remove(key);
             return;
         };
         if matches!(stored.mark, Mark::Held(letter) if letter > up_to) {

@@ -200,7 +200,7 @@ pub(super) fn row_state(meta: &Value, ttl: &Value) -> Result<RowState, RedisErro
     Ok(match (meta.starts_with("reading "), ttl) {
         (true, _) => RowState::Missing,
         _ if meta.ends_with(" held") => RowState::Held,
-        _ if meta.ends_with(" deleted") => RowState::Deleted,
+        _ if meta.split(' ').nth(2) == Some("deleted") => RowState::Deleted,
         // Dirty rows, and they alone, have no time to live.
         (_, Value::Int(-1)) => RowState::Dirty,
         _ => RowState::Clean,
