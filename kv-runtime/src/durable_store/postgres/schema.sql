@@ -78,7 +78,7 @@ SELECT CASE WHEN c.oid IS NOT NULL THEN jsonb_build_object(
                 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum
                 ORDER BY k.at
             ),
-            'schema', p.relnamespace::regnamespace::text,
+            'schema', m.nspname,
             'table', p.relname,
             'is_visible', pg_table_is_visible(p.oid),
             'targets', ARRAY(
@@ -90,6 +90,7 @@ SELECT CASE WHEN c.oid IS NOT NULL THEN jsonb_build_object(
             'changes_rows', f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd')
         ) ORDER BY f.conname), '[]')
         FROM pg_constraint AS f JOIN pg_class AS p ON p.oid = f.confrelid
+        JOIN pg_namespace AS m ON m.oid = p.relnamespace
         WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0
     ),
     'checks', (
