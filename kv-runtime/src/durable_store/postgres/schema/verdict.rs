@@ -3,7 +3,7 @@
 use super::columns::{is_of_type, is_rounded, missing_labels};
 use super::{Column, Index, Table, column_names};
 use crate::checks::{Check, Problem};
-use crate::model::{ColumnDescriptor, ModelDescriptor};
+use crate::model::{ColumnDescriptor, ColumnType, IndexDescriptor, ModelDescriptor};
 use crate::schema::ddl;
 use crate::schema::name::{columns, quote, quote_one};
 
@@ -120,7 +120,7 @@ fn check_column(column: &ColumnDescriptor, table: &Table, findings: &mut Finding
              `ALTER TYPE {} ADD VALUE {}`",
             found.r#type,
             column.field,
-            found.r#type,
+            innermost(column.ty),
             ddl::literal(label)
         ));
     }
@@ -141,6 +141,14 @@ fn check_column(column: &ColumnDescriptor, table: &Table, findings: &mut Finding
              `{alter} ALTER COLUMN {quoted} DROP NOT NULL`, or make the field none",
             column.field
         ));
+    }
+}
+
+/// The type of an array's elements; any other type itself.
+fn innermost(ty: ColumnType) -> ColumnType {
+    match ty {
+        ColumnType::Array(element) => innermost(*element),
+        ty => ty,
     }
 }
 
@@ -196,14 +204,20 @@ fn check_indexes(table: &Table, findings: &mut Findings) {
     let model = findings.model;
     for (index, is_unique) in ddl::indexes(model) {
         let names = column_names(model, index.columns);
-        let is_it = |found: &Index| {
+        let is_it = |found: &&Index| {
             found.is_valid
                 && found.has_all(&names)
                 && (found.is_unique || !is_unique)
                 // PostgreSQL writes a condition in its own way, which cannot be compared.
                 && found.condition.is_some() == index.when.is_some()
         };
-        if table.indexes.iter().any(is_it) {
+        // So there are as many of some rows as there are conditions.
+        let is_alike = |other: &&IndexDescriptor| {
+            other.columns == index.columns && other.when.is_some() == index.when.is_some()
+        };
+        let all = if is_unique { model.unique } else { model.indexes };
+        let before = all.iter().take_while(|other| *other != index).filter(is_alike).count();
+        if table.indexes.iter().filter(is_it).nth(before).is_some() {
             continue;
         }
         let (kind, columns) =
