@@ -8,3 +8,5 @@ mod create;
 mod difference;
 #[path = "schema/models.rs"]
 mod models;
+#[path = "schema/names.rs"]
+mod names;
