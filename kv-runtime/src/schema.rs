@@ -72,6 +72,8 @@ use crate::model::{KvModel, ModelDescriptor};
 #[must_use = "nothing is written until it is asked for"]
 pub struct Schema {
     models: Vec<&'static ModelDescriptor>,
+    /// Those among others: these may refer to them.
+    all: Vec<&'static ModelDescriptor>,
 }
 
 impl Schema {
@@ -83,11 +85,12 @@ impl Schema {
     /// Adds a model.
     pub fn model<M: KvModel>(mut self) -> Self {
         self.models.push(M::DESCRIPTOR);
+        self.all.push(M::DESCRIPTOR);
         self
     }
 
     /// Makes the tables of all models, in an empty database.
     pub fn create(&self) -> Migration {
-        Migration::new(ddl::create_all(&self.models))
+        Migration::new(ddl::create_all(&self.models, &self.all))
     }
 }

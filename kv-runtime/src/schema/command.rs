@@ -140,7 +140,7 @@ impl Schema {
         let settings = Settings::new("", database_url.expose());
         let store = PostgresDurableStore::connect(&settings).await;
         let store = store.map_err(|error| failed(error.into_source()))?;
-        let steps = store.difference(&self.models).await;
+        let steps = store.difference(&self.models, &self.all).await;
         steps.map(Migration::new).map_err(|error| failed(error.into_source()))
     }
 
@@ -197,7 +197,7 @@ impl Schema {
             [] => self.models.clone(),
             names => names.iter().map(named).collect::<Result<_, _>>()?,
         };
-        Ok(Self { models })
+        Ok(Self { models, all: self.all.clone() })
     }
 
     fn write(

@@ -176,10 +176,14 @@ pub(crate) fn create(
     steps
 }
 
-/// All that some models need: types, tables, and then the keys, which may go round in a circle.
-pub(crate) fn create_all(models: &[&'static ModelDescriptor]) -> Vec<Step> {
+/// All that some models among others need: types, tables, and then the keys, which may go round
+/// in a circle.
+pub(crate) fn create_all(
+    models: &[&'static ModelDescriptor],
+    all: &[&'static ModelDescriptor],
+) -> Vec<Step> {
     let mut steps: Vec<Step> = EnumType::all_of(models).iter().map(EnumType::create).collect();
-    steps.extend(models.iter().flat_map(|model| create(model, models)));
+    steps.extend(models.iter().flat_map(|model| create(model, all)));
     for model in models {
         steps.extend(model.references.iter().map(|reference| add_reference(model, reference)));
     }

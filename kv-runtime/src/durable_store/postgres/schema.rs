@@ -82,7 +82,8 @@ struct Index {
     is_immediate: bool,
     /// The rows that it is about, as PostgreSQL writes it.
     condition: Option<String>,
-    is_constraint: bool,
+    /// The constraint that it belongs to, as SQL writes it.
+    constraint: Option<String>,
 }
 
 impl Index {

@@ -51,9 +51,9 @@ SELECT CASE WHEN c.oid IS NOT NULL THEN jsonb_build_object(
             'is_valid', i.indisvalid,
             'is_immediate', i.indimmediate,
             'condition', pg_get_expr(i.indpred, i.indrelid),
-            'is_constraint', EXISTS (
-                SELECT FROM pg_constraint AS k
-                WHERE k.conindid = i.indexrelid AND k.conrelid = c.oid
+            'constraint', (
+                SELECT pg_get_constraintdef(k.oid) FROM pg_constraint AS k
+                WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')
             )
         ) ORDER BY x.relname), '[]')
         FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid

@@ -31,13 +31,15 @@ struct TypeRow {
     labels: Vec<String>,
 }
 
-/// The steps from the tables to the models. It changes nothing: what it makes is rolled back.
+/// The steps from the tables to some models among others. It changes nothing: what it makes is
+/// rolled back.
 pub(in super::super) async fn difference(
     connection: &mut AsyncPgConnection,
     models: &[&'static ModelDescriptor],
+    all: &[&'static ModelDescriptor],
 ) -> Result<Vec<Step>, DurableStoreError> {
     AnsiTransactionManager::begin_transaction(connection).await.map_err(classify)?;
-    let steps = compare(connection, models).await;
+    let steps = compare(connection, models, all).await;
     AnsiTransactionManager::rollback_transaction(connection).await.map_err(classify)?;
     steps
 }
@@ -45,6 +47,7 @@ pub(in super::super) async fn difference(
 async fn compare(
     connection: &mut AsyncPgConnection,
     models: &[&'static ModelDescriptor],
+    all: &[&'static ModelDescriptor],
 ) -> Result<Vec<Step>, DurableStoreError> {
     let names: Vec<&str> = models.iter().map(|model| model.table).collect();
     let tables = describe(connection, &names).await?;
@@ -53,7 +56,7 @@ async fn compare(
     let mut proposals = Vec::new();
     for (model, table) in models.iter().zip(&tables) {
         let Some(table) = table else {
-            steps.extend(ddl::create(model, models));
+            steps.extend(ddl::create(model, all));
             let keys = model.references.iter().map(|key| ddl::add_reference(model, key));
             references.extend(keys);
             continue;
@@ -62,9 +65,9 @@ async fn compare(
             let message = format!("`{}` is a view or a foreign table", model.table);
             return Err(DurableStoreError::Configuration(message.into()));
         }
-        let wanted = wanted(connection, model, table, models).await?;
+        let wanted = wanted(connection, model, table, all).await?;
         steps.extend(column_steps(model, table, &quote(model.table)));
-        steps.extend(index_steps(model, table, &wanted, models));
+        steps.extend(index_steps(model, table, &wanted, all));
         steps.extend(check_steps(model, table, &wanted));
         references.extend(reference_steps(model, table));
         proposals.extend(proposed(model, table, &wanted));
@@ -192,18 +195,29 @@ fn column_steps(model: &ModelDescriptor, table: &Table, name: &str) -> Vec<Step>
 }
 
 impl Index {
-    fn is_same(&self, other: &Self) -> bool {
+    /// Whether it does what the wanted one is for.
+    fn fits(&self, wanted: &Self) -> bool {
         self.is_valid
-            && self.columns == other.columns
-            && self.is_unique == other.is_unique
-            && self.condition == other.condition
+            && self.columns == wanted.columns
+            && self.is_unique == wanted.is_unique
+            // No foreign key refers to what can be deferred.
+            && (self.is_immediate || !wanted.is_immediate)
+            && self.condition == wanted.condition
     }
 
     fn drop(&self, model: &ModelDescriptor) -> String {
-        if self.is_constraint {
-            ddl::drop_constraint(model, &self.name)
-        } else {
-            ddl::drop_index(model, &self.name)
+        match self.constraint {
+            Some(_) => ddl::drop_constraint(model, &self.name),
+            None => ddl::drop_index(model, &self.name),
+        }
+    }
+
+    /// The statement that makes it again.
+    fn create(&self, model: &ModelDescriptor) -> String {
+        let (table, name) = (quote(model.table), quote_one(&self.name));
+        match &self.constraint {
+            Some(constraint) => format!("ALTER TABLE {table} ADD CONSTRAINT {name} {constraint}"),
+            None => self.definition.clone(),
         }
     }
 }
@@ -224,11 +238,11 @@ fn index_steps(
     for (index, is_unique) in ddl::indexes(model) {
         let name = ddl::name_of(model, index, is_unique);
         let Some(wanted) = wanted.indexes.iter().find(|it| it.name == name) else { continue };
-        if table.indexes.iter().any(|found| found.is_same(wanted)) {
+        if table.indexes.iter().any(|found| found.fits(wanted)) {
             continue;
         }
         if let Some(found) = table.indexes.iter().find(|found| found.name == name) {
-            steps.push(Step::new(found.drop(model), found.definition.clone()));
+            steps.push(Step::new(found.drop(model), found.create(model)));
         }
         steps.push(ddl::create_index(model, index, is_unique, models));
     }
@@ -290,7 +304,7 @@ fn proposed(model: &'static ModelDescriptor, table: &Table, wanted: &Table) -> V
     let id = column_names(model, model.id);
     for found in &table.indexes {
         let is_id = found.is_key(&id) && found.condition.is_none();
-        let is_known = wanted.indexes.iter().any(|it| it.is_same(found) || it.name == found.name);
+        let is_known = wanted.indexes.iter().any(|it| found.fits(it) || it.name == found.name);
         if found.columns.is_some() && !is_id && !is_known {
             drops.push(found.drop(model));
         }
