@@ -28,7 +28,8 @@
 //!
 //! The models are compared with the tables as they are. What the models need and the tables lack
 //! becomes a statement. What the tables have and the models do not know is left alone: the statement
-//! that removes it stands there as a comment, so that nothing is lost without a person's doing.
+//! that removes it stands there as a comment, so that nothing is lost without a person's doing. So
+//! does the change of a type that not every value can take, such as that of `numeric` to `bigint`.
 
 #[cfg(feature = "postgres")]
 mod command;

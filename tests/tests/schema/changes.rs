@@ -1,14 +1,80 @@
 //! Differences that a statement alone does not mend without harm, and those of several tables.
 
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use kv_runtime::KvModel;
 use kv_runtime::schema::Schema;
 use kv_tests::pair::Pair;
+use rust_decimal::Decimal;
 
 use super::models::{empty, migrate};
 
 async fn up_of(pair: &Pair, schema: &Schema) -> String {
     let change = schema.difference(&pair.settings.postgres.url).await.expect("a comparison");
     change.up()
+}
+
+#[derive(Debug, Clone, PartialEq, KvModel)]
+#[kv(table = "measures", check = "whole + 1 > 0")]
+struct Measure {
+    #[kv(id, fresh)]
+    id: i64,
+    whole: i64,
+    exact: Decimal,
+    short: f32,
+    long: f64,
+    many: Vec<i64>,
+    day: NaiveDate,
+    local: NaiveDateTime,
+    moment: DateTime<Utc>,
+}
+
+#[tokio::test]
+async fn a_type_that_may_lose_something_is_for_a_person_to_change() {
+    let pair = empty().await;
+    let schema = Schema::new().model::<Measure>();
+    migrate(&pair, &schema.create().up()).await;
+    for (column, ty, is_run) in [
+        ("whole", "integer", true),
+        ("whole", "numeric", false),
+        ("whole", "double precision", false),
+        ("exact", "bigint", true),
+        ("exact", "double precision", false),
+        ("short", "double precision", false),
+        ("long", "real", true),
+        ("long", "numeric", false),
+        ("many", "integer[]", true),
+        ("many", "numeric[]", false),
+        ("day", "timestamp", false),
+        ("local", "date", true),
+        ("local", "timestamptz", false),
+        ("moment", "timestamp", false),
+        ("moment", "date", false),
+    ] {
+        pair.sql(&format!("ALTER TABLE measures ALTER {column} TYPE {ty}")).await;
+        let up = up_of(&pair, &schema).await;
+        let is_statement = |line: &&str| line.trim_start_matches("-- ").starts_with("ALTER");
+        let statements: Vec<&str> = up.lines().filter(is_statement).collect();
+        assert_eq!(statements.len(), 1, "{up}");
+        assert_eq!(!statements[0].starts_with("--"), is_run, "{column} {ty}: {up}");
+        pair.sql(statements[0].trim_start_matches("-- ")).await;
+        assert_eq!(up_of(&pair, &schema).await, "", "{column} {ty}");
+    }
+}
+
+/// The model's conditions are about the types that it has, and make no sense of others.
+#[tokio::test]
+async fn conditions_are_read_with_the_types_of_the_model() {
+    let pair = empty().await;
+    pair.sql(
+        "CREATE TABLE measures (id bigint PRIMARY KEY, whole timestamp NOT NULL,
+             exact numeric NOT NULL, short real NOT NULL, long float8 NOT NULL,
+             many bigint[] NOT NULL, day date NOT NULL, local timestamp NOT NULL,
+             moment timestamptz NOT NULL)",
+    )
+    .await;
+    let up = up_of(&pair, &Schema::new().model::<Measure>()).await;
+    assert!(up.contains("-- ALTER TABLE \"measures\" ALTER COLUMN \"whole\" TYPE bigint"), "{up}");
+    assert!(up.contains("CHECK (whole + 1 > 0)"), "{up}");
 }
 
 #[derive(Debug, Clone, PartialEq, KvModel)]

@@ -10,10 +10,10 @@ use diesel_async::{
 };
 
 use super::super::classify;
-use super::columns::{is_of_type, is_rounded};
-use super::{ForeignKey, Index, Table, column_names, describe};
+use super::columns::{is_of_type, is_rounded, may_lose};
+use super::{Column, ForeignKey, Index, Table, column_names, describe};
 use crate::durable_store::DurableStoreError;
-use crate::model::{ModelDescriptor, ReferenceDescriptor};
+use crate::model::{ColumnDescriptor, ModelDescriptor, ReferenceDescriptor};
 use crate::schema::ddl::{self, EnumType};
 use crate::schema::name::{check_name, columns, quote, quote_one, reference_name, split};
 use crate::schema::step::Step;
@@ -131,6 +131,7 @@ async fn wanted(
     let mut sql = vec![format!("CREATE TEMPORARY TABLE {WANTED} (LIKE {})", quote(model.table))];
     let columns = column_steps(model, table, WANTED);
     sql.extend(columns.into_iter().filter(|step| !step.is_proposal).map(|step| step.up));
+    sql.extend(proposed_types(model, table));
     let indexes = ddl::indexes(model)
         .map(|(index, is_unique)| ddl::create_index_on(WANTED, model, index, is_unique, models));
     sql.extend(indexes);
@@ -142,6 +143,20 @@ async fn wanted(
     wanted.ok_or_else(|| {
         DurableStoreError::Configuration("a temporary table is hidden by another one".into())
     })
+}
+
+/// The types that are for a person to change, because conditions are about the model's.
+fn proposed_types(model: &ModelDescriptor, table: &Table) -> Vec<String> {
+    let is_proposed = |column: &&ColumnDescriptor| {
+        let found = table.columns.iter().find(|found| found.name == column.column);
+        found.is_some_and(|found| may_lose(column.ty, found))
+    };
+    let change = |column: &ColumnDescriptor| {
+        let name = quote_one(column.column);
+        // There are no rows, and not every type can be cast to every other.
+        format!("ALTER TABLE {WANTED} ALTER COLUMN {name} TYPE {} USING NULL", column.ty)
+    };
+    model.columns.iter().filter(is_proposed).map(change).collect()
 }
 
 /// What is to be done to columns, in a table of this name.
@@ -162,14 +177,7 @@ fn column_steps(model: &ModelDescriptor, table: &Table, name: &str) -> Vec<Step>
             });
             continue;
         };
-        let to_type = |ty: &str| format!("{alter} TYPE {ty} USING {quoted}::{ty}");
-        let (ty, old) = (column.ty.to_string(), &found.r#type);
-        if !is_of_type(column.ty, found) {
-            steps.push(Step::new(to_type(&ty), to_type(old)));
-        } else if is_rounded(column.ty, found) {
-            let note = format!("`{old}` rounds what was written; run this to keep it exactly.");
-            steps.push(Step::propose(to_type(&ty), note));
-        }
+        steps.extend(type_step(column, found, name));
         // What PostgreSQL fills, it may as well promise to.
         if column.read_only {
             continue;
@@ -192,6 +200,26 @@ fn column_steps(model: &ModelDescriptor, table: &Table, name: &str) -> Vec<Step>
         }
     }
     steps
+}
+
+/// What gives a column the type of its field; a type that may lose something is for a person.
+fn type_step(column: &ColumnDescriptor, found: &Column, table: &str) -> Option<Step> {
+    let quoted = quote_one(column.column);
+    let to_type = |ty: &str| {
+        format!("ALTER TABLE {table} ALTER COLUMN {quoted} TYPE {ty} USING {quoted}::{ty}")
+    };
+    let (ty, old) = (column.ty.to_string(), &found.r#type);
+    if may_lose(column.ty, found) {
+        let note = format!("From `{old}`, values may change or be refused: look, then run this.");
+        return Some(Step::propose(to_type(&ty), note));
+    }
+    if !is_of_type(column.ty, found) {
+        return Some(Step::new(to_type(&ty), to_type(old)));
+    }
+    is_rounded(column.ty, found).then(|| {
+        let note = format!("`{old}` rounds what was written; run this to keep it exactly.");
+        Step::propose(to_type(&ty), note)
+    })
 }
 
 impl Index {
