@@ -119,3 +119,56 @@ async fn what_a_new_key_refers_to_is_unique_at_once() {
     let nothing = run("diff").await.expect("no difference");
     assert_eq!(nothing.trim_end(), "-- Nothing to change.");
 }
+
+#[derive(Debug, Clone, PartialEq, KvModel)]
+#[kv(table = "tickets")]
+struct Ticket {
+    #[kv(id, serial)]
+    id: i64,
+    title: String,
+}
+
+#[tokio::test]
+async fn a_serial_id_without_a_sequence_is_found() {
+    for default in ["", "DEFAULT nextval('loose')"] {
+        let pair = empty().await;
+        pair.sql(&format!(
+            "CREATE SEQUENCE loose;
+             CREATE TABLE tickets (id bigint PRIMARY KEY {default}, title text NOT NULL);
+             INSERT INTO tickets VALUES (7, 'old')"
+        ))
+        .await;
+        let found = pair.kv.checks().model::<Ticket>().run().await.expect_err("no sequence");
+        let expected = "column `id` of table `tickets` has no sequence of its own";
+        assert!(found.to_string().contains(expected), "{found}");
+        let schema = Schema::new().model::<Ticket>();
+        let change = schema.difference(&pair.settings.postgres.url).await.expect("a comparison");
+        let up = change.up();
+        let told = up.split('`').find(|text| text.starts_with("SELECT setval"));
+        let setval = told.expect("a statement for the next number");
+        migrate(&pair, &change.up()).await;
+        migrate(&pair, &change.down()).await;
+        migrate(&pair, &change.up()).await;
+        pair.sql(setval).await;
+        assert_eq!(up_of(&pair, &schema).await, "");
+        pair.kv.checks().model::<Ticket>().run().await.expect("a sequence of its own");
+        let tickets = pair.kv.repository::<Ticket>();
+        let new = tickets.create_new(NewTicket { title: "new".to_owned() }).await;
+        assert_eq!(new.expect("a new row").row.id, 8);
+    }
+}
+
+#[tokio::test]
+async fn a_sequence_waits_for_a_type_that_is_for_a_person_to_change() {
+    let pair = empty().await;
+    pair.sql("CREATE TABLE tickets (id text PRIMARY KEY, title text NOT NULL)").await;
+    let schema = Schema::new().model::<Ticket>();
+    let up = up_of(&pair, &schema).await;
+    let statements: Vec<&str> =
+        up.lines().filter_map(|line| line.strip_prefix("-- ALTER TABLE")).collect();
+    assert!(statements.len() == 2 && statements[1].contains("ADD GENERATED"), "{up}");
+    for statement in statements {
+        migrate(&pair, &format!("ALTER TABLE{statement}")).await;
+    }
+    assert_eq!(up_of(&pair, &schema).await, "");
+}

@@ -59,6 +59,8 @@ struct Column {
     /// Of an enum, or an array of one, its values in their order.
     labels: Option<Vec<String>>,
     is_not_null: bool,
+    /// Whether a sequence is its own.
+    has_sequence: bool,
     has_default: bool,
     is_generated: bool,
 }

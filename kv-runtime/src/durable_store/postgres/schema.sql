@@ -27,6 +27,13 @@ SELECT CASE WHEN c.oid IS NOT NULL THEN jsonb_build_object(
                 WHERE v.enumtypid = coalesce(e.oid, b.oid, t.oid)
             ),
             'is_not_null', a.attnotnull,
+            -- What `pg_get_serial_sequence` answers by.
+            'has_sequence', EXISTS (
+                SELECT FROM pg_depend AS d JOIN pg_class AS s ON s.oid = d.objid
+                WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+                AND d.refobjid = c.oid AND d.refobjsubid = a.attnum
+                AND d.deptype IN ('a', 'i') AND s.relkind = 'S'
+            ),
             'has_default', a.atthasdef OR a.attidentity <> '',
             'is_generated', a.attgenerated <> '' OR a.attidentity = 'a'
         ) ORDER BY a.attnum), '[]')

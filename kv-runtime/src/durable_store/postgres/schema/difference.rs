@@ -190,6 +190,9 @@ fn column_steps(model: &ModelDescriptor, table: &Table, name: &str) -> Vec<Step>
             ),
             _ => {}
         }
+        if ddl::is_serial(model, column) && !found.has_sequence {
+            steps.push(sequence_step(column, found, name));
+        }
     }
     for found in &table.columns {
         let is_known = model.columns.iter().any(|column| column.column == found.name);
@@ -220,6 +223,19 @@ fn type_step(column: &ColumnDescriptor, found: &Column, table: &str) -> Option<S
         let note = format!("`{old}` rounds what was written; run this to keep it exactly.");
         Step::propose(to_type(&ty), note)
     })
+}
+
+/// What gives a serial id its sequence; where the type is for a person to change, which may not
+/// be an integer yet, so is this.
+fn sequence_step(column: &ColumnDescriptor, found: &Column, table: &str) -> Step {
+    let (add, set) = ddl::add_sequence(table, column.column, found.has_default);
+    let note = format!("Numbers begin with 1; when all is drained, begin above: `{set}`.");
+    if may_lose(column.ty, found) {
+        return Step::propose(add, note);
+    }
+    let drop =
+        format!("ALTER TABLE {table} ALTER COLUMN {} DROP IDENTITY", quote_one(column.column));
+    Step::new(add, drop).with_note(note)
 }
 
 impl Index {

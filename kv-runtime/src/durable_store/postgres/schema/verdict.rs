@@ -135,6 +135,14 @@ fn check_column(column: &ColumnDescriptor, table: &Table, findings: &mut Finding
             column.field
         ));
     }
+    if ddl::is_serial(findings.model, column) && !found.has_sequence {
+        let (add, set) = ddl::add_sequence(&quote(name), column.column, found.has_default);
+        findings.add(&format!(
+            "{place} has no sequence of its own, but field `{}` is serial; add one with `{add}`, \
+             and let it begin above the ids that are there with `{set}`",
+            column.field
+        ));
+    }
     if column.nullable && found.is_not_null {
         findings.add(&format!(
             "{place} is NOT NULL, but field `{}` is an `Option`; allow it with \
