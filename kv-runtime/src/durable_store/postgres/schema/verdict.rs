@@ -1,7 +1,7 @@
 //! Whether a table fits its model; what does not, with the statement that mends it.
 
 use super::columns::{is_of_type, is_rounded, missing_labels};
-use super::{Column, Index, Table, column_names};
+use super::{Column, Table, column_names};
 use crate::checks::{Check, Problem};
 use crate::model::{ColumnDescriptor, ColumnType, IndexDescriptor, ModelDescriptor};
 use crate::schema::ddl;
@@ -211,21 +211,7 @@ fn check_id(table: &Table, findings: &mut Findings) {
 fn check_indexes(table: &Table, findings: &mut Findings) {
     let model = findings.model;
     for (index, is_unique) in ddl::indexes(model) {
-        let names = column_names(model, index.columns);
-        let is_it = |found: &&Index| {
-            found.is_valid
-                && found.has_all(&names)
-                && (found.is_unique || !is_unique)
-                // PostgreSQL writes a condition in its own way, which cannot be compared.
-                && found.condition.is_some() == index.when.is_some()
-        };
-        // So there are as many of some rows as there are conditions.
-        let is_alike = |other: &&IndexDescriptor| {
-            other.columns == index.columns && other.when.is_some() == index.when.is_some()
-        };
-        let all = if is_unique { model.unique } else { model.indexes };
-        let before = all.iter().take_while(|other| *other != index).filter(is_alike).count();
-        if table.indexes.iter().filter(is_it).nth(before).is_some() {
+        if has_index(table, model, index, is_unique) {
             continue;
         }
         let (kind, columns) =
@@ -238,6 +224,34 @@ fn check_indexes(table: &Table, findings: &mut Findings) {
         );
         if is_unique { findings.add(&message) } else { findings.advise(&message) }
     }
+}
+
+/// Whether a table has as many indexes of these columns as are declared up to this one.
+fn has_index(
+    table: &Table,
+    model: &ModelDescriptor,
+    index: &IndexDescriptor,
+    is_unique: bool,
+) -> bool {
+    let names = column_names(model, index.columns);
+    // PostgreSQL writes a condition in its own way, which cannot be compared.
+    let is_of_some = index.when.is_some();
+    let found = table.indexes.iter().filter(|found| {
+        found.is_valid && found.has_all(&names) && found.condition.is_some() == is_of_some
+    });
+    let (unique, others): (Vec<_>, Vec<_>) = found.partition(|found| found.is_unique);
+    let is_alike = |other: &&IndexDescriptor| {
+        other.columns == index.columns && other.when.is_some() == is_of_some
+    };
+    let before = |all: &'static [IndexDescriptor]| {
+        all.iter().take_while(|other| *other != index).filter(is_alike).count()
+    };
+    if is_unique {
+        return unique.len() > before(model.unique);
+    }
+    // A unique one does as well, unless it is there for what is declared to be unique.
+    let spare = unique.len().saturating_sub(model.unique.iter().filter(is_alike).count());
+    others.len() + spare > before(model.indexes)
 }
 
 /// What changes rows without an entry.
