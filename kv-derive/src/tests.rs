@@ -142,6 +142,7 @@ fn model_whose_id_is_declared_unique() {
         "model_whose_id_is_declared_unique",
         r#"
 #[kv(unique(shop_id, merchant_id), unique(merchant_id, shop_id, when = "shop_id > 0"))]
+#[kv(index(merchant_id, shop_id), index(shop_id, merchant_id))]
 pub struct Shop {
     #[kv(id)]
     pub merchant_id: i64,
