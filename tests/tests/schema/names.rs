@@ -79,6 +79,7 @@ async fn a_key_to_a_schema_that_must_be_quoted_is_found_again() {
 /// Two indexes of the same column, and two whose columns make one name.
 #[derive(Debug, Clone, PartialEq, KvModel)]
 #[kv(table = "stays")]
+#[allow(clippy::duplicated_attributes)] // The field is in several indexes.
 #[kv(unique(guest_id, when = "state = 'in'"), unique(guest_id, when = "state = 'new'"))]
 #[kv(index(guest_id), unique(room, night), unique(room_night))]
 struct Stay {
