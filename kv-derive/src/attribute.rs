@@ -14,8 +14,9 @@ use crate::diagnostics::{Diagnostics, name_list, similar_name};
 /// An attribute that a place understands.
 pub(crate) struct Known {
     pub(crate) name: &'static str,
-    /// How it is written, for the message about a value of the wrong kind.
-    pub(crate) written: &'static str,
+    /// How it is written with its value, for the message about one of the wrong kind; `None` if it
+    /// has none.
+    pub(crate) written: Option<&'static str>,
     /// Whether it can be given several times.
     pub(crate) repeats: bool,
     /// Whether its value is any expression.
@@ -23,19 +24,24 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// An attribute without a value.
+    pub(crate) const fn flag(name: &'static str) -> Self {
+        Self { name, written: None, repeats: false, is_expression: false }
+    }
+
     /// An attribute that is given once at most.
     pub(crate) const fn once(name: &'static str, written: &'static str) -> Self {
-        Self { name, written, repeats: false, is_expression: false }
+        Self { name, written: Some(written), repeats: false, is_expression: false }
     }
 
     /// An attribute whose value is any expression.
     pub(crate) const fn expression(name: &'static str, written: &'static str) -> Self {
-        Self { name, written, repeats: false, is_expression: true }
+        Self { name, written: Some(written), repeats: false, is_expression: true }
     }
 
     /// An attribute that can be given several times.
     pub(crate) const fn repeated(name: &'static str, written: &'static str) -> Self {
-        Self { name, written, repeats: true, is_expression: false }
+        Self { name, written: Some(written), repeats: true, is_expression: false }
     }
 }
 
@@ -409,7 +415,10 @@ impl Item {
 
     /// Says how the attribute is written.
     fn wrong(&self) -> Error {
-        let message = format!("write it as {}", self.known.written);
+        let message = match self.known.written {
+            Some(written) => format!("write it as {written}"),
+            None => format!("write it as `{}`, without a value", self.known.name),
+        };
         match &self.value {
             Value::None => Error::new(self.name.span(), message),
             Value::Literal(literal) => Error::new_spanned(literal, message),

@@ -122,6 +122,77 @@ pub struct Member {
 }
 
 #[test]
+fn model_with_a_unique_field_that_is_called_id() {
+    check_model(
+        "model_with_a_unique_field_that_is_called_id",
+        r#"
+pub struct Member {
+    #[kv(id)]
+    pub tenant: i64,
+    #[kv(id, unique)]
+    pub id: i64,
+}
+"#,
+    );
+}
+
+#[test]
+fn model_whose_id_is_declared_unique() {
+    check_model(
+        "model_whose_id_is_declared_unique",
+        r#"
+#[kv(unique(shop_id, merchant_id), unique(merchant_id, shop_id, when = "shop_id > 0"))]
+#[kv(index(merchant_id, shop_id), index(shop_id, merchant_id))]
+pub struct Shop {
+    #[kv(id)]
+    pub merchant_id: i64,
+    #[kv(id)]
+    pub shop_id: i64,
+}
+"#,
+    );
+}
+
+#[test]
+fn model_with_indexes_of_some_rows() {
+    check_model(
+        "model_with_indexes_of_some_rows",
+        r#"
+#[kv(unique(driver_id, when = "state = 'on'"), unique(driver_id, when = "state = 'new'"))]
+#[kv(index(driver_id), unique(a, b), index(a_and_b))]
+pub struct Ride {
+    #[kv(id)]
+    pub id: i64,
+    pub driver_id: i64,
+    pub a: i64,
+    pub b: i64,
+    pub a_and_b: i64,
+}
+"#,
+    );
+}
+
+#[test]
+fn model_with_indexes_that_are_given_twice() {
+    check_model(
+        "model_with_indexes_that_are_given_twice",
+        r#"
+#[kv(unique(a, when = "a > 0"), unique(a, when = "a > 0"), index(a, when = "a > 0"))]
+#[kv(unique(b), unique(b, when = "b > 0"), index(b, when = "b > 0"))]
+#[kv(unique(a, b), unique(a_and_b), index(c), index(c, when = "c > 0"))]
+pub struct Ride {
+    #[kv(id)]
+    pub id: i64,
+    pub a: i64,
+    pub b: i64,
+    pub c: i64,
+    pub a_and_b: i64,
+}
+"#,
+    );
+}
+
+#[test]
 fn model_with_new_rows() {
     check_model(
         "model_with_new_rows",

@@ -28,7 +28,8 @@
 //!
 //! The models are compared with the tables as they are. What the models need and the tables lack
 //! becomes a statement. What the tables have and the models do not know is left alone: the statement
-//! that removes it stands there as a comment, so that nothing is lost without a person's doing.
+//! that removes it stands there as a comment, so that nothing is lost without a person's doing. So
+//! does the change of a type that not every value can take, such as that of `numeric` to `bigint`.
 
 #[cfg(feature = "postgres")]
 mod command;
@@ -72,6 +73,8 @@ use crate::model::{KvModel, ModelDescriptor};
 #[must_use = "nothing is written until it is asked for"]
 pub struct Schema {
     models: Vec<&'static ModelDescriptor>,
+    /// Those among others: these may refer to them.
+    all: Vec<&'static ModelDescriptor>,
 }
 
 impl Schema {
@@ -83,11 +86,12 @@ impl Schema {
     /// Adds a model.
     pub fn model<M: KvModel>(mut self) -> Self {
         self.models.push(M::DESCRIPTOR);
+        self.all.push(M::DESCRIPTOR);
         self
     }
 
     /// Makes the tables of all models, in an empty database.
     pub fn create(&self) -> Migration {
-        Migration::new(ddl::create_all(&self.models))
+        Migration::new(ddl::create_all(&self.models, &self.all))
     }
 }

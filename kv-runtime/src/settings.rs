@@ -395,6 +395,9 @@ mod tests {
         for url in [
             "postgres://u:secret@host/db",
             "redis://:secret@host",
+            // A `?` of the password itself.
+            "postgres://u:secret?w@host/db",
+            "postgres://u@t:secret?w@host/db",
             "postgres://host/db?password=secret",
             "secret",
         ] {

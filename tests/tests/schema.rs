@@ -1,5 +1,7 @@
 //! The SQL of the models' tables, on a real PostgreSQL.
 
+#[path = "schema/changes.rs"]
+mod changes;
 #[path = "schema/command.rs"]
 mod command;
 #[path = "schema/create.rs"]
@@ -8,3 +10,5 @@ mod create;
 mod difference;
 #[path = "schema/models.rs"]
 mod models;
+#[path = "schema/names.rs"]
+mod names;

@@ -1,5 +1,7 @@
 //! The repository's methods for the model's indexes.
 
+use std::collections::HashSet;
+
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::{Index, Type};
@@ -16,12 +18,15 @@ use crate::model::{Field, Model, ModelIndex};
 //     pub fn list_by_driver_id(&self, …) -> ::kv_runtime::Query<Booking> { … }
 // }
 pub(super) fn expand(model: &Model) -> Option<TokenStream> {
-    let unique = model.unique.iter().enumerate().map(|(position, index)| match index.when {
-        // Other rows may have the same values.
-        Some(_) => list_by(model, index),
-        None => unique_methods(model, position, index),
-    });
-    let lists = model.indexes.iter().map(|index| list_by(model, index));
+    let is_of_all_rows = |index: &ModelIndex| index.when.is_none();
+    let unique = model.unique.iter().enumerate().filter(|(_, index)| is_of_all_rows(index));
+    let unique = unique.map(|(position, index)| unique_methods(model, position, index));
+    // Other rows may have the same values.
+    let some = model.unique.iter().filter(|index| !is_of_all_rows(index));
+    let mut listed: Vec<&ModelIndex> = some.chain(&model.indexes).collect();
+    let mut names = HashSet::new();
+    listed.retain(|index| names.insert(&index.name));
+    let lists = listed.into_iter().map(|index| list_by(model, index));
     with_methods(model, quote!(#(#unique)* #(#lists)*))
 }
 

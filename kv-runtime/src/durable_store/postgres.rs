@@ -75,12 +75,13 @@ impl PostgresDurableStore {
         Ok(store)
     }
 
-    /// The steps from the tables to the models.
+    /// The steps from the tables to some models among others.
     pub(crate) async fn difference(
         &self,
         models: &[&'static ModelDescriptor],
+        all: &[&'static ModelDescriptor],
     ) -> Result<Vec<Step>, DurableStoreError> {
-        schema::difference(&mut *self.connection().await?, models).await
+        schema::difference(&mut *self.connection().await?, models, all).await
     }
 
     fn new(settings: &Settings) -> Self {

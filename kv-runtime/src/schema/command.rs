@@ -56,6 +56,16 @@ impl SchemaError {
     fn arguments(problem: impl Into<String>) -> Self {
         Self::Arguments { problem: problem.into() }
     }
+
+    fn not_understood(argument: &str) -> Self {
+        Self::arguments(format!("`{}` is not understood", shown(argument)))
+    }
+}
+
+/// An argument without what may be a password: it may be an address, or have one behind `=`.
+fn shown(argument: &str) -> String {
+    let (name, value) = argument.split_once('=').map_or((argument, ""), |(name, _)| (name, "=***"));
+    if name.contains("://") { "***".to_owned() } else { format!("{name}{value}") }
 }
 
 /// What the command is told to do.
@@ -74,22 +84,24 @@ impl Arguments {
         let mut parsed = Self::default();
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
-            let mut value = || {
-                let missing = || SchemaError::arguments(format!("`{argument}` needs a value"));
-                arguments.next().ok_or_else(missing)
+            let (option, given) = match argument.split_once('=') {
+                Some((option, value)) if option.starts_with("--") => (option, Some(value)),
+                _ => (argument.as_str(), None),
             };
-            match argument.as_str() {
+            let mut value = || {
+                let missing = || SchemaError::arguments(format!("`{option}` needs a value"));
+                given.map(str::to_owned).or_else(|| arguments.next()).ok_or_else(missing)
+            };
+            match option {
                 "--database-url" => parsed.database_url = Some(value()?.into()),
                 "--migrations" => parsed.migrations = Some(value()?.into()),
                 "--name" => parsed.name = Some(value()?),
                 "--model" => parsed.models.push(value()?),
-                "--write" => parsed.is_written = true,
+                "--write" if given.is_none() => parsed.is_written = true,
                 verb if parsed.verb.is_none() && !verb.starts_with('-') => {
                     parsed.verb = Some(argument);
                 }
-                _ => {
-                    return Err(SchemaError::arguments(format!("`{argument}` is not understood")));
-                }
+                _ => return Err(SchemaError::not_understood(&argument)),
             }
         }
         Ok(parsed)
@@ -128,7 +140,7 @@ impl Schema {
         let settings = Settings::new("", database_url.expose());
         let store = PostgresDurableStore::connect(&settings).await;
         let store = store.map_err(|error| failed(error.into_source()))?;
-        let steps = store.difference(&self.models).await;
+        let steps = store.difference(&self.models, &self.all).await;
         steps.map(Migration::new).map_err(|error| failed(error.into_source()))
     }
 
@@ -168,7 +180,7 @@ impl Schema {
                     (_, true) => Ok(format!("-- Nothing to change.\n\n{}", migration.up())),
                 }
             }
-            Some(verb) => Err(SchemaError::arguments(format!("`{verb}` is not understood"))),
+            Some(verb) => Err(SchemaError::not_understood(verb)),
             None => Err(SchemaError::arguments("say what to do")),
         }
     }
@@ -177,13 +189,15 @@ impl Schema {
     fn only(&self, names: &[String]) -> Result<Self, SchemaError> {
         let named = |name: &String| {
             let model = self.models.iter().find(|model| model.name == name);
-            model.copied().ok_or_else(|| SchemaError::arguments(format!("no model is `{name}`")))
+            model
+                .copied()
+                .ok_or_else(|| SchemaError::arguments(format!("no model is `{}`", shown(name))))
         };
         let models = match names {
             [] => self.models.clone(),
             names => names.iter().map(named).collect::<Result<_, _>>()?,
         };
-        Ok(Self { models })
+        Ok(Self { models, all: self.all.clone() })
     }
 
     fn write(

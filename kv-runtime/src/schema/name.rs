@@ -36,12 +36,30 @@ pub(crate) fn pkey_name(model: &ModelDescriptor) -> String {
 
 /// What the index is called that a unique attribute makes.
 pub(crate) fn unique_name(model: &ModelDescriptor, index: &IndexDescriptor) -> String {
-    name_of_columns(model, index.columns, "key")
+    name_among(model, model.unique, index, "key")
 }
 
 /// What the index is called that an index attribute makes.
 pub(crate) fn index_name(model: &ModelDescriptor, index: &IndexDescriptor) -> String {
-    name_of_columns(model, index.columns, "idx")
+    name_among(model, model.indexes, index, "idx")
+}
+
+/// The name that the columns make, unless one of the indexes before has it: two may be of other
+/// rows, or the columns `a` and `b` of the one be `a_b` of the other.
+fn name_among(
+    model: &ModelDescriptor,
+    all: &[IndexDescriptor],
+    index: &IndexDescriptor,
+    suffix: &str,
+) -> String {
+    let name = name_of_columns(model, index.columns, suffix);
+    let mut before = all.iter().take_while(|other| *other != index);
+    if !before.any(|other| name_of_columns(model, other.columns, suffix) == name) {
+        return name;
+    }
+    let hash = fnv(FNV_BASIS, index.name.as_bytes());
+    let hash = fnv(hash, index.when.unwrap_or_default().as_bytes()) as u32;
+    fit(format!("{name}_{hash:08x}"))
 }
 
 /// What a foreign key is called.

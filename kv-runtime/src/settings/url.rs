@@ -23,7 +23,11 @@ impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str("***") };
         // Parameters can carry a password too.
-        let rest = rest.split('?').next().unwrap_or_default();
+        let (rest, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+        // Then the `?` may be one of the password, whose beginning is in front of it.
+        if parameters.contains('@') {
+            return write!(f, "{scheme}://***");
+        }
         match rest.rsplit_once('@') {
             Some((_, host)) => write!(f, "{scheme}://***@{host}"),
             None => write!(f, "{scheme}://{rest}"),

@@ -1,5 +1,6 @@
 //! The models against their tables. Where a message tells a statement, the statement mends it.
 
+use kv_runtime::schema::Schema;
 use kv_runtime::{CheckError, CheckMode, KvModel, KvValue, Settings};
 use kv_tests::models::Booking;
 use kv_tests::pair::Pair;
@@ -430,4 +431,48 @@ async fn unique_indexes_that_are_missing_are_refused_and_others_warned_of() {
     .await;
     check().await.expect("they do as well");
     assert_eq!(log.text().matches(warning).count(), warned);
+}
+
+/// A unique index of some rows, and another one of the same column for other rows.
+#[derive(Debug, Clone, PartialEq, KvModel)]
+#[kv(table = "shifts")]
+#[kv(unique(driver_id, when = "state = 'on'"), index(driver_id, when = "state = 'new'"))]
+struct Shift {
+    #[kv(id, fresh)]
+    id: i64,
+    driver_id: i64,
+    state: String,
+}
+
+#[tokio::test]
+async fn an_index_beside_a_unique_one_of_the_same_column_is_looked_for_as_well() {
+    let (log, _guard) = Log::begin();
+    let pair = Pair::servers().await;
+    let check = || async { pair.kv.checks().model::<Shift>().run().await };
+    let schema = Schema::new().model::<Shift>();
+    let expect_left = async |expected: &str| {
+        let left = schema.difference(&pair.settings.postgres.url).await.expect("a comparison");
+        assert_eq!(left.up().trim_end(), expected);
+    };
+    pair.sql(&schema.create().up()).await;
+    check().await.expect("both are there");
+    expect_left("").await;
+    let warning = "has no index on exactly (\"driver_id\") where state = 'new'; add it with";
+    assert!(!log.text().contains(warning), "{}", log.text());
+
+    pair.sql("DROP INDEX shifts_driver_id_idx").await;
+    check().await.expect("it is a warning");
+    assert_eq!(log.text().matches(warning).count(), 1, "{}", log.text());
+    let index = "CREATE INDEX \"shifts_driver_id_idx\" ON \"shifts\" (\"driver_id\") \
+                 WHERE state = 'new';";
+    expect_left(index).await;
+    pair.sql(index).await;
+
+    pair.sql("DROP INDEX shifts_driver_id_key").await;
+    let found = check().await.expect_err("the unique one is missing").to_string();
+    assert!(found.contains("no unique index on exactly (\"driver_id\") where"), "{found}");
+    assert_eq!(log.text().matches(warning).count(), 1, "{}", log.text());
+    let unique = "CREATE UNIQUE INDEX \"shifts_driver_id_key\" ON \"shifts\" (\"driver_id\") \
+                  WHERE state = 'on';";
+    expect_left(unique).await;
 }

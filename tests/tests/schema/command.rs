@@ -36,6 +36,8 @@ async fn migrations_are_written_for_the_diesel_cli() {
     pair.sql("ALTER TABLE rides DROP COLUMN note; DROP INDEX fleet.shops_code_idx").await;
     let shown = run(&["diff", "--database-url", url]).await.expect("a difference");
     assert!(shown.contains("ADD COLUMN \"note\" text;"), "{shown}");
+    let given = [&format!("--database-url={url}"), "--model=Ride", "diff"];
+    assert!(run(&given).await.expect("a difference").contains("\"note\" text;"));
     let one = ["diff", "--database-url", url, "--write", "--migrations", path, "--model", "Shop"];
     let written = run(&one).await.expect("a migration");
     assert!(written.ends_with("_change_fleet_shops"), "{written}");
@@ -52,11 +54,25 @@ async fn what_is_not_understood_is_told_with_what_there_is() {
         (&["drop"], "`drop` is not understood"),
         (&["print", "--force"], "`--force` is not understood"),
         (&["print", "now"], "`now` is not understood"),
+        (&["--write=no"], "`--write=***` is not understood"),
         (&["diff", "--database-url"], "`--database-url` needs a value"),
         (&["print", "--model", "Car"], "no model is `Car`"),
     ] {
         let error = run(arguments).await.expect_err("a mistake").to_string();
         assert!(error.starts_with(expected) && error.contains("--migrations <folder>"), "{error}");
+    }
+    for arguments in [
+        &["--database=postgres://u:secret@h/db"][..],
+        &["--write=secret"],
+        &["--postgres://u:secret@h/db"],
+        &["postgres://u:secret@h/db"],
+        &["print", "postgres://u:secret@h/db?a=b"],
+        &["password=secret"],
+        &["print", "--model", "postgres://u:secret@h/db"],
+        &["print", "--model=password=secret"],
+    ] {
+        let error = run(arguments).await.expect_err("a mistake").to_string();
+        assert!(error.contains("***") && !error.contains("secret"), "{error}");
     }
     let nobody = "postgres://me:secret@127.0.0.1:1/rides";
     let error = run(&["diff", "--database-url", nobody]).await.expect_err("no server").to_string();

@@ -175,6 +175,8 @@ async fn types_get_the_values_they_lack() {
         matches!(found, CheckError::Refused(_)) && found.to_string().contains(problem),
         "{found}"
     );
+    let statement = "`ALTER TYPE \"ride state\" ADD VALUE 'new'`";
+    assert_eq!(found.to_string().matches(statement).count(), 2, "{found}");
 }
 
 /// A model of the table of shops, with a condition that PostgreSQL does not understand.

@@ -59,6 +59,8 @@ struct Column {
     /// Of an enum, or an array of one, its values in their order.
     labels: Option<Vec<String>>,
     is_not_null: bool,
+    /// Whether a sequence is its own.
+    has_sequence: bool,
     has_default: bool,
     is_generated: bool,
 }
@@ -82,7 +84,8 @@ struct Index {
     is_immediate: bool,
     /// The rows that it is about, as PostgreSQL writes it.
     condition: Option<String>,
-    is_constraint: bool,
+    /// The constraint that it belongs to, as SQL writes it.
+    constraint: Option<String>,
 }
 
 impl Index {

@@ -27,6 +27,13 @@ SELECT CASE WHEN c.oid IS NOT NULL THEN jsonb_build_object(
                 WHERE v.enumtypid = coalesce(e.oid, b.oid, t.oid)
             ),
             'is_not_null', a.attnotnull,
+            -- What `pg_get_serial_sequence` answers by.
+            'has_sequence', EXISTS (
+                SELECT FROM pg_depend AS d JOIN pg_class AS s ON s.oid = d.objid
+                WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+                AND d.refobjid = c.oid AND d.refobjsubid = a.attnum
+                AND d.deptype IN ('a', 'i') AND s.relkind = 'S'
+            ),
             'has_default', a.atthasdef OR a.attidentity <> '',
             'is_generated', a.attgenerated <> '' OR a.attidentity = 'a'
         ) ORDER BY a.attnum), '[]')
@@ -51,9 +58,9 @@ SELECT CASE WHEN c.oid IS NOT NULL THEN jsonb_build_object(
             'is_valid', i.indisvalid,
             'is_immediate', i.indimmediate,
             'condition', pg_get_expr(i.indpred, i.indrelid),
-            'is_constraint', EXISTS (
-                SELECT FROM pg_constraint AS k
-                WHERE k.conindid = i.indexrelid AND k.conrelid = c.oid
+            'constraint', (
+                SELECT pg_get_constraintdef(k.oid) FROM pg_constraint AS k
+                WHERE k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x')
             )
         ) ORDER BY x.relname), '[]')
         FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid
@@ -78,7 +85,7 @@ SELECT CASE WHEN c.oid IS NOT NULL THEN jsonb_build_object(
                 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum
                 ORDER BY k.at
             ),
-            'schema', p.relnamespace::regnamespace::text,
+            'schema', m.nspname,
             'table', p.relname,
             'is_visible', pg_table_is_visible(p.oid),
             'targets', ARRAY(
@@ -90,6 +97,7 @@ SELECT CASE WHEN c.oid IS NOT NULL THEN jsonb_build_object(
             'changes_rows', f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd')
         ) ORDER BY f.conname), '[]')
         FROM pg_constraint AS f JOIN pg_class AS p ON p.oid = f.confrelid
+        JOIN pg_namespace AS m ON m.oid = p.relnamespace
         WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0
     ),
     'checks', (

@@ -18,7 +18,7 @@ use diesel::sql_types::{Array, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::array::ColumnArray;
-use super::sql::{PARAMETER, Source, cast_array, quote, same_id, text_of};
+use super::sql::{PARAMETER, Source, cast_array, quote, quote_one, same_id, text_of};
 use super::statement::{Query, Statement};
 use super::{classify, columns_of};
 use crate::durable_store::DurableStoreError;
@@ -149,7 +149,7 @@ impl Writer {
     /// The table's rows but those that are dirty.
     fn table(&mut self, dirty: &[EncodedRow]) -> Result<(), DurableStoreError> {
         let model = self.model;
-        let columns = self.list(|_, column| format!("t.{}", quote(column.column)));
+        let columns = self.list(|_, column| format!("t.{}", quote_one(column.column)));
         self.push(&format!("(SELECT {columns} FROM {} AS t", quote(model.table)));
         if !dirty.is_empty() {
             let ids = Source::Arrays.rows(model.id.len());

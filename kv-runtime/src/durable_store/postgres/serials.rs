@@ -4,7 +4,7 @@ use diesel::sql_types::{BigInt, Nullable};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::classify;
-use super::sql::quote;
+use super::sql::{quote, quote_one};
 use super::statement::{Query, Statement};
 use crate::durable_store::DurableStoreError;
 use crate::model::ModelDescriptor;
@@ -42,6 +42,6 @@ fn sql(table: &str, column: &str, count: u32) -> String {
         "SELECT nextval(pg_get_serial_sequence({}, {of_column})) FROM generate_series(1, {count}) \
          WHERE NOT EXISTS (SELECT t.{} FROM {table} AS t WHERE false)",
         literal(&table),
-        quote(column)
+        quote_one(column)
     )
 }

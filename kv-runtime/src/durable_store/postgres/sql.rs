@@ -4,7 +4,7 @@
 //! number of rows, and is prepared once.
 
 use crate::model::{ColumnDescriptor, ColumnType, ModelDescriptor};
-pub(super) use crate::schema::name::quote;
+pub(super) use crate::schema::name::{quote, quote_one};
 
 /// Stands for the next parameter; it cannot occur in a name.
 pub(super) const PARAMETER: char = '\u{1}';
@@ -90,7 +90,7 @@ pub(super) fn same_id(model: &ModelDescriptor, source: Source) -> String {
 fn same(model: &ModelDescriptor, columns: &[usize], source: Source) -> String {
     let conditions = columns.iter().enumerate().map(|(at, &position)| {
         let column = &model.columns[position];
-        format!("t.{} = {}", quote(column.column), source.value(at, column.ty))
+        format!("t.{} = {}", quote_one(column.column), source.value(at, column.ty))
     });
     conditions.collect::<Vec<_>>().join(" AND ")
 }
@@ -103,7 +103,7 @@ fn list(columns: &[ColumnDescriptor], item: impl Fn(usize, &ColumnDescriptor) ->
 /// Inserts whole rows; one parameter a column. What is read-only is left to PostgreSQL.
 pub(super) fn insert(model: &ModelDescriptor, source: Source) -> String {
     let written = || model.columns.iter().enumerate().filter(|(_, column)| !column.read_only);
-    let columns: Vec<String> = written().map(|(_, column)| quote(column.column)).collect();
+    let columns: Vec<String> = written().map(|(_, column)| quote_one(column.column)).collect();
     let values: Vec<String> = written().map(|(at, column)| source.value(at, column.ty)).collect();
     format!(
         "INSERT INTO {} ({}) SELECT {} FROM {}",
@@ -116,10 +116,10 @@ pub(super) fn insert(model: &ModelDescriptor, source: Source) -> String {
 
 /// Inserts whole rows, or replaces those that are there; one parameter a column.
 pub(super) fn upsert(model: &ModelDescriptor, source: Source) -> String {
-    let id: Vec<String> = model.id.iter().map(|&at| quote(model.columns[at].column)).collect();
+    let id: Vec<String> = model.id.iter().map(|&at| quote_one(model.columns[at].column)).collect();
     let others: Vec<String> = (0..model.columns.len())
         .filter(|at| !model.id.contains(at) && !model.columns[*at].read_only)
-        .map(|at| quote(model.columns[at].column))
+        .map(|at| quote_one(model.columns[at].column))
         .map(|column| format!("{column} = EXCLUDED.{column}"))
         .collect();
     let action = match others.as_slice() {
@@ -135,7 +135,7 @@ pub(super) fn patch(model: &ModelDescriptor, columns: &[usize], source: Source) 
     let changes = columns.iter().enumerate().map(|(at, &position)| {
         let column = &model.columns[position];
         let value = source.value(first + at, column.ty);
-        format!("{} = {value}", quote(column.column))
+        format!("{} = {value}", quote_one(column.column))
     });
     format!(
         "UPDATE {} AS t SET {} FROM {} WHERE {}",
@@ -151,7 +151,7 @@ pub(super) fn delete(model: &ModelDescriptor, source: Source) -> String {
     let table = quote(model.table);
     if let ([position], Source::Arrays) = (model.id, source) {
         let column = &model.columns[*position];
-        let name = quote(column.column);
+        let name = quote_one(column.column);
         let ids = cast_array(column.ty);
         return format!("DELETE FROM {table} WHERE {name} = ANY({ids})");
     }
@@ -194,7 +194,8 @@ pub(super) fn fetch_all(model: &ModelDescriptor) -> String {
 
 /// The columns of a row of `t` as one array of texts: however many, it is one column.
 fn row_as_texts(model: &ModelDescriptor) -> String {
-    let texts =
-        list(model.columns, |_, column| text_of(&format!("t.{}", quote(column.column)), column.ty));
+    let texts = list(model.columns, |_, column| {
+        text_of(&format!("t.{}", quote_one(column.column)), column.ty)
+    });
     format!("ARRAY[{texts}]")
 }

@@ -5,12 +5,34 @@ use crate::model::ColumnType;
 
 /// Whether a column can hold the values of a type.
 pub(super) fn is_of_type(ty: ColumnType, found: &Column) -> bool {
-    let names = catalog_names(ty);
+    is_any_of(&catalog_names(ty), ty, found)
+}
+
+/// Whether values of the column may change, or be refused, where it becomes one of a type.
+pub(super) fn may_lose(ty: ColumnType, found: &Column) -> bool {
+    !is_of_type(ty, found) && !is_any_of(narrower(ty), ty, found)
+}
+
+fn is_any_of(names: &[&str], ty: ColumnType, found: &Column) -> bool {
     match ty {
         ColumnType::Array(_) => {
             found.element_name.as_deref().is_some_and(|name| names.contains(&name))
         }
         _ => found.type_names.iter().flatten().any(|name| names.contains(&name.as_str())),
+    }
+}
+
+/// What the catalog calls the types whose values are all of this type, too, or those of the
+/// elements of an array.
+fn narrower(ty: ColumnType) -> &'static [&'static str] {
+    match ty {
+        ColumnType::Integer => &["int2"],
+        ColumnType::BigInt => &["int2", "int4"],
+        ColumnType::Numeric => &["int2", "int4", "int8"],
+        ColumnType::Double => &["float4", "int2", "int4"],
+        ColumnType::Timestamp => &["date"],
+        ColumnType::Array(element) => narrower(*element),
+        _ => &[],
     }
 }
 

@@ -10,10 +10,10 @@ use diesel_async::{
 };
 
 use super::super::classify;
-use super::columns::{is_of_type, is_rounded};
-use super::{ForeignKey, Index, Table, column_names, describe};
+use super::columns::{is_of_type, is_rounded, may_lose};
+use super::{Column, ForeignKey, Index, Table, column_names, describe};
 use crate::durable_store::DurableStoreError;
-use crate::model::{ModelDescriptor, ReferenceDescriptor};
+use crate::model::{ColumnDescriptor, ModelDescriptor, ReferenceDescriptor};
 use crate::schema::ddl::{self, EnumType};
 use crate::schema::name::{check_name, columns, quote, quote_one, reference_name, split};
 use crate::schema::step::Step;
@@ -31,13 +31,15 @@ struct TypeRow {
     labels: Vec<String>,
 }
 
-/// The steps from the tables to the models. It changes nothing: what it makes is rolled back.
+/// The steps from the tables to some models among others. It changes nothing: what it makes is
+/// rolled back.
 pub(in super::super) async fn difference(
     connection: &mut AsyncPgConnection,
     models: &[&'static ModelDescriptor],
+    all: &[&'static ModelDescriptor],
 ) -> Result<Vec<Step>, DurableStoreError> {
     AnsiTransactionManager::begin_transaction(connection).await.map_err(classify)?;
-    let steps = compare(connection, models).await;
+    let steps = compare(connection, models, all).await;
     AnsiTransactionManager::rollback_transaction(connection).await.map_err(classify)?;
     steps
 }
@@ -45,6 +47,7 @@ pub(in super::super) async fn difference(
 async fn compare(
     connection: &mut AsyncPgConnection,
     models: &[&'static ModelDescriptor],
+    all: &[&'static ModelDescriptor],
 ) -> Result<Vec<Step>, DurableStoreError> {
     let names: Vec<&str> = models.iter().map(|model| model.table).collect();
     let tables = describe(connection, &names).await?;
@@ -53,7 +56,7 @@ async fn compare(
     let mut proposals = Vec::new();
     for (model, table) in models.iter().zip(&tables) {
         let Some(table) = table else {
-            steps.extend(ddl::create(model, models));
+            steps.extend(ddl::create(model, all));
             let keys = model.references.iter().map(|key| ddl::add_reference(model, key));
             references.extend(keys);
             continue;
@@ -62,9 +65,9 @@ async fn compare(
             let message = format!("`{}` is a view or a foreign table", model.table);
             return Err(DurableStoreError::Configuration(message.into()));
         }
-        let wanted = wanted(connection, model, table, models).await?;
+        let wanted = wanted(connection, model, table, all).await?;
         steps.extend(column_steps(model, table, &quote(model.table)));
-        steps.extend(index_steps(model, table, &wanted, models));
+        steps.extend(index_steps(model, table, &wanted, all));
         steps.extend(check_steps(model, table, &wanted));
         references.extend(reference_steps(model, table));
         proposals.extend(proposed(model, table, &wanted));
@@ -128,6 +131,7 @@ async fn wanted(
     let mut sql = vec![format!("CREATE TEMPORARY TABLE {WANTED} (LIKE {})", quote(model.table))];
     let columns = column_steps(model, table, WANTED);
     sql.extend(columns.into_iter().filter(|step| !step.is_proposal).map(|step| step.up));
+    sql.extend(proposed_types(model, table));
     let indexes = ddl::indexes(model)
         .map(|(index, is_unique)| ddl::create_index_on(WANTED, model, index, is_unique, models));
     sql.extend(indexes);
@@ -139,6 +143,20 @@ async fn wanted(
     wanted.ok_or_else(|| {
         DurableStoreError::Configuration("a temporary table is hidden by another one".into())
     })
+}
+
+/// The types that are for a person to change, because conditions are about the model's.
+fn proposed_types(model: &ModelDescriptor, table: &Table) -> Vec<String> {
+    let is_proposed = |column: &&ColumnDescriptor| {
+        let found = table.columns.iter().find(|found| found.name == column.column);
+        found.is_some_and(|found| may_lose(column.ty, found))
+    };
+    let change = |column: &ColumnDescriptor| {
+        let name = quote_one(column.column);
+        // There are no rows, and not every type can be cast to every other.
+        format!("ALTER TABLE {WANTED} ALTER COLUMN {name} TYPE {} USING NULL", column.ty)
+    };
+    model.columns.iter().filter(is_proposed).map(change).collect()
 }
 
 /// What is to be done to columns, in a table of this name.
@@ -159,14 +177,7 @@ fn column_steps(model: &ModelDescriptor, table: &Table, name: &str) -> Vec<Step>
             });
             continue;
         };
-        let to_type = |ty: &str| format!("{alter} TYPE {ty} USING {quoted}::{ty}");
-        let (ty, old) = (column.ty.to_string(), &found.r#type);
-        if !is_of_type(column.ty, found) {
-            steps.push(Step::new(to_type(&ty), to_type(old)));
-        } else if is_rounded(column.ty, found) {
-            let note = format!("`{old}` rounds what was written; run this to keep it exactly.");
-            steps.push(Step::propose(to_type(&ty), note));
-        }
+        steps.extend(type_step(column, found, name));
         // What PostgreSQL fills, it may as well promise to.
         if column.read_only {
             continue;
@@ -178,6 +189,9 @@ fn column_steps(model: &ModelDescriptor, table: &Table, name: &str) -> Vec<Step>
                 Step::new(set, drop).with_note("It fails where a row has NULL: fill it before."),
             ),
             _ => {}
+        }
+        if ddl::is_serial(model, column) && !found.has_sequence {
+            steps.push(sequence_step(column, found, name));
         }
     }
     for found in &table.columns {
@@ -191,19 +205,63 @@ fn column_steps(model: &ModelDescriptor, table: &Table, name: &str) -> Vec<Step>
     steps
 }
 
+/// What gives a column the type of its field; a type that may lose something is for a person.
+fn type_step(column: &ColumnDescriptor, found: &Column, table: &str) -> Option<Step> {
+    let quoted = quote_one(column.column);
+    let to_type = |ty: &str| {
+        format!("ALTER TABLE {table} ALTER COLUMN {quoted} TYPE {ty} USING {quoted}::{ty}")
+    };
+    let (ty, old) = (column.ty.to_string(), &found.r#type);
+    if may_lose(column.ty, found) {
+        let note = format!("From `{old}`, values may change or be refused: look, then run this.");
+        return Some(Step::propose(to_type(&ty), note));
+    }
+    if !is_of_type(column.ty, found) {
+        return Some(Step::new(to_type(&ty), to_type(old)));
+    }
+    is_rounded(column.ty, found).then(|| {
+        let note = format!("`{old}` rounds what was written; run this to keep it exactly.");
+        Step::propose(to_type(&ty), note)
+    })
+}
+
+/// What gives a serial id its sequence; where the type is for a person to change, which may not
+/// be an integer yet, so is this.
+fn sequence_step(column: &ColumnDescriptor, found: &Column, table: &str) -> Step {
+    let (add, set) = ddl::add_sequence(table, column.column, found.has_default);
+    let note = format!("Numbers begin with 1; when all is drained, begin above: `{set}`.");
+    if may_lose(column.ty, found) {
+        return Step::propose(add, note);
+    }
+    let drop =
+        format!("ALTER TABLE {table} ALTER COLUMN {} DROP IDENTITY", quote_one(column.column));
+    Step::new(add, drop).with_note(note)
+}
+
 impl Index {
-    fn is_same(&self, other: &Self) -> bool {
+    /// Whether it does what the wanted one is for.
+    fn fits(&self, wanted: &Self) -> bool {
         self.is_valid
-            && self.columns == other.columns
-            && self.is_unique == other.is_unique
-            && self.condition == other.condition
+            && self.columns == wanted.columns
+            && self.is_unique == wanted.is_unique
+            // No foreign key refers to what can be deferred.
+            && (self.is_immediate || !wanted.is_immediate)
+            && self.condition == wanted.condition
     }
 
     fn drop(&self, model: &ModelDescriptor) -> String {
-        if self.is_constraint {
-            ddl::drop_constraint(model, &self.name)
-        } else {
-            ddl::drop_index(model, &self.name)
+        match self.constraint {
+            Some(_) => ddl::drop_constraint(model, &self.name),
+            None => ddl::drop_index(model, &self.name),
+        }
+    }
+
+    /// The statement that makes it again.
+    fn create(&self, model: &ModelDescriptor) -> String {
+        let (table, name) = (quote(model.table), quote_one(&self.name));
+        match &self.constraint {
+            Some(constraint) => format!("ALTER TABLE {table} ADD CONSTRAINT {name} {constraint}"),
+            None => self.definition.clone(),
         }
     }
 }
@@ -224,11 +282,11 @@ fn index_steps(
     for (index, is_unique) in ddl::indexes(model) {
         let name = ddl::name_of(model, index, is_unique);
         let Some(wanted) = wanted.indexes.iter().find(|it| it.name == name) else { continue };
-        if table.indexes.iter().any(|found| found.is_same(wanted)) {
+        if table.indexes.iter().any(|found| found.fits(wanted)) {
             continue;
         }
         if let Some(found) = table.indexes.iter().find(|found| found.name == name) {
-            steps.push(Step::new(found.drop(model), found.definition.clone()));
+            steps.push(Step::new(found.drop(model), found.create(model)));
         }
         steps.push(ddl::create_index(model, index, is_unique, models));
     }
@@ -290,7 +348,7 @@ fn proposed(model: &'static ModelDescriptor, table: &Table, wanted: &Table) -> V
     let id = column_names(model, model.id);
     for found in &table.indexes {
         let is_id = found.is_key(&id) && found.condition.is_none();
-        let is_known = wanted.indexes.iter().any(|it| it.is_same(found) || it.name == found.name);
+        let is_known = wanted.indexes.iter().any(|it| found.fits(it) || it.name == found.name);
         if found.columns.is_some() && !is_id && !is_known {
             drops.push(found.drop(model));
         }

@@ -1,9 +1,9 @@
 //! Whether a table fits its model; what does not, with the statement that mends it.
 
 use super::columns::{is_of_type, is_rounded, missing_labels};
-use super::{Column, Index, Table, column_names};
+use super::{Column, Table, column_names};
 use crate::checks::{Check, Problem};
-use crate::model::{ColumnDescriptor, ModelDescriptor};
+use crate::model::{ColumnDescriptor, ColumnType, IndexDescriptor, ModelDescriptor};
 use crate::schema::ddl;
 use crate::schema::name::{columns, quote, quote_one};
 
@@ -120,7 +120,7 @@ fn check_column(column: &ColumnDescriptor, table: &Table, findings: &mut Finding
              `ALTER TYPE {} ADD VALUE {}`",
             found.r#type,
             column.field,
-            found.r#type,
+            innermost(column.ty),
             ddl::literal(label)
         ));
     }
@@ -135,12 +135,28 @@ fn check_column(column: &ColumnDescriptor, table: &Table, findings: &mut Finding
             column.field
         ));
     }
+    if ddl::is_serial(findings.model, column) && !found.has_sequence {
+        let (add, set) = ddl::add_sequence(&quote(name), column.column, found.has_default);
+        findings.add(&format!(
+            "{place} has no sequence of its own, but field `{}` is serial; add one with `{add}`, \
+             and let it begin above the ids that are there with `{set}`",
+            column.field
+        ));
+    }
     if column.nullable && found.is_not_null {
         findings.add(&format!(
             "{place} is NOT NULL, but field `{}` is an `Option`; allow it with \
              `{alter} ALTER COLUMN {quoted} DROP NOT NULL`, or make the field none",
             column.field
         ));
+    }
+}
+
+/// The type of an array's elements; any other type itself.
+fn innermost(ty: ColumnType) -> ColumnType {
+    match ty {
+        ColumnType::Array(element) => innermost(*element),
+        ty => ty,
     }
 }
 
@@ -195,15 +211,7 @@ fn check_id(table: &Table, findings: &mut Findings) {
 fn check_indexes(table: &Table, findings: &mut Findings) {
     let model = findings.model;
     for (index, is_unique) in ddl::indexes(model) {
-        let names = column_names(model, index.columns);
-        let is_it = |found: &Index| {
-            found.is_valid
-                && found.has_all(&names)
-                && (found.is_unique || !is_unique)
-                // PostgreSQL writes a condition in its own way, which cannot be compared.
-                && found.condition.is_some() == index.when.is_some()
-        };
-        if table.indexes.iter().any(is_it) {
+        if has_index(table, model, index, is_unique) {
             continue;
         }
         let (kind, columns) =
@@ -216,6 +224,34 @@ fn check_indexes(table: &Table, findings: &mut Findings) {
         );
         if is_unique { findings.add(&message) } else { findings.advise(&message) }
     }
+}
+
+/// Whether a table has as many indexes of these columns as are declared up to this one.
+fn has_index(
+    table: &Table,
+    model: &ModelDescriptor,
+    index: &IndexDescriptor,
+    is_unique: bool,
+) -> bool {
+    let names = column_names(model, index.columns);
+    // PostgreSQL writes a condition in its own way, which cannot be compared.
+    let is_of_some = index.when.is_some();
+    let found = table.indexes.iter().filter(|found| {
+        found.is_valid && found.has_all(&names) && found.condition.is_some() == is_of_some
+    });
+    let (unique, others): (Vec<_>, Vec<_>) = found.partition(|found| found.is_unique);
+    let is_alike = |other: &&IndexDescriptor| {
+        other.columns == index.columns && other.when.is_some() == is_of_some
+    };
+    let before = |all: &'static [IndexDescriptor]| {
+        all.iter().take_while(|other| *other != index).filter(is_alike).count()
+    };
+    if is_unique {
+        return unique.len() > before(model.unique);
+    }
+    // A unique one does as well, unless it is there for what is declared to be unique.
+    let spare = unique.len().saturating_sub(model.unique.iter().filter(is_alike).count());
+    others.len() + spare > before(model.indexes)
 }
 
 /// What changes rows without an entry.
