@@ -21,7 +21,8 @@ use crate::settled::SettledWatch;
 use crate::stores::Stores;
 use std::sync::Arc;
 
-/// How many rows are read at once, so that nobody on the same connection waits for long.
+/// How many rows are read at once, so that nobody on the same connection waits for long; and how
+/// many entries at least, where there are so many.
 const READ_AT_ONCE: usize = 1_000;
 
 /// The dirty rows of a model, at least those that were dirty when this was called.
@@ -128,8 +129,10 @@ impl Tails {
         let tails = self.partitions.iter().zip(&self.states);
         let tails = tails.filter(|(_, state)| state.newest > state.settled);
         tails.map(|(&partition, state)| {
-            // With the settled entry itself, which may be kept.
+            // With the settled entry itself, which may be kept. What is counted can be less than
+            // what is there, where Redis went back.
             let count = usize::try_from(state.undrained).unwrap_or(usize::MAX).saturating_add(1);
+            let count = count.max(READ_AT_ONCE);
             (ReadRequest { partition, from: state.settled, count }, state.newest)
         })
     }
@@ -144,11 +147,9 @@ impl Tails {
             let read = stores.hot.read_entries(&asked).await?;
             let mut next = Vec::new();
             for ((request, newest), read) in wanted.into_iter().zip(read) {
-                // What is counted can be less than what is there, where Redis went back.
                 if let Some(last) = read.last()
                     && read.len() >= request.count
                     && last.id < newest
-                    && last.id > request.from
                 {
                     next.push((ReadRequest { from: last.id, ..request }, newest));
                 }
