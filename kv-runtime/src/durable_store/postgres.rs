@@ -161,6 +161,12 @@ fn malformed(table: &str) -> DurableStoreError {
     DurableStoreError::Configuration(format!("`{table}` was changed by hand").into())
 }
 
+fn wrong_length(model: &ModelDescriptor, values: usize, columns: usize) -> DurableStoreError {
+    let table = model.table;
+    let message = format!("table `{table}`: {values} values are there for {columns} columns");
+    DurableStoreError::Refused(message.into())
+}
+
 /// Turns rows into columns: an array for each of the model's columns at these positions.
 fn columns_of<'a, R>(
     model: &'static ModelDescriptor,
@@ -168,12 +174,16 @@ fn columns_of<'a, R>(
     rows: impl Iterator<Item = R>,
 ) -> Result<Vec<ColumnArray>, DurableStoreError>
 where
-    R: Iterator<Item = Option<&'a str>>,
+    R: ExactSizeIterator<Item = Option<&'a str>>,
 {
     let columns: Vec<_> = positions.map(|position| &model.columns[position]).collect();
     let mut arrays: Vec<ColumnArray> =
         columns.iter().map(|column| ColumnArray::new(column.ty)).collect();
     for row in rows {
+        // Arrays of unequal lengths would make rows of parts of others.
+        if row.len() != columns.len() {
+            return Err(wrong_length(model, row.len(), columns.len()));
+        }
         for ((array, value), column) in arrays.iter_mut().zip(row).zip(&columns) {
             array.push(value).map_err(|source| {
                 DurableStoreError::Refused(Box::new(FieldError { field: column.field, source }))
@@ -440,5 +450,22 @@ fn classify(error: DieselError) -> DurableStoreError {
             DurableStoreError::Configuration(Box::new(error))
         }
         _ => DurableStoreError::Refused(Box::new(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::select::tests::MODEL;
+
+    #[test]
+    fn rows_of_another_length_are_refused() {
+        let columns_of = |row: &EncodedRow| columns_of(&MODEL, 0..2, [row.iter()].into_iter());
+        let row = |values: &[&str]| values.iter().copied().map(Some).collect::<EncodedRow>();
+        assert_eq!(columns_of(&row(&["1", "2"])).expect("two columns").len(), 2);
+        for values in [&["1"][..], &["1", "2", "3"]] {
+            let refused = columns_of(&row(values)).expect_err("another length");
+            assert!(matches!(refused, DurableStoreError::Refused(_)), "{refused:?}");
+        }
     }
 }

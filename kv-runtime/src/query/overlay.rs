@@ -47,7 +47,7 @@ pub(super) async fn dirty_rows(
     let held = held.map_err(|error| Error::from_durable(at, error))?;
     let held: Vec<RowKey> = held
         .iter()
-        .filter_map(|row_id| Some(stores.keys.row(model, key::parse_id(row_id)?)))
+        .filter_map(|row_id| key_of(row_id, stores, model))
         .filter(|key| seen.insert(key.id.clone()))
         .collect();
     let held = read_rows(stores, &held).await.map_err(from_hot)?;
@@ -64,9 +64,13 @@ fn rows_of(
 ) -> impl Iterator<Item = RowKey> {
     let rows = entry.rows().into_iter();
     rows.filter(move |(key_prefix, _)| *key_prefix == model.key_prefix)
-        .filter_map(|(_, row_id)| key::parse_id(&row_id))
-        .filter(move |id| id.len() == model.id.len())
-        .map(move |id| stores.keys.row(model, id))
+        .filter_map(move |(_, row_id)| key_of(&row_id, stores, model))
+}
+
+/// The key of a row, unless its id is not one of the model as it is now.
+fn key_of(row_id: &str, stores: &Stores, model: &'static ModelDescriptor) -> Option<RowKey> {
+    let id = key::parse_id(row_id).filter(|id| id.len() == model.id.len())?;
+    Some(stores.keys.row(model, id))
 }
 
 /// The rows as the hot side has them; those that it does not have any more are left out, because

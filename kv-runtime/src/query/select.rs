@@ -84,3 +84,37 @@ impl Select {
         self.limit.is_some() || self.offset > 0
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use crate::model::{ColumnDescriptor, ColumnType, ModelDescriptor};
+
+    const fn column(name: &'static str, ty: ColumnType, nullable: bool) -> ColumnDescriptor {
+        ColumnDescriptor { field: name, name, column: name, ty, nullable, read_only: false }
+    }
+
+    /// A model with a column that can be NULL and one that cannot.
+    pub(crate) static MODEL: ModelDescriptor = ModelDescriptor {
+        name: "Ride",
+        table: "rides",
+        key_prefix: "ride",
+        queue: "ride",
+        columns: &[
+            column("id", ColumnType::BigInt, false),
+            column("fare", ColumnType::Integer, false),
+            column("tip", ColumnType::Numeric, true),
+        ],
+        id: &[0],
+        id_is_fresh: true,
+        partition_by: &[0],
+        ttl: None,
+        durability: None,
+        unique: &[],
+        indexes: &[],
+        references: &[],
+        checks: &[],
+        version: None,
+        serial: None,
+        fingerprint: 0,
+    };
+}

@@ -1,6 +1,7 @@
-//! Which rows are laid over: all that are dirty, whatever Redis has counted.
+//! Which rows are laid over: all that are dirty, whatever Redis has counted, and the model's alone.
 
-use kv_tests::models::Account;
+use kv_runtime::{KvModel, Repository};
+use kv_tests::models::{Account, Seat};
 use kv_tests::outside::RedisView;
 use kv_tests::pair::Pair;
 
@@ -25,4 +26,32 @@ async fn entries_that_are_not_counted_are_laid_over() {
     }
     let found = accounts.query().load().await.expect("rows");
     assert_eq!(found, [account(1, 4)]);
+}
+
+/// What seats were, before their number was made a part of the id.
+#[derive(Debug, Clone, PartialEq, KvModel)]
+#[kv(table = "old_seats", key_prefix = "seat", queue = "flights")]
+struct OldSeat {
+    #[kv(id)]
+    flight: String,
+    number: i16,
+    passenger: Option<String>,
+}
+
+#[tokio::test]
+async fn held_rows_of_an_earlier_form_of_the_model_are_left_out() {
+    let pair = Pair::servers().await;
+    pair.sql(
+        "CREATE TABLE old_seats (flight text PRIMARY KEY, number smallint CHECK (number <> 1), \
+         passenger text)",
+    )
+    .await;
+    let old_seats: Repository<OldSeat> = pair.kv.repository();
+    let old = OldSeat { flight: "AA".into(), number: 1, passenger: None };
+    let _ = old_seats.create(&old).await.expect("a new row");
+    let drainer = pair.kv.drainer().model::<OldSeat>().spawn();
+    assert_eq!(drainer.shutdown().await.expect("it is refused").dead_letters, 1);
+    let pair = pair.with(|_| {}).await;
+    let seats = pair.kv.repository::<Seat>();
+    assert_eq!(seats.query().load().await.expect("rows"), []);
 }
