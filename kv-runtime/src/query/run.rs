@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::consistency::Behind;
 use super::cursor::Cursor;
-use super::order::with_id;
 use super::overlay;
 use super::predicate::Predicate;
 use super::select::{Aggregate, Answer, Select};
@@ -82,16 +81,7 @@ impl Question {
             return Err(Error::encoding(at, problem));
         }
         let (stores, select) = (&self.stores, &mut self.select);
-        if select.answer == Answer::Rows || select.is_cut() || self.after.is_some() {
-            select.orders = with_id(select.model, &select.orders);
-        }
-        if let Some(cursor) = &self.after {
-            let behind = cursor.predicate(select.model, &select.orders);
-            select.add(behind.ok_or(Error::Cursor { at })?);
-        }
-        if select.answer != Answer::Rows && !select.is_cut() {
-            select.orders.clear();
-        }
+        select.put_in_order(self.after.as_ref()).ok_or(Error::Cursor { at })?;
         for receipt in &self.receipts {
             wait_for(receipt, stores, at).await?;
         }

@@ -306,3 +306,60 @@ fn order(order: &ColumnOrder) -> String {
     };
     format!("r.c{}{direction}", order.column)
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+
+    use super::*;
+    use crate::query::select::tests::MODEL;
+    use crate::testing::servers;
+
+    const FARE: usize = 1;
+
+    /// Ten thousand rows with a thousand fares.
+    async fn rides() -> AsyncPgConnection {
+        let url = servers().create_database();
+        let mut connection = AsyncPgConnection::establish(&url).await.expect("the server is up");
+        let sql = "CREATE TABLE rides (id bigint PRIMARY KEY, fare integer NOT NULL, tip numeric);
+                   CREATE INDEX rides_fare ON rides (fare);
+                   CREATE INDEX rides_tip ON rides (tip);
+                   INSERT INTO rides SELECT i, i % 1000, nullif(i % 1000, 0)
+                   FROM generate_series(1, 10000) AS i;
+                   ANALYZE rides";
+        connection.batch_execute(sql).await.expect("valid SQL");
+        connection
+    }
+
+    /// How PostgreSQL goes about it.
+    async fn plan_of(select: &Select, connection: &mut AsyncPgConnection) -> String {
+        let mut statement = statement_of(select).expect("values of their columns' types");
+        statement.sql.insert_str(0, "EXPLAIN ");
+        let query = Query::<Text>::new(statement).uncached();
+        let lines: Vec<String> = query.load(connection).await.expect("a plan");
+        lines.join("\n")
+    }
+
+    #[tokio::test]
+    async fn whether_there_are_rows_is_asked_without_sorting() {
+        let mut connection = rides().await;
+        let literal = Some("7".to_owned());
+        let comparison = Comparison::Equal;
+        let select = Select {
+            predicate: Some(Predicate::Compare { column: FARE, comparison, literal }),
+            orders: vec![ColumnOrder { column: FARE, direction: Direction::Descending }],
+            limit: Some(1),
+            answer: Answer::Aggregate { aggregate: Aggregate::Count, groups: Vec::new() },
+            ..Select::new(&MODEL)
+        };
+        let mut counted = select.clone();
+        counted.put_in_order(None).expect("no cursor");
+        let plan = plan_of(&counted, &mut connection).await;
+        assert!(plan.contains("rides_fare") && !plan.contains("Sort"), "{plan}");
+        // Of so many rows, what they come to depends on which they are.
+        let answer = Answer::Aggregate { aggregate: Aggregate::Sum(0), groups: Vec::new() };
+        let mut summed = Select { answer, ..select };
+        summed.put_in_order(None).expect("no cursor");
+        assert_eq!(summed.orders.len(), 2);
+    }
+}
