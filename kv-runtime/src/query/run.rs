@@ -82,9 +82,7 @@ impl Question {
         }
         let (stores, select) = (&self.stores, &mut self.select);
         select.put_in_order(self.after.as_ref()).ok_or(Error::Cursor { at })?;
-        for receipt in &self.receipts {
-            wait_for(receipt, stores, at).await?;
-        }
+        wait_for(&self.receipts, stores, at).await?;
         let mut behind = None;
         if lays_over {
             select.dirty = overlay::dirty_rows(stores, select.model, at).await?;
@@ -103,10 +101,16 @@ impl Question {
     }
 }
 
-/// Waits until a write is drained, as long as a query waits for the drainer.
-async fn wait_for(receipt: &Receipt, stores: &Stores, at: Operation) -> Result<(), Error> {
+/// Waits until writes are drained, all of them together as long as a query waits for the drainer.
+async fn wait_for(receipts: &[Receipt], stores: &Stores, at: Operation) -> Result<(), Error> {
     let waited = stores.settings.overlay_timeout;
-    match tokio::time::timeout(waited, receipt.await_durable()).await {
+    let durable = async {
+        for receipt in receipts {
+            receipt.await_durable().await?;
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(waited, durable).await {
         Ok(durable) => durable.map_err(|source| Error::NotDurable { at, source }),
         Err(_) => Err(Error::Behind { at, waited }),
     }
