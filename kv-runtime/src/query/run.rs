@@ -1,6 +1,7 @@
 //! What a query does, without the model's type.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::consistency::Behind;
 use super::cursor::Cursor;
@@ -12,6 +13,9 @@ use crate::model::{FieldError, ModelDescriptor};
 use crate::receipt::Receipt;
 use crate::row::EncodedRow;
 use crate::stores::Stores;
+
+/// How long an answer that PostgreSQL can give alone waits for Redis.
+const BEHIND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A query that is not asked yet.
 #[derive(Debug, Clone)]
@@ -87,18 +91,22 @@ impl Question {
         if lays_over {
             select.dirty = overlay::dirty_rows(stores, select.model, at).await?;
         } else {
-            behind = overlay::behind(stores, select.model).await.map_or_else(
-                |error| {
-                    // PostgreSQL can still answer.
-                    tracing::debug!(%error, "a query cannot tell how far behind it may be");
-                    None
-                },
-                Some,
-            );
+            behind = behind_of(stores, select.model).await;
         }
         let rows = stores.durable.select(select).await;
         Ok(Answered { rows: rows.map_err(|error| Error::from_durable(at, error))?, behind })
     }
+}
+
+/// How far PostgreSQL is behind, unless Redis cannot say so soon: PostgreSQL can still answer.
+async fn behind_of(stores: &Stores, model: &'static ModelDescriptor) -> Option<Behind> {
+    let asked = tokio::time::timeout(BEHIND_TIMEOUT, overlay::behind(stores, model));
+    match asked.await {
+        Ok(Ok(behind)) => return Some(behind),
+        Ok(Err(error)) => tracing::debug!(%error, "a query cannot tell how far behind it may be"),
+        Err(_) => tracing::debug!("Redis did not tell in time how far behind a query may be"),
+    }
+    None
 }
 
 /// Waits until writes are drained, all of them together as long as a query waits for the drainer.

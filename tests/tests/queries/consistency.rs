@@ -151,6 +151,27 @@ async fn stored_answers_need_no_redis() {
     assert!(matches!(error, Error::Unavailable { server: Server::Redis, .. }), "{error:?}");
 }
 
+/// However long it would be waited for otherwise.
+#[tokio::test]
+async fn stored_answers_do_not_wait_for_a_redis_that_hangs() {
+    let pair = Pair::servers().await;
+    let proxy = Proxy::to(pair.settings.redis.url.expose()).await.expect("a proxy");
+    let pair = pair
+        .with(|settings| {
+            settings.redis.url = proxy.url().into();
+            settings.redis.command_timeout = Duration::from_secs(60);
+        })
+        .await;
+    let accounts = pair.kv.repository::<Account>();
+    let _ = accounts.create(&account(1)).await.expect("a new row");
+    pair.drain().await;
+    proxy.stall();
+    let stored = accounts.query().stored().load();
+    let answer = tokio::time::timeout(Duration::from_secs(20), stored).await;
+    let Stored { value, behind } = answer.expect("PostgreSQL answers").expect("rows");
+    assert_eq!((value, behind), (vec![account(1)], None));
+}
+
 /// The second write is waited for no longer than the first one has left.
 #[tokio::test]
 async fn a_query_that_waits_for_several_writes_waits_once() {
