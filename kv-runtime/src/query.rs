@@ -187,12 +187,9 @@ impl<M: KvModel, C: Consistency> Query<M, C> {
         let orders = order::with_id(M::DESCRIPTOR, &self.question.select.orders);
         let (answered, has_more) = self.question.page(at, C::LAYS_OVER).await?;
         let rows: Vec<M> = decode(at, &answered.rows)?;
-        let mut next = None;
-        if let (true, Some(last)) = (has_more, rows.last()) {
-            // As a literal has it, not as PostgreSQL writes it.
-            let last = row::encode(last).map_err(|error| Error::encoding(at, error))?;
-            next = Some(Cursor::new(M::DESCRIPTOR, &orders, &last));
-        }
+        // As it was answered: a field may hold fewer digits than its column.
+        let last = answered.rows.last().filter(|_| has_more);
+        let next = last.map(|last| Cursor::new(M::DESCRIPTOR, &orders, last));
         Ok(C::answer(Page { rows, next }, answered.behind))
     }
 

@@ -38,7 +38,7 @@ use crate::value::KvValue;
 pub struct Cursor {
     /// Tells the model and the orders.
     query: u64,
-    /// The last row's values of the columns in order.
+    /// The last row's values of the columns in order, as the durable side has answered them.
     values: EncodedRow,
 }
 
@@ -48,7 +48,7 @@ pub struct Cursor {
 pub struct CursorError;
 
 impl Cursor {
-    /// Behind a row of a query with these orders.
+    /// Behind a row that a query with these orders was answered.
     pub(super) fn new(
         model: &'static ModelDescriptor,
         orders: &[ColumnOrder],
@@ -125,7 +125,7 @@ fn greater(order: ColumnOrder, value: Option<&str>) -> Option<Predicate> {
 }
 
 fn compare(column: usize, comparison: Comparison, value: &str) -> Predicate {
-    Predicate::Compare { column, comparison, literal: Some(value.to_owned()) }
+    Predicate::CompareStored { column, comparison, text: value.to_owned() }
 }
 
 impl fmt::Display for Cursor {

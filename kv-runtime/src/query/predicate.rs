@@ -17,6 +17,13 @@ pub(crate) enum Predicate {
         comparison: Comparison,
         literal: Option<String>,
     },
+    /// With a text that the durable side has answered: it has all digits, also those that the field
+    /// cannot hold, and is not in the form of a literal.
+    CompareStored {
+        column: usize,
+        comparison: Comparison,
+        text: String,
+    },
     In {
         column: usize,
         literals: EncodedRow,

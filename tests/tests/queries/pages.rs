@@ -194,6 +194,30 @@ async fn a_stream_is_the_whole_in_pages(pair: Pair) {
     assert_eq!(ids(&streamed), ids(&all[5..25]));
 }
 
+/// A field can have fewer digits than its column: then rows that are equal in it are not equal.
+#[tokio::test]
+async fn digits_that_a_field_cannot_hold_neither_repeat_nor_skip_rows() {
+    let pair = Pair::servers().await;
+    let samples = with_samples(&pair).await;
+    pair.sql(
+        "INSERT INTO samples (id, name, decimal) SELECT id, '', \
+         ('0.' || repeat('3', 39) || (id * 7 % 10))::numeric FROM generate_series(1, 9) AS id",
+    )
+    .await;
+    let sorted = |limit| samples.query().order_by(|b| b.decimal.asc()).limit(limit);
+    let ids = |rows: &[Sample]| rows.iter().map(|row| row.id).collect::<Vec<_>>();
+    let whole = ids(&sorted(100).load().await.expect("rows"));
+    let mut paged = Vec::new();
+    let mut page = sorted(2).page().await.expect("a page");
+    while let Some(next) = page.next.take() {
+        paged.extend(ids(&page.rows));
+        assert!(paged.len() <= whole.len(), "rows come again: {paged:?}");
+        page = sorted(2).after(next).page().await.expect("a page");
+    }
+    paged.extend(ids(&page.rows));
+    assert_eq!(paged, whole);
+}
+
 /// What the first page has waited for may be gone from Redis by the next.
 #[tokio::test]
 async fn a_stream_waits_for_a_write_once() {

@@ -204,6 +204,12 @@ impl Writer {
                 self.push(&format!("r.c{column} {} ", operator(*comparison)));
                 self.literal(*column, literal.as_deref())
             }
+            Predicate::CompareStored { column, comparison, text } => {
+                let (operator, ty) = (operator(*comparison), self.ty(*column));
+                self.push(&format!("r.c{column} {operator} ({PARAMETER})[1]::{ty}"));
+                self.parameters.push(ColumnArray::of_texts([text]));
+                Ok(())
+            }
             Predicate::In { column, literals } => {
                 let array = cast_array(self.ty(*column));
                 self.push(&format!("r.c{column} = ANY({array})"));
