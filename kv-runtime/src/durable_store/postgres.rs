@@ -13,6 +13,7 @@ mod statement;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::ConnectionError;
@@ -58,6 +59,7 @@ pub(crate) struct PostgresDurableStore {
     pool: Pool<AsyncPgConnection>,
     last_failure: LastFailure,
     partitions: u16,
+    statement_timeout: Duration,
 }
 
 impl fmt::Debug for PostgresDurableStore {
@@ -118,7 +120,8 @@ impl PostgresDurableStore {
             .connection_timeout(settings.postgres.checkout_timeout)
             .error_sink(Box::new(last_failure.clone()))
             .build_unchecked(manager);
-        Self { pool, last_failure, partitions: settings.partitions }
+        let statement_timeout = settings.postgres.statement_timeout;
+        Self { pool, last_failure, partitions: settings.partitions, statement_timeout }
     }
 
     async fn dedicated_connection(&self) -> Result<AsyncPgConnection, DurableStoreError> {
@@ -343,7 +346,7 @@ impl DurableStore for PostgresDurableStore {
     }
 
     async fn select(&self, select: &Select) -> Result<Vec<EncodedRow>, DurableStoreError> {
-        select::load(&mut *self.connection().await?, select).await
+        select::load(&mut *self.connection().await?, select, self.statement_timeout).await
     }
 
     async fn held_rows_of(

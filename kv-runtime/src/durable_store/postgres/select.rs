@@ -14,28 +14,61 @@
 //!
 //! Every literal is a parameter, of one element or of many.
 
+use std::time::{Duration, Instant};
+
+use diesel::result::QueryResult;
 use diesel::sql_types::{Array, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::array::ColumnArray;
-use super::sql::{PARAMETER, Source, cast_array, quote, same_id, text_of};
+use super::sql::{self, PARAMETER, cast_array, quote, same_id, text_of};
 use super::statement::{Query, Statement};
-use super::{classify, columns_of};
+use super::{attempt, classify, columns_of};
 use crate::durable_store::DurableStoreError;
+use crate::error::Source;
 use crate::model::{ColumnDescriptor, ColumnType, FieldError, ModelDescriptor};
 use crate::query::order::{ColumnOrder, Direction};
 use crate::query::predicate::{Comparison, Predicate};
 use crate::query::select::{Aggregate, Answer, Select};
 use crate::row::EncodedRow;
 
-/// Asks a query.
+/// Asks a query, of which PostgreSQL cancels what takes longer than `timeout`; zero is for ever.
 pub(super) async fn load(
     connection: &mut AsyncPgConnection,
     select: &Select,
+    timeout: Duration,
 ) -> Result<Vec<EncodedRow>, DurableStoreError> {
     let query = Query::<Array<Nullable<Text>>>::new(statement_of(select)?).uncached();
-    let rows: Vec<Vec<Option<String>>> = query.load(connection).await.map_err(classify)?;
+    let asked = Instant::now();
+    let loaded: QueryResult<Vec<Vec<Option<String>>>> = query.load(connection).await;
+    let rows = match loaded.map_err(classify) {
+        Ok(rows) => rows,
+        // One that was cancelled for its time would be so again.
+        Err(DurableStoreError::Refused(source))
+            if timeout.is_zero() || asked.elapsed() < timeout =>
+        {
+            return Err(refused(connection, statement_of(select)?, source).await);
+        }
+        Err(error) => return Err(error),
+    };
     Ok(rows.iter().map(|row| row.iter().map(Option::as_deref).collect()).collect())
+}
+
+/// What a statement was refused for, by its SQLSTATE (PostgreSQL's documentation, appendix A).
+async fn refused(
+    connection: &mut AsyncPgConnection,
+    statement: Statement,
+    source: Source,
+) -> DurableStoreError {
+    let refusal = attempt::refusal_of(connection, statement).await.ok().flatten();
+    let sqlstate = refusal.as_ref().and_then(|refusal| refusal.sqlstate.as_deref());
+    match sqlstate.map(|sqlstate| (sqlstate, sqlstate.get(..2).unwrap_or_default())) {
+        // A right that is missing.
+        Some(("42501", _)) => DurableStoreError::Configuration(source),
+        // The values, what can be asked, and how much of it at once.
+        Some((_, "0A" | "22" | "42" | "54")) => DurableStoreError::RefusedQuery(source),
+        _ => DurableStoreError::Refused(source),
+    }
 }
 
 /// The statement of a query; it answers arrays of texts.
@@ -152,8 +185,8 @@ impl Writer {
         let columns = self.list(|_, column| format!("t.{}", quote(column.column)));
         self.push(&format!("(SELECT {columns} FROM {} AS t", quote(model.table)));
         if !dirty.is_empty() {
-            let ids = Source::Arrays.rows(model.id.len());
-            let is_dirty = same_id(model, Source::Arrays);
+            let ids = sql::Source::Arrays.rows(model.id.len());
+            let is_dirty = same_id(model, sql::Source::Arrays);
             self.push(&format!(" WHERE NOT EXISTS (SELECT FROM {ids} WHERE {is_dirty})"));
             let ids = dirty.iter().map(EncodedRow::iter);
             self.parameters.extend(columns_of(model, model.id.iter().copied(), ids)?);
@@ -164,8 +197,8 @@ impl Writer {
 
     /// The dirty rows that there are.
     fn dirty(&mut self, rows: &[EncodedRow]) {
-        let columns = self.list(|at, column| Source::Texts.value(at, column.ty));
-        let source = Source::Texts.rows(self.model.columns.len());
+        let columns = self.list(|at, column| sql::Source::Texts.value(at, column.ty));
+        let source = sql::Source::Texts.rows(self.model.columns.len());
         self.push(&format!("(SELECT {columns} FROM {source}) AS r"));
         for at in 0..self.model.columns.len() {
             let texts = rows.iter().map(|row| row.get(at));
@@ -286,7 +319,8 @@ impl Writer {
         let mut array = ColumnArray::new(column.ty);
         for text in texts {
             array.push(text).map_err(|source| {
-                DurableStoreError::Refused(Box::new(FieldError { field: column.field, source }))
+                let error = FieldError { field: column.field, source };
+                DurableStoreError::RefusedQuery(Box::new(error))
             })?;
         }
         Ok(array)
