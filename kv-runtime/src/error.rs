@@ -206,12 +206,13 @@ pub enum Error {
         source: DurabilityError,
     },
     /// A query is refused: for what it says, or for what it comes upon in the rows, such as a label
-    /// that PostgreSQL's enum does not have, or a sum that its type cannot hold.
+    /// that PostgreSQL's enum does not have, a sum that its type cannot hold, or conditions that
+    /// are nested too deep.
     #[error("{at}: the query is refused")]
     Refused {
         /// The model and the operation.
         at: Operation,
-        /// What PostgreSQL said.
+        /// What PostgreSQL said, or what is wrong with it before that is asked.
         #[source]
         source: Source,
     },

@@ -169,7 +169,8 @@ impl<M: KvModel, C: Consistency> Query<M, C> {
     ///   was so for too long.
     /// - [`Error::NotDurable`]: the write that was waited for is refused or lost.
     /// - [`Error::Cursor`]: the cursor is of another query.
-    /// - [`Error::Refused`]: PostgreSQL refuses the query for what it says.
+    /// - [`Error::Refused`]: PostgreSQL refuses the query for what it says, or the conditions are
+    ///   nested too deep.
     /// - [`Error::Encoding`]: a value that a field is compared with cannot be stored, or one that
     ///   is stored cannot be read.
     pub async fn load(self) -> Result<C::Answer<Vec<M>>, Error> {

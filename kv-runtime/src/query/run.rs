@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::consistency::Behind;
 use super::cursor::Cursor;
 use super::overlay;
-use super::predicate::Predicate;
+use super::predicate::{ConditionError, Predicate};
 use super::select::{Aggregate, Answer, Select};
 use crate::error::{Error, Operation};
-use crate::model::{FieldError, ModelDescriptor};
+use crate::model::ModelDescriptor;
 use crate::receipt::Receipt;
 use crate::row::EncodedRow;
 use crate::stores::Stores;
@@ -24,8 +24,8 @@ pub(super) struct Question {
     pub(super) select: Select,
     pub(super) after: Option<Cursor>,
     pub(super) receipts: Vec<Receipt>,
-    /// The first value in it that cannot be stored.
-    problem: Option<FieldError>,
+    /// The first thing that is wrong in its conditions.
+    problem: Option<ConditionError>,
 }
 
 /// What the rows or groups are, and how far behind that may be.
@@ -45,7 +45,7 @@ impl Question {
         Operation::new(self.select.model, verb)
     }
 
-    pub(super) fn add(&mut self, predicate: Result<Predicate, FieldError>) {
+    pub(super) fn add(&mut self, predicate: Result<Predicate, ConditionError>) {
         match predicate {
             Ok(predicate) => self.select.add(predicate),
             Err(problem) => self.problem = self.problem.take().or(Some(problem)),
@@ -82,7 +82,10 @@ impl Question {
 
     pub(super) async fn ask(mut self, at: Operation, lays_over: bool) -> Result<Answered, Error> {
         if let Some(problem) = self.problem {
-            return Err(Error::encoding(at, problem));
+            return Err(match problem {
+                ConditionError::Value(error) => Error::encoding(at, error),
+                ConditionError::Depth => Error::Refused { at, source: Box::new(problem) },
+            });
         }
         let (stores, select) = (&self.stores, &mut self.select);
         select.put_in_order(self.after.as_ref()).ok_or(Error::Cursor { at })?;

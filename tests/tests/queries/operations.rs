@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use kv_runtime::{Error, KvModel, Repository};
+use kv_runtime::{Condition, Error, KvModel, Repository};
 use kv_tests::contract;
 use kv_tests::models::{Booking, Counter, Place, Seat, Status};
 use kv_tests::pair::{After, Pair};
@@ -27,6 +27,7 @@ contract!(
     a_pattern_that_escapes_nothing_is_told,
     a_sum_that_its_type_cannot_hold_is_refused,
     many_literals_make_one_statement,
+    conditions_can_be_nested,
     tenants_do_not_meet,
 );
 
@@ -330,6 +331,35 @@ async fn many_literals_make_one_statement(pair: Pair) {
         (6..2_000).fold(b.seats.eq(5), |condition, seats| condition.or(b.seats.eq(seats)))
     });
     assert_eq!(chain.count().await.expect("a count"), 1);
+}
+
+async fn conditions_can_be_nested(pair: Pair) {
+    let (bookings, _) = bookings(&pair, After::Write).await;
+    let count = |condition: Condition<Booking>| bookings.query().filter(|_| condition).count();
+    let b = Booking::FIELDS;
+    // Chains that grow at their front, of which PostgreSQL takes long to plan, and negations that
+    // take each other back.
+    let length = if pair.has_servers() { 2_000 } else { 10_000 };
+    let any = (0..length).fold(b.seats.eq(3), |rest, seats| b.seats.eq(-seats).or(rest));
+    assert_eq!(count(any).await.expect("a count"), 1);
+    let all = (0..length).fold(b.seats.gt(1), |rest, seats| b.seats.ne(-seats).and(rest));
+    assert_eq!(count(all).await.expect("a count"), 4);
+    let not = (0..10_001).fold(b.seats.eq(3), |rest, _| !rest);
+    assert_eq!(count(not).await.expect("a count"), 4);
+    assert_eq!(count(nested(100)).await.expect("a count"), 2);
+    for depth in [101, 10_000] {
+        let error = count(nested(depth)).await.expect_err("it is too deep");
+        let Error::Refused { source, .. } = &error else { panic!("{error:?}") };
+        assert!(source.to_string().contains("200 deep"), "{source}");
+    }
+}
+
+/// A condition with twice as many lists in each other, which cannot be made one.
+fn nested(depth: i32) -> Condition<Booking> {
+    let b = Booking::FIELDS;
+    let both =
+        |rest: Condition<Booking>, seats: i32| b.seats.gt(-seats).and(b.seats.eq(1).or(rest));
+    (0..depth).fold(b.seats.eq(2), both)
 }
 
 async fn tenants_do_not_meet(pair: Pair) {
