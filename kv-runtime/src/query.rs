@@ -82,6 +82,13 @@ impl<M: KvModel> Query<M> {
     /// Asks PostgreSQL alone, in one statement and without Redis' part of the answer: for what is
     /// asked often and may be late, such as reports. The answers are [`Stored`].
     ///
+    /// Before it asks PostgreSQL, it asks Redis how far that is behind, which is
+    /// [`Stored::behind`]: how many entries of the model's queue were not drained at that moment,
+    /// and how old the oldest of them was. PostgreSQL may have some of them by the time it answers,
+    /// so it is as far behind as that at the most. What is written later is not counted, nor are
+    /// dead letters, which PostgreSQL does not have either. `behind` is `None` where Redis cannot be
+    /// reached, answers an error, or does not answer within two seconds.
+    ///
     /// ```
     /// # use kv_runtime::{Error, KvModel, Repository, Stored};
     /// # #[derive(Debug, Clone, PartialEq, KvModel)]
@@ -89,7 +96,7 @@ impl<M: KvModel> Query<M> {
     /// # async fn run(bookings: Repository<Booking>) -> Result<(), Error> {
     /// let Stored { value, behind } = bookings.query().stored().sum(|b| b.fare).await?;
     /// if let Some(behind) = behind {
-    ///     println!("{value:?}, without the last {} writes", behind.entries);
+    ///     println!("{value:?}, without the last {} writes at the most", behind.entries);
     /// }
     /// # Ok(())
     /// # }
