@@ -94,7 +94,7 @@ const DEPTH_MAX: usize = 200;
 pub(crate) enum ConditionError {
     /// A value that cannot be stored.
     #[error(transparent)]
-    Value(#[from] FieldError),
+    Value(FieldError),
     #[error(
         "conditions are nested more than {DEPTH_MAX} deep; chains of `and` alone and of `or` alone \
          can have any length"
