@@ -191,6 +191,9 @@ pub(crate) enum DurableStoreError {
     /// A statement was refused, for its content or for another reason: attempts will tell.
     #[error("a statement was refused")]
     Refused(#[source] Source),
+    /// A query was refused for what it says, or for what it comes upon in the rows.
+    #[error("a query was refused")]
+    RefusedQuery(#[source] Source),
     #[error("the database's schema does not fit")]
     Configuration(#[source] Source),
     /// Another drainer has taken the partition over, or a commit of one's own whose answer was
@@ -206,6 +209,7 @@ impl DurableStoreError {
             Self::Unavailable(source)
             | Self::Timeout(source)
             | Self::Refused(source)
+            | Self::RefusedQuery(source)
             | Self::Configuration(source) => source,
             Self::OffsetMoved => Box::new(self),
         }

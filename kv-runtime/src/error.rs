@@ -205,6 +205,17 @@ pub enum Error {
         #[source]
         source: DurabilityError,
     },
+    /// A query is refused: for what it says, or for what it comes upon in the rows, such as a label
+    /// that PostgreSQL's enum does not have, a sum that its type cannot hold, or conditions that
+    /// are nested too deep.
+    #[error("{at}: the query is refused")]
+    QueryRefused {
+        /// The model and the operation.
+        at: Operation,
+        /// What PostgreSQL said, or what is wrong with it before that is asked.
+        #[source]
+        source: Source,
+    },
     /// A cursor was given to another query than it came from.
     #[error(
         "{at}: the cursor is of another query; use it with the model and the orders of the query \
@@ -301,12 +312,13 @@ impl Error {
     pub(crate) fn from_durable(at: Operation, error: DurableStoreError) -> Self {
         let server = Server::PostgreSql;
         match error {
-            // A read has no content to be refused for: it was cancelled, or the server is out of
+            // What is not known to be the query's fault: it was cancelled, or the server is out of
             // something.
             DurableStoreError::Unavailable(source) | DurableStoreError::Refused(source) => {
                 Self::Unavailable { at, server, source }
             }
             DurableStoreError::Timeout(source) => Self::Timeout { at, server, source },
+            DurableStoreError::RefusedQuery(source) => Self::QueryRefused { at, source },
             other => Self::Configuration { at, source: other.into_source() },
         }
     }

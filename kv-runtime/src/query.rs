@@ -82,6 +82,13 @@ impl<M: KvModel> Query<M> {
     /// Asks PostgreSQL alone, in one statement and without Redis' part of the answer: for what is
     /// asked often and may be late, such as reports. The answers are [`Stored`].
     ///
+    /// Before it asks PostgreSQL, it asks Redis how far that is behind, which is
+    /// [`Stored::behind`]: how many entries of the model's queue were not drained at that moment,
+    /// and how old the oldest of them was. PostgreSQL may have some of them by the time it answers,
+    /// so it is as far behind as that at the most. What is written later is not counted, nor are
+    /// dead letters, which PostgreSQL does not have either. `behind` is `None` where Redis cannot be
+    /// reached, answers an error, or does not answer within two seconds.
+    ///
     /// ```
     /// # use kv_runtime::{Error, KvModel, Repository, Stored};
     /// # #[derive(Debug, Clone, PartialEq, KvModel)]
@@ -89,7 +96,7 @@ impl<M: KvModel> Query<M> {
     /// # async fn run(bookings: Repository<Booking>) -> Result<(), Error> {
     /// let Stored { value, behind } = bookings.query().stored().sum(|b| b.fare).await?;
     /// if let Some(behind) = behind {
-    ///     println!("{value:?}, without the last {} writes", behind.entries);
+    ///     println!("{value:?}, without the last {} writes at the most", behind.entries);
     /// }
     /// # Ok(())
     /// # }
@@ -169,6 +176,8 @@ impl<M: KvModel, C: Consistency> Query<M, C> {
     ///   was so for too long.
     /// - [`Error::NotDurable`]: the write that was waited for is refused or lost.
     /// - [`Error::Cursor`]: the cursor is of another query.
+    /// - [`Error::QueryRefused`]: PostgreSQL refuses the query for what it says, or the conditions are
+    ///   nested too deep.
     /// - [`Error::Encoding`]: a value that a field is compared with cannot be stored, or one that
     ///   is stored cannot be read.
     pub async fn load(self) -> Result<C::Answer<Vec<M>>, Error> {
@@ -187,12 +196,9 @@ impl<M: KvModel, C: Consistency> Query<M, C> {
         let orders = order::with_id(M::DESCRIPTOR, &self.question.select.orders);
         let (answered, has_more) = self.question.page(at, C::LAYS_OVER).await?;
         let rows: Vec<M> = decode(at, &answered.rows)?;
-        let mut next = None;
-        if let (true, Some(last)) = (has_more, rows.last()) {
-            // As a literal has it, not as PostgreSQL writes it.
-            let last = row::encode(last).map_err(|error| Error::encoding(at, error))?;
-            next = Some(Cursor::new(M::DESCRIPTOR, &orders, &last));
-        }
+        // As it was answered: a field may hold fewer digits than its column.
+        let last = answered.rows.last().filter(|_| has_more);
+        let next = last.map(|last| Cursor::new(M::DESCRIPTOR, &orders, last));
         Ok(C::answer(Page { rows, next }, answered.behind))
     }
 

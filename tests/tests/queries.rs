@@ -11,4 +11,5 @@ mod queries {
     mod overlay;
     mod pages;
     mod random;
+    mod tails;
 }

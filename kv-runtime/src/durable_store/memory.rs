@@ -413,7 +413,7 @@ impl DurableStore for MemoryDurableStore {
         let table = data.tables.get(select.model.table).into_iter().flatten();
         let stored = table.filter(|(id, _)| !dirty.contains(id)).map(|(_, row)| row);
         evaluate(select, stored.chain(&select.dirty.rows))
-            .map_err(|error| DurableStoreError::Refused(Box::new(error)))
+            .map_err(|error| DurableStoreError::RefusedQuery(Box::new(error)))
     }
 
     async fn held_rows_of(

@@ -13,6 +13,7 @@ mod statement;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::ConnectionError;
@@ -58,6 +59,7 @@ pub(crate) struct PostgresDurableStore {
     pool: Pool<AsyncPgConnection>,
     last_failure: LastFailure,
     partitions: u16,
+    statement_timeout: Duration,
 }
 
 impl fmt::Debug for PostgresDurableStore {
@@ -119,7 +121,8 @@ impl PostgresDurableStore {
             .connection_timeout(settings.postgres.checkout_timeout)
             .error_sink(Box::new(last_failure.clone()))
             .build_unchecked(manager);
-        Self { pool, last_failure, partitions: settings.partitions }
+        let statement_timeout = settings.postgres.statement_timeout;
+        Self { pool, last_failure, partitions: settings.partitions, statement_timeout }
     }
 
     async fn dedicated_connection(&self) -> Result<AsyncPgConnection, DurableStoreError> {
@@ -162,6 +165,12 @@ fn malformed(table: &str) -> DurableStoreError {
     DurableStoreError::Configuration(format!("`{table}` was changed by hand").into())
 }
 
+fn wrong_length(model: &ModelDescriptor, values: usize, columns: usize) -> DurableStoreError {
+    let table = model.table;
+    let message = format!("table `{table}`: {values} values are there for {columns} columns");
+    DurableStoreError::Refused(message.into())
+}
+
 /// Turns rows into columns: an array for each of the model's columns at these positions.
 fn columns_of<'a, R>(
     model: &'static ModelDescriptor,
@@ -169,12 +178,16 @@ fn columns_of<'a, R>(
     rows: impl Iterator<Item = R>,
 ) -> Result<Vec<ColumnArray>, DurableStoreError>
 where
-    R: Iterator<Item = Option<&'a str>>,
+    R: ExactSizeIterator<Item = Option<&'a str>>,
 {
     let columns: Vec<_> = positions.map(|position| &model.columns[position]).collect();
     let mut arrays: Vec<ColumnArray> =
         columns.iter().map(|column| ColumnArray::new(column.ty)).collect();
     for row in rows {
+        // Arrays of unequal lengths would make rows of parts of others.
+        if row.len() != columns.len() {
+            return Err(wrong_length(model, row.len(), columns.len()));
+        }
         for ((array, value), column) in arrays.iter_mut().zip(row).zip(&columns) {
             array.push(value).map_err(|source| {
                 DurableStoreError::Refused(Box::new(FieldError { field: column.field, source }))
@@ -334,7 +347,7 @@ impl DurableStore for PostgresDurableStore {
     }
 
     async fn select(&self, select: &Select) -> Result<Vec<EncodedRow>, DurableStoreError> {
-        select::load(&mut *self.connection().await?, select).await
+        select::load(&mut *self.connection().await?, select, self.statement_timeout).await
     }
 
     async fn held_rows_of(
@@ -441,5 +454,22 @@ fn classify(error: DieselError) -> DurableStoreError {
             DurableStoreError::Configuration(Box::new(error))
         }
         _ => DurableStoreError::Refused(Box::new(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::select::tests::MODEL;
+
+    #[test]
+    fn rows_of_another_length_are_refused() {
+        let columns_of = |row: &EncodedRow| columns_of(&MODEL, 0..2, [row.iter()].into_iter());
+        let row = |values: &[&str]| values.iter().copied().map(Some).collect::<EncodedRow>();
+        assert_eq!(columns_of(&row(&["1", "2"])).expect("two columns").len(), 2);
+        for values in [&["1"][..], &["1", "2", "3"]] {
+            let refused = columns_of(&row(values)).expect_err("another length");
+            assert!(matches!(refused, DurableStoreError::Refused(_)), "{refused:?}");
+        }
     }
 }

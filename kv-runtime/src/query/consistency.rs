@@ -25,17 +25,20 @@ pub struct StoredOnly;
 pub struct Stored<T> {
     /// The answer.
     pub value: T,
-    /// How far behind it may be; `None` where Redis could not be asked.
+    /// How far behind it may be; `None` where Redis could not say so within two seconds.
     pub behind: Option<Behind>,
 }
 
-/// How far PostgreSQL was behind Redis when it was asked, at the most.
+/// How far PostgreSQL was behind Redis just before it was asked; by its answer it may have come
+/// nearer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Behind {
-    /// How many entries of the model's queue were not drained; those of other models on it count.
+    /// How many entries of the model's queue were not drained, in all partitions and as Redis
+    /// counts them; those of other models on the queue count, and dead letters do not.
     pub entries: u64,
-    /// How old the oldest of them was, by the clocks of Redis' server and of this process.
+    /// How old the oldest of them was, by the clocks of Redis' server and of this process; zero
+    /// without any.
     pub age: Duration,
 }
 

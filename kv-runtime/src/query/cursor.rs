@@ -38,7 +38,7 @@ use crate::value::KvValue;
 pub struct Cursor {
     /// Tells the model and the orders.
     query: u64,
-    /// The last row's values of the columns in order.
+    /// The last row's values of the columns in order, as the durable side has answered them.
     values: EncodedRow,
 }
 
@@ -48,7 +48,7 @@ pub struct Cursor {
 pub struct CursorError;
 
 impl Cursor {
-    /// Behind a row of a query with these orders.
+    /// Behind a row that a query with these orders was answered.
     pub(super) fn new(
         model: &'static ModelDescriptor,
         orders: &[ColumnOrder],
@@ -125,7 +125,7 @@ fn greater(order: ColumnOrder, value: Option<&str>) -> Option<Predicate> {
 }
 
 fn compare(column: usize, comparison: Comparison, value: &str) -> Predicate {
-    Predicate::Compare { column, comparison, literal: Some(value.to_owned()) }
+    Predicate::CompareStored { column, comparison, text: value.to_owned() }
 }
 
 impl fmt::Display for Cursor {
@@ -161,6 +161,10 @@ impl FromStr for Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::FieldError;
+    use crate::query::evaluate::evaluate;
+    use crate::query::select::Select;
+    use crate::query::select::tests::MODEL;
 
     #[test]
     fn a_cursor_is_read_back_and_nothing_else_is() {
@@ -171,8 +175,53 @@ mod tests {
         assert_eq!(text.parse(), Ok(cursor));
         let last = if text.ends_with('0') { "1" } else { "0" };
         let other = format!("{}{last}", &text[..text.len() - 1]);
-        for malformed in ["", "0", "zz", &text[..text.len() - 2], &text[2..], &other] {
+        let (short, shorter) = (&text[..text.len() - 1], &text[..text.len() - 2]);
+        let spaced = format!(" {text}");
+        let malformed =
+            ["", "0", "zz", "é", "\0", "\\x", short, shorter, &text[2..], &other, &spaced];
+        for malformed in malformed {
             assert_eq!(malformed.parse::<Cursor>(), Err(CursorError), "{malformed}");
         }
+    }
+
+    /// The text of a cursor with any payload, as somebody can make it up.
+    fn made_up(payload: &[u8]) -> String {
+        let bytes = xxh3_64(payload).to_be_bytes();
+        bytes.iter().chain(payload).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn a_cursor_that_is_made_up_is_an_error_at_the_worst() {
+        let query = 7_u64.to_be_bytes();
+        assert!(made_up(&[&query, &b"[\"1\",null]"[..]].concat()).parse::<Cursor>().is_ok());
+        let deep = "[".repeat(100_000);
+        for values in ["", "[", "[]x", "{}", "[1]", "[[]]", "[\"\\u0000\"]", "[\"\\ud800\"]", &deep]
+        {
+            let text = made_up(&[&query, values.as_bytes()].concat());
+            assert_eq!(text.parse::<Cursor>(), Err(CursorError), "{values}");
+        }
+        for payload in [&b""[..], &query[1..]] {
+            assert_eq!(made_up(payload).parse::<Cursor>(), Err(CursorError));
+        }
+    }
+
+    /// How many of one row are behind a cursor with these values, unless the cursor is refused.
+    fn behind(values: &[Option<&str>]) -> Option<Result<usize, FieldError>> {
+        let orders = [ColumnOrder { column: 0, direction: Direction::Ascending }];
+        let values = values.iter().copied().collect();
+        let cursor = Cursor { query: identify(&MODEL, &orders), values };
+        let predicate = Some(cursor.predicate(&MODEL, &orders)?);
+        let row: EncodedRow = [Some("1"), Some("2"), None].into_iter().collect();
+        let select = Select { predicate, ..Select::new(&MODEL) };
+        Some(evaluate(&select, [&row].into_iter()).map(|rows| rows.len()))
+    }
+
+    #[test]
+    fn values_that_are_made_up_are_told() {
+        assert!(matches!(behind(&[Some("0")]), Some(Ok(1))));
+        assert!(matches!(behind(&[Some("1")]), Some(Ok(0))));
+        assert!(matches!(behind(&[None]), Some(Ok(0))), "an id is never NULL");
+        assert!(matches!(behind(&[Some("x")]), Some(Err(_))));
+        assert!(behind(&[]).is_none() && behind(&[Some("0"), None]).is_none());
     }
 }

@@ -153,8 +153,7 @@ impl<M: KvModel, K: GroupKey<M>, C: Consistency> Groups<M, K, C> {
     where
         T::NotNull: KvNumber,
     {
-        let column = field(&M::FIELDS).column();
-        self.each("query.sum", Aggregate::Sum(column), number).await
+        self.of_field("query.sum", Aggregate::Sum, field, number).await
     }
 
     /// The average of a field.
@@ -168,8 +167,7 @@ impl<M: KvModel, K: GroupKey<M>, C: Consistency> Groups<M, K, C> {
     where
         T::NotNull: KvNumber,
     {
-        let column = field(&M::FIELDS).column();
-        self.each("query.avg", Aggregate::Average(column), number).await
+        self.of_field("query.avg", Aggregate::Average, field, number).await
     }
 
     /// The least value of a field; of text, by the collation of its column, and in memory byte by
@@ -184,8 +182,7 @@ impl<M: KvModel, K: GroupKey<M>, C: Consistency> Groups<M, K, C> {
     where
         T::NotNull: KvScalar,
     {
-        let column = field(&M::FIELDS).column();
-        self.each("query.min", Aggregate::Min(column), Option::decode).await
+        self.of_field("query.min", Aggregate::Min, field, Option::decode).await
     }
 
     /// The greatest value of a field; see [`min`](Self::min).
@@ -199,8 +196,17 @@ impl<M: KvModel, K: GroupKey<M>, C: Consistency> Groups<M, K, C> {
     where
         T::NotNull: KvScalar,
     {
-        let column = field(&M::FIELDS).column();
-        self.each("query.max", Aggregate::Max(column), Option::decode).await
+        self.of_field("query.max", Aggregate::Max, field, Option::decode).await
+    }
+
+    async fn of_field<T, V>(
+        self,
+        verb: &'static str,
+        aggregate: fn(usize) -> Aggregate,
+        field: impl FnOnce(&M::Fields) -> Field<M, T>,
+        decode: fn(Option<&str>) -> Result<V, ValueError>,
+    ) -> Result<C::Answer<Vec<(K::Key, V)>>, Error> {
+        self.each(verb, aggregate(field(&M::FIELDS).column()), decode).await
     }
 
     async fn each<V>(

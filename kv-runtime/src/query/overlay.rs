@@ -21,7 +21,8 @@ use crate::settled::SettledWatch;
 use crate::stores::Stores;
 use std::sync::Arc;
 
-/// How many rows are read at once, so that nobody on the same connection waits for long.
+/// How many rows are read at once, so that nobody on the same connection waits for long; and how
+/// many entries at least, where there are so many.
 const READ_AT_ONCE: usize = 1_000;
 
 /// The dirty rows of a model, at least those that were dirty when this was called.
@@ -46,7 +47,7 @@ pub(super) async fn dirty_rows(
     let held = held.map_err(|error| Error::from_durable(at, error))?;
     let held: Vec<RowKey> = held
         .iter()
-        .filter_map(|row_id| Some(stores.keys.row(model, key::parse_id(row_id)?)))
+        .filter_map(|row_id| key_of(row_id, stores, model))
         .filter(|key| seen.insert(key.id.clone()))
         .collect();
     let held = read_rows(stores, &held).await.map_err(from_hot)?;
@@ -63,9 +64,13 @@ fn rows_of(
 ) -> impl Iterator<Item = RowKey> {
     let rows = entry.rows().into_iter();
     rows.filter(move |(key_prefix, _)| *key_prefix == model.key_prefix)
-        .filter_map(|(_, row_id)| key::parse_id(&row_id))
-        .filter(move |id| id.len() == model.id.len())
-        .map(move |id| stores.keys.row(model, id))
+        .filter_map(move |(_, row_id)| key_of(&row_id, stores, model))
+}
+
+/// The key of a row, unless its id is not one of the model as it is now.
+fn key_of(row_id: &str, stores: &Stores, model: &'static ModelDescriptor) -> Option<RowKey> {
+    let id = key::parse_id(row_id).filter(|id| id.len() == model.id.len())?;
+    Some(stores.keys.row(model, id))
 }
 
 /// The rows as the hot side has them; those that it does not have any more are left out, because
@@ -128,8 +133,10 @@ impl Tails {
         let tails = self.partitions.iter().zip(&self.states);
         let tails = tails.filter(|(_, state)| state.newest > state.settled);
         tails.map(|(&partition, state)| {
-            // With the settled entry itself, which may be kept.
+            // With the settled entry itself, which may be kept. What is counted can be less than
+            // what is there, where Redis went back.
             let count = usize::try_from(state.undrained).unwrap_or(usize::MAX).saturating_add(1);
+            let count = count.max(READ_AT_ONCE);
             (ReadRequest { partition, from: state.settled, count }, state.newest)
         })
     }
@@ -144,11 +151,9 @@ impl Tails {
             let read = stores.hot.read_entries(&asked).await?;
             let mut next = Vec::new();
             for ((request, newest), read) in wanted.into_iter().zip(read) {
-                // What is counted can be less than what is there, where Redis went back.
                 if let Some(last) = read.last()
                     && read.len() >= request.count
                     && last.id < newest
-                    && last.id > request.from
                 {
                     next.push((ReadRequest { from: last.id, ..request }, newest));
                 }

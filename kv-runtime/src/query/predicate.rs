@@ -17,6 +17,13 @@ pub(crate) enum Predicate {
         comparison: Comparison,
         literal: Option<String>,
     },
+    /// With a text that the durable side has answered: it has all digits, also those that the field
+    /// cannot hold, and is not in the form of a literal.
+    CompareStored {
+        column: usize,
+        comparison: Comparison,
+        text: String,
+    },
     In {
         column: usize,
         literals: EncodedRow,
@@ -47,27 +54,52 @@ pub(crate) enum Comparison {
 
 impl Predicate {
     pub(crate) fn and(self, other: Self) -> Self {
-        // One list for a chain of any length, which nothing has to descend into.
-        let mut all = match self {
+        let list = |predicate| match predicate {
             Self::All(all) => all,
             one => vec![one],
         };
-        all.push(other);
-        Self::All(all)
+        Self::All(join(list(self), list(other)))
     }
 
     pub(crate) fn or(self, other: Self) -> Self {
-        let mut any = match self {
+        let list = |predicate| match predicate {
             Self::Any(any) => any,
             one => vec![one],
         };
-        any.push(other);
-        Self::Any(any)
+        Self::Any(join(list(self), list(other)))
     }
 
     pub(crate) fn negated(self) -> Self {
-        Self::Not(Box::new(self))
+        match self {
+            Self::Not(predicate) => *predicate,
+            predicate => Self::Not(Box::new(predicate)),
+        }
     }
+}
+
+/// One list for a chain of any length, at whichever end it grows, which nothing has to descend
+/// into. The order of conditions makes no difference, so it is the shorter list that moves.
+fn join(one: Vec<Predicate>, other: Vec<Predicate>) -> Vec<Predicate> {
+    let (mut long, mut short) = if one.len() < other.len() { (other, one) } else { (one, other) };
+    long.append(&mut short);
+    long
+}
+
+/// How deep lists and negations may lie in each other: what descends into them, here and in
+/// PostgreSQL, must not run out of stack.
+const DEPTH_MAX: usize = 200;
+
+/// Why a condition cannot be asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum ConditionError {
+    /// A value that cannot be stored.
+    #[error(transparent)]
+    Value(FieldError),
+    #[error(
+        "conditions are nested more than {DEPTH_MAX} deep; chains of `and` alone and of `or` alone \
+         can have any length"
+    )]
+    Depth,
 }
 
 /// A condition on the rows of a model; made by the methods of a [`Field`](crate::Field).
@@ -92,29 +124,53 @@ impl Predicate {
 /// ```
 #[must_use = "a condition does nothing until it is given to a query"]
 pub struct Condition<M> {
-    /// Or the first value in it that cannot be stored, for the query to tell.
-    pub(crate) predicate: Result<Predicate, FieldError>,
+    /// Or the first thing that is wrong in it, for the query to tell.
+    pub(crate) predicate: Result<Predicate, ConditionError>,
+    /// How many lists and negations lie in each other.
+    depth: usize,
     model: PhantomData<fn() -> M>,
 }
 
 impl<M> Condition<M> {
+    /// A condition that has no others in it.
     pub(crate) fn new(predicate: Result<Predicate, FieldError>) -> Self {
-        Self { predicate, model: PhantomData }
+        Self::nested(predicate.map_err(ConditionError::Value), 0)
+    }
+
+    fn nested(predicate: Result<Predicate, ConditionError>, depth: usize) -> Self {
+        let predicate = predicate.and_then(|predicate| {
+            if depth > DEPTH_MAX { Err(ConditionError::Depth) } else { Ok(predicate) }
+        });
+        Self { predicate, depth, model: PhantomData }
     }
 
     /// True where both are.
+    ///
+    /// A chain of `and` can have any length, in whatever way it is put together, and so can one of
+    /// `or`; in each other, and in `!`, they can lie 200 deep.
     pub fn and(self, other: Self) -> Self {
-        self.join(other, Predicate::and)
+        self.join(other, Predicate::and, |list| matches!(list, Predicate::All(_)))
     }
 
-    /// True where one is, or both.
+    /// True where one is, or both; see [`and`](Self::and).
     pub fn or(self, other: Self) -> Self {
-        self.join(other, Predicate::or)
+        self.join(other, Predicate::or, |list| matches!(list, Predicate::Any(_)))
     }
 
-    fn join(self, other: Self, join: fn(Predicate, Predicate) -> Predicate) -> Self {
+    /// `is_list` tells the lists that others of the kind are taken into.
+    fn join(
+        self,
+        other: Self,
+        join: fn(Predicate, Predicate) -> Predicate,
+        is_list: fn(&Predicate) -> bool,
+    ) -> Self {
+        let depth = |part: &Self| match &part.predicate {
+            Ok(predicate) if is_list(predicate) => part.depth,
+            _ => part.depth + 1,
+        };
+        let depth = depth(&self).max(depth(&other));
         let both = self.predicate.and_then(|one| Ok((one, other.predicate?)));
-        Self::new(both.map(|(one, other)| join(one, other)))
+        Self::nested(both.map(|(one, other)| join(one, other)), depth)
     }
 }
 
@@ -123,13 +179,17 @@ impl<M> Not for Condition<M> {
     type Output = Self;
 
     fn not(self) -> Self {
-        Self::new(self.predicate.map(Predicate::negated))
+        let depth = match &self.predicate {
+            Ok(Predicate::Not(_)) => self.depth - 1,
+            _ => self.depth + 1,
+        };
+        Self::nested(self.predicate.map(Predicate::negated), depth)
     }
 }
 
 impl<M> Clone for Condition<M> {
     fn clone(&self) -> Self {
-        Self::new(self.predicate.clone())
+        Self { predicate: self.predicate.clone(), depth: self.depth, model: PhantomData }
     }
 }
 

@@ -1,18 +1,21 @@
 //! What a query does, without the model's type.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::consistency::Behind;
 use super::cursor::Cursor;
-use super::order::with_id;
 use super::overlay;
-use super::predicate::Predicate;
+use super::predicate::{ConditionError, Predicate};
 use super::select::{Aggregate, Answer, Select};
 use crate::error::{Error, Operation};
-use crate::model::{FieldError, ModelDescriptor};
+use crate::model::ModelDescriptor;
 use crate::receipt::Receipt;
 use crate::row::EncodedRow;
 use crate::stores::Stores;
+
+/// How long an answer that PostgreSQL can give alone waits for Redis.
+const BEHIND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A query that is not asked yet.
 #[derive(Debug, Clone)]
@@ -21,8 +24,8 @@ pub(super) struct Question {
     pub(super) select: Select,
     pub(super) after: Option<Cursor>,
     pub(super) receipts: Vec<Receipt>,
-    /// The first value in it that cannot be stored.
-    problem: Option<FieldError>,
+    /// The first thing that is wrong in its conditions.
+    problem: Option<ConditionError>,
 }
 
 /// What the rows or groups are, and how far behind that may be.
@@ -42,7 +45,7 @@ impl Question {
         Operation::new(self.select.model, verb)
     }
 
-    pub(super) fn add(&mut self, predicate: Result<Predicate, FieldError>) {
+    pub(super) fn add(&mut self, predicate: Result<Predicate, ConditionError>) {
         match predicate {
             Ok(predicate) => self.select.add(predicate),
             Err(problem) => self.problem = self.problem.take().or(Some(problem)),
@@ -79,44 +82,46 @@ impl Question {
 
     pub(super) async fn ask(mut self, at: Operation, lays_over: bool) -> Result<Answered, Error> {
         if let Some(problem) = self.problem {
-            return Err(Error::encoding(at, problem));
+            return Err(match problem {
+                ConditionError::Value(error) => Error::encoding(at, error),
+                ConditionError::Depth => Error::QueryRefused { at, source: Box::new(problem) },
+            });
         }
         let (stores, select) = (&self.stores, &mut self.select);
-        if select.answer == Answer::Rows || select.is_cut() || self.after.is_some() {
-            select.orders = with_id(select.model, &select.orders);
-        }
-        if let Some(cursor) = &self.after {
-            let behind = cursor.predicate(select.model, &select.orders);
-            select.add(behind.ok_or(Error::Cursor { at })?);
-        }
-        if select.answer != Answer::Rows && !select.is_cut() {
-            select.orders.clear();
-        }
-        for receipt in &self.receipts {
-            wait_for(receipt, stores, at).await?;
-        }
+        select.put_in_order(self.after.as_ref()).ok_or(Error::Cursor { at })?;
+        wait_for(&self.receipts, stores, at).await?;
         let mut behind = None;
         if lays_over {
             select.dirty = overlay::dirty_rows(stores, select.model, at).await?;
         } else {
-            behind = overlay::behind(stores, select.model).await.map_or_else(
-                |error| {
-                    // PostgreSQL can still answer.
-                    tracing::debug!(%error, "a query cannot tell how far behind it may be");
-                    None
-                },
-                Some,
-            );
+            behind = behind_of(stores, select.model).await;
         }
         let rows = stores.durable.select(select).await;
         Ok(Answered { rows: rows.map_err(|error| Error::from_durable(at, error))?, behind })
     }
 }
 
-/// Waits until a write is drained, as long as a query waits for the drainer.
-async fn wait_for(receipt: &Receipt, stores: &Stores, at: Operation) -> Result<(), Error> {
+/// How far PostgreSQL is behind, unless Redis cannot say so soon: PostgreSQL can still answer.
+async fn behind_of(stores: &Stores, model: &'static ModelDescriptor) -> Option<Behind> {
+    let asked = tokio::time::timeout(BEHIND_TIMEOUT, overlay::behind(stores, model));
+    match asked.await {
+        Ok(Ok(behind)) => return Some(behind),
+        Ok(Err(error)) => tracing::debug!(%error, "a query cannot tell how far behind it may be"),
+        Err(_) => tracing::debug!("Redis did not tell in time how far behind a query may be"),
+    }
+    None
+}
+
+/// Waits until writes are drained, all of them together as long as a query waits for the drainer.
+async fn wait_for(receipts: &[Receipt], stores: &Stores, at: Operation) -> Result<(), Error> {
     let waited = stores.settings.overlay_timeout;
-    match tokio::time::timeout(waited, receipt.await_durable()).await {
+    let durable = async {
+        for receipt in receipts {
+            receipt.await_durable().await?;
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(waited, durable).await {
         Ok(durable) => durable.map_err(|source| Error::NotDurable { at, source }),
         Err(_) => Err(Error::Behind { at, waited }),
     }

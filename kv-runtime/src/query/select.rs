@@ -1,6 +1,7 @@
 //! A query as data: what the durable side is asked.
 
-use super::order::ColumnOrder;
+use super::cursor::Cursor;
+use super::order::{ColumnOrder, with_id};
 use super::predicate::Predicate;
 use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
@@ -79,8 +80,68 @@ impl Select {
         });
     }
 
+    /// Makes the order whole and leaves out what is not behind the cursor; `None` if that is of
+    /// another query.
+    pub(crate) fn put_in_order(&mut self, after: Option<&Cursor>) -> Option<()> {
+        if after.is_some() || self.is_ordered() {
+            self.orders = with_id(self.model, &self.orders);
+        }
+        if let Some(cursor) = after {
+            self.add(cursor.predicate(self.model, &self.orders)?);
+        }
+        // To sort would cost, or have PostgreSQL walk the primary key.
+        if !self.is_ordered() {
+            self.orders.clear();
+        }
+        Some(())
+    }
+
+    /// Whether the answer depends on the order of the rows.
+    fn is_ordered(&self) -> bool {
+        match &self.answer {
+            Answer::Rows => true,
+            // So many rows are so many, whichever they are.
+            Answer::Aggregate { aggregate: Aggregate::Count, groups } if groups.is_empty() => false,
+            Answer::Aggregate { .. } => self.is_cut(),
+        }
+    }
+
     /// Whether it is about some of the rows that the predicate chooses, by their order.
     pub(crate) fn is_cut(&self) -> bool {
         self.limit.is_some() || self.offset > 0
     }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use crate::model::{ColumnDescriptor, ColumnType, ModelDescriptor};
+
+    const fn column(name: &'static str, ty: ColumnType, nullable: bool) -> ColumnDescriptor {
+        ColumnDescriptor { field: name, name, column: name, ty, nullable, read_only: false }
+    }
+
+    /// A model with a column that can be NULL and one that cannot.
+    pub(crate) static MODEL: ModelDescriptor = ModelDescriptor {
+        name: "Ride",
+        table: "rides",
+        key_prefix: "ride",
+        queue: "ride",
+        columns: &[
+            column("id", ColumnType::BigInt, false),
+            column("fare", ColumnType::Integer, false),
+            column("tip", ColumnType::Numeric, true),
+        ],
+        id: &[0],
+        id_is_fresh: true,
+        partition_by: &[0],
+        ttl: None,
+        durability: None,
+        unique: &[],
+        indexes: &[],
+        references: &[],
+        checks: &[],
+        version: None,
+        serial: None,
+        fingerprint: 0,
+    };
 }

@@ -46,6 +46,8 @@ impl<M: KvModel> Query<M> {
             let left = left - u64::try_from(rows.len()).unwrap_or(left).min(left);
             // What is left out in front is left out once.
             rest.question.select.offset = 0;
+            // And what is waited for is drained once the first page is there.
+            rest.question.receipts.clear();
             let rest = next.map(|cursor| rest.after(cursor));
             Ok::<_, Error>(Some((rows, (rest, left))))
         });

@@ -1,6 +1,6 @@
 //! The levels of consistency: what each sees, and what it says of itself.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kv_runtime::testing::Proxy;
 use kv_runtime::{DurabilityError, Error, Server, Stored};
@@ -149,6 +149,51 @@ async fn stored_answers_need_no_redis() {
     assert_eq!((value, behind), (vec![account(1)], None));
     let error = accounts.query().load().await.expect_err("what is dirty is not known");
     assert!(matches!(error, Error::Unavailable { server: Server::Redis, .. }), "{error:?}");
+}
+
+/// However long it would be waited for otherwise.
+#[tokio::test]
+async fn stored_answers_do_not_wait_for_a_redis_that_hangs() {
+    let pair = Pair::servers().await;
+    let proxy = Proxy::to(pair.settings.redis.url.expose()).await.expect("a proxy");
+    let pair = pair
+        .with(|settings| {
+            settings.redis.url = proxy.url().into();
+            settings.redis.command_timeout = Duration::from_secs(60);
+        })
+        .await;
+    let accounts = pair.kv.repository::<Account>();
+    let _ = accounts.create(&account(1)).await.expect("a new row");
+    pair.drain().await;
+    proxy.stall();
+    let stored = accounts.query().stored().load();
+    let answer = tokio::time::timeout(Duration::from_secs(20), stored).await;
+    let Stored { value, behind } = answer.expect("PostgreSQL answers").expect("rows");
+    assert_eq!((value, behind), (vec![account(1)], None));
+}
+
+/// The second write is waited for no longer than the first one has left.
+#[tokio::test]
+async fn a_query_that_waits_for_several_writes_waits_once() {
+    let pair = Pair::memory().await;
+    let pair = pair.with(|settings| settings.overlay_timeout = Duration::from_secs(2)).await;
+    let accounts = pair.kv.repository::<Account>();
+    let bookings = pair.kv.repository::<Booking>();
+    let drained = accounts.create(&account(1)).await.expect("a new row");
+    let left = bookings.create(&Booking::sample()).await.expect("a new row");
+    let began = Instant::now();
+    let drainer = tokio::spawn({
+        let kv = pair.kv.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(1_600)).await;
+            kv.drainer().model::<Account>().spawn()
+        }
+    });
+    let query = accounts.query().stored().after_write(&drained).after_write(&left);
+    let error = query.load().await.expect_err("nobody drains the second");
+    assert!(matches!(error, Error::Behind { .. }), "{error:?}");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    drainer.await.expect("it does not panic").shutdown().await.expect("everything is drained");
 }
 
 #[tokio::test]

@@ -1,11 +1,16 @@
 //! What each operation answers, whether the rows are dirty, drained, or in PostgreSQL alone.
 
-use kv_runtime::{Error, KvModel, Repository};
+use std::time::Duration;
+
+use fastrand::Rng;
+use kv_runtime::{Condition, Error, KvModel, Repository};
 use kv_tests::contract;
 use kv_tests::models::{Booking, Counter, Place, Seat, Status};
 use kv_tests::pair::{After, Pair};
 use rust_decimal::Decimal;
 use uuid::Uuid;
+
+use super::samples::{Mood, Sample, drain, with_samples};
 
 contract!(
     rows_are_filtered_sorted_and_cut,
@@ -20,7 +25,9 @@ contract!(
     any_text_is_a_literal,
     a_value_that_cannot_be_stored_is_told,
     a_pattern_that_escapes_nothing_is_told,
+    a_sum_that_its_type_cannot_hold_is_refused,
     many_literals_make_one_statement,
+    conditions_can_be_nested,
     tenants_do_not_meet,
 );
 
@@ -261,6 +268,60 @@ async fn a_pattern_that_escapes_nothing_is_told(pair: Pair) {
     assert_eq!(count.count().await.expect("a count"), 5);
 }
 
+async fn a_sum_that_its_type_cannot_hold_is_refused(pair: Pair) {
+    let samples = with_samples(&pair).await;
+    for id in 1..=2 {
+        let row = Sample { double: Some(f64::MAX), real: Some(f32::MAX), ..Sample::empty(id) };
+        let _ = samples.create(&row).await.expect("a new row");
+        let is_refused = |error| matches!(error, Err(Error::QueryRefused { .. }));
+        assert_eq!(is_refused(samples.query().sum(|s| s.double).await.map(drop)), id == 2);
+        assert_eq!(is_refused(samples.query().sum(|s| s.real).await.map(drop)), id == 2);
+    }
+    let row = Sample { double: Some(f64::INFINITY), ..Sample::empty(3) };
+    let _ = samples.create(&row).await.expect("a new row");
+    let rest = samples.query().filter(|s| s.id.gt(1));
+    assert_eq!(rest.sum(|s| s.double).await.expect("a sum"), Some(f64::INFINITY));
+}
+
+/// Whatever the types of the other literals, and for whichever of them it is.
+#[tokio::test]
+async fn a_literal_that_postgresql_does_not_know_is_refused() {
+    let pair = Pair::servers().await;
+    let samples = with_samples(&pair).await;
+    let mut rng = Rng::with_seed(12);
+    for id in 1..=5 {
+        let _ = samples.create(&Sample::random(&mut rng, id)).await.expect("a new row");
+    }
+    drain(&pair).await;
+    pair.sql("ALTER TYPE sample_mood RENAME VALUE 'so-so' TO 'so_so'").await;
+    let row = Sample::random(&mut rng, 6);
+    let query = samples.query().stored().filter(|s| {
+        let any = s.bytes.eq(vec![0, 1]).or(s.double.eq(f64::NAN)).or(s.flag.eq(true));
+        let any = any.or(s.uuid.is_in(row.uuid)).or(s.timestamptz.is_in(row.timestamptz));
+        any.or(s.name.eq("'\\".into())).or(s.tiny.is_in([1, 2])).or(s.mood.eq(Mood::SoSo))
+    });
+    let error = query.load().await.expect_err("a label that is not there");
+    assert!(matches!(error, Error::QueryRefused { .. }) && !error.is_transient(), "{error:?}");
+    assert!(format!("{error:?}").contains("so-so"), "{error:?}");
+}
+
+/// It is not its fault, and another time it may be faster.
+#[tokio::test]
+async fn a_query_that_takes_too_long_is_not_refused() {
+    let pair = Pair::servers().await;
+    let _ = with_samples(&pair).await;
+    pair.sql(
+        "ALTER TABLE samples RENAME TO slow; \
+         CREATE VIEW samples AS SELECT slow.* FROM pg_sleep(5), slow",
+    )
+    .await;
+    let timeout = Duration::from_millis(300);
+    let pair = pair.with(|settings| settings.postgres.statement_timeout = timeout).await;
+    let samples = pair.kv.repository::<Sample>();
+    let error = samples.query().load().await.expect_err("it is cancelled");
+    assert!(matches!(error, Error::Unavailable { .. }) && error.is_transient(), "{error:?}");
+}
+
 async fn many_literals_make_one_statement(pair: Pair) {
     let (bookings, rows) = bookings(&pair, After::Drain).await;
     let ids: Vec<Uuid> = (0..70_000).map(Uuid::from_u128).chain([rows[3].id]).collect();
@@ -270,6 +331,35 @@ async fn many_literals_make_one_statement(pair: Pair) {
         (6..2_000).fold(b.seats.eq(5), |condition, seats| condition.or(b.seats.eq(seats)))
     });
     assert_eq!(chain.count().await.expect("a count"), 1);
+}
+
+async fn conditions_can_be_nested(pair: Pair) {
+    let (bookings, _) = bookings(&pair, After::Write).await;
+    let count = |condition: Condition<Booking>| bookings.query().filter(|_| condition).count();
+    let b = Booking::FIELDS;
+    // Chains that grow at their front, of which PostgreSQL takes long to plan, and negations that
+    // take each other back.
+    let length = if pair.has_servers() { 2_000 } else { 10_000 };
+    let any = (0..length).fold(b.seats.eq(3), |rest, seats| b.seats.eq(-seats).or(rest));
+    assert_eq!(count(any).await.expect("a count"), 1);
+    let all = (0..length).fold(b.seats.gt(1), |rest, seats| b.seats.ne(-seats).and(rest));
+    assert_eq!(count(all).await.expect("a count"), 4);
+    let not = (0..10_001).fold(b.seats.eq(3), |rest, _| !rest);
+    assert_eq!(count(not).await.expect("a count"), 4);
+    assert_eq!(count(nested(100)).await.expect("a count"), 2);
+    for depth in [101, 10_000] {
+        let error = count(nested(depth)).await.expect_err("it is too deep");
+        let Error::QueryRefused { source, .. } = &error else { panic!("{error:?}") };
+        assert!(source.to_string().contains("200 deep"), "{source}");
+    }
+}
+
+/// A condition with twice as many lists in each other, which cannot be made one.
+fn nested(depth: i32) -> Condition<Booking> {
+    let b = Booking::FIELDS;
+    let both =
+        |rest: Condition<Booking>, seats: i32| b.seats.gt(-seats).and(b.seats.eq(1).or(rest));
+    (0..depth).fold(b.seats.eq(2), both)
 }
 
 async fn tenants_do_not_meet(pair: Pair) {

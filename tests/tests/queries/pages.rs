@@ -7,6 +7,7 @@ use futures_util::TryStreamExt;
 use kv_runtime::{Cursor, Error, Query};
 use kv_tests::contract;
 use kv_tests::models::{Booking, Seat};
+use kv_tests::outside::RedisView;
 use kv_tests::pair::Pair;
 
 use super::samples::{Sample, drain, with_samples};
@@ -191,4 +192,45 @@ async fn a_stream_is_the_whole_in_pages(pair: Pair) {
     let query = samples.query().order_by(|b| b.text.desc()).offset(5).limit(20);
     let streamed: Vec<Sample> = query.stream(7).try_collect().await.expect("rows");
     assert_eq!(ids(&streamed), ids(&all[5..25]));
+}
+
+/// A field can have fewer digits than its column: then rows that are equal in it are not equal.
+#[tokio::test]
+async fn digits_that_a_field_cannot_hold_neither_repeat_nor_skip_rows() {
+    let pair = Pair::servers().await;
+    let samples = with_samples(&pair).await;
+    pair.sql(
+        "INSERT INTO samples (id, name, decimal) SELECT id, '', \
+         ('0.' || repeat('3', 39) || (id * 7 % 10))::numeric FROM generate_series(1, 9) AS id",
+    )
+    .await;
+    let sorted = |limit| samples.query().order_by(|b| b.decimal.asc()).limit(limit);
+    let ids = |rows: &[Sample]| rows.iter().map(|row| row.id).collect::<Vec<_>>();
+    let whole = ids(&sorted(100).load().await.expect("rows"));
+    let mut paged = Vec::new();
+    let mut page = sorted(2).page().await.expect("a page");
+    while let Some(next) = page.next.take() {
+        paged.extend(ids(&page.rows));
+        assert!(paged.len() <= whole.len(), "rows come again: {paged:?}");
+        page = sorted(2).after(next).page().await.expect("a page");
+    }
+    paged.extend(ids(&page.rows));
+    assert_eq!(paged, whole);
+}
+
+/// What the first page has waited for may be gone from Redis by the next.
+#[tokio::test]
+async fn a_stream_waits_for_a_write_once() {
+    let pair = Pair::servers().await;
+    let samples = with_samples(&pair).await;
+    let mut receipt = samples.create(&Sample::empty(1)).await.expect("a new row");
+    for id in 2..=4 {
+        receipt = samples.create(&Sample::empty(id)).await.expect("a new row");
+    }
+    drain(&pair).await;
+    let mut rows = std::pin::pin!(samples.query().after_write(&receipt).stream(1));
+    let first = rows.try_next().await.expect("a page").expect("a row");
+    RedisView::of(&pair).await.empty().await;
+    let rest: Vec<Sample> = rows.try_collect().await.expect("rows");
+    assert_eq!((first.id, rest.len()), (1, 3));
 }

@@ -174,6 +174,11 @@ impl ColumnArray {
         array
     }
 
+    /// The type that PostgreSQL takes its elements to be.
+    pub(super) fn element_type(&self) -> ColumnType {
+        if self.ty.is_sent_as_text() { ColumnType::Text } else { self.ty }
+    }
+
     /// Appends a value.
     pub(crate) fn push(&mut self, value: Option<&str>) -> Result<(), ValueError> {
         self.length += 1;

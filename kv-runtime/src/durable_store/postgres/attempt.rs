@@ -51,15 +51,8 @@ impl Transaction for PostgresTransaction<'_> {
             parameters: vec![ColumnArray::of_texts(texts), ColumnArray::of_texts(rows), expected],
         };
         let query = Query::<RefusalSql>::new(statement);
-        let (sqlstate, message, detail, constraint): RefusalRow =
-            query.get_result(&mut *self.connection).await.map_err(classify)?;
-        let empty_as_none = |text: Option<String>| text.filter(|text| !text.is_empty());
-        Ok(sqlstate.map(|sqlstate| Refusal {
-            sqlstate: Some(sqlstate),
-            message: message.unwrap_or_default(),
-            detail: empty_as_none(detail),
-            constraint: empty_as_none(constraint),
-        }))
+        let answer = query.get_result(&mut *self.connection).await.map_err(classify)?;
+        Ok(refusal(answer))
     }
 
     async fn letters(
@@ -79,6 +72,43 @@ impl Transaction for PostgresTransaction<'_> {
         offsets::move_all(connection, &outcome.moves).await?;
         AnsiTransactionManager::commit_transaction(connection).await.map_err(classify)
     }
+}
+
+fn refusal((sqlstate, message, detail, constraint): RefusalRow) -> Option<Refusal> {
+    let empty_as_none = |text: Option<String>| text.filter(|text| !text.is_empty());
+    sqlstate.map(|sqlstate| Refusal {
+        sqlstate: Some(sqlstate),
+        message: message.unwrap_or_default(),
+        detail: empty_as_none(detail),
+        constraint: empty_as_none(constraint),
+    })
+}
+
+/// Why a statement is refused, if it is so again.
+pub(super) async fn refusal_of(
+    connection: &mut AsyncPgConnection,
+    statement: SqlStatement,
+) -> Result<Option<Refusal>, DurableStoreError> {
+    let query = Query::<RefusalSql>::new(attempt_of(statement)).uncached();
+    Ok(refusal(query.get_result(connection).await.map_err(classify)?))
+}
+
+/// A statement that attempts another one, whose parameters it hands on as one JSON text.
+fn attempt_of(statement: SqlStatement) -> SqlStatement {
+    let mut parts = statement.sql.split(PARAMETER);
+    let mut sql = parts.next().unwrap_or_default().to_owned();
+    for (at, (parameter, part)) in statement.parameters.iter().zip(parts).enumerate() {
+        let ty = parameter.element_type();
+        sql.push_str(&format!("ARRAY(SELECT jsonb_array_elements_text($1::jsonb->{at}))::{ty}[]"));
+        sql.push_str(part);
+    }
+    let values = vec![format!("to_jsonb({PARAMETER})"); statement.parameters.len()].join(", ");
+    let attempt = format!(
+        "SELECT state, reason, detail, violated FROM kv_attempt({PARAMETER}, \
+         ARRAY[to_jsonb(ARRAY[{values}]::jsonb[])::text], ARRAY[0]::bigint[])"
+    );
+    let parameters = [ColumnArray::of_texts([sql])].into_iter().chain(statement.parameters);
+    SqlStatement { sql: attempt, parameters: parameters.collect() }
 }
 
 fn sql_of(step: &Statement) -> String {

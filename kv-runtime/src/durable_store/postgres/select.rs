@@ -14,28 +14,61 @@
 //!
 //! Every literal is a parameter, of one element or of many.
 
+use std::time::{Duration, Instant};
+
+use diesel::result::QueryResult;
 use diesel::sql_types::{Array, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::array::ColumnArray;
-use super::sql::{PARAMETER, Source, cast_array, quote, quote_one, same_id, text_of};
+use super::sql::{self, PARAMETER, cast_array, quote, quote_one, same_id, text_of};
 use super::statement::{Query, Statement};
-use super::{classify, columns_of};
+use super::{attempt, classify, columns_of};
 use crate::durable_store::DurableStoreError;
+use crate::error::Source;
 use crate::model::{ColumnDescriptor, ColumnType, FieldError, ModelDescriptor};
 use crate::query::order::{ColumnOrder, Direction};
 use crate::query::predicate::{Comparison, Predicate};
 use crate::query::select::{Aggregate, Answer, Select};
 use crate::row::EncodedRow;
 
-/// Asks a query.
+/// Asks a query, of which PostgreSQL cancels what takes longer than `timeout`; zero is for ever.
 pub(super) async fn load(
     connection: &mut AsyncPgConnection,
     select: &Select,
+    timeout: Duration,
 ) -> Result<Vec<EncodedRow>, DurableStoreError> {
     let query = Query::<Array<Nullable<Text>>>::new(statement_of(select)?).uncached();
-    let rows: Vec<Vec<Option<String>>> = query.load(connection).await.map_err(classify)?;
+    let asked = Instant::now();
+    let loaded: QueryResult<Vec<Vec<Option<String>>>> = query.load(connection).await;
+    let rows = match loaded.map_err(classify) {
+        Ok(rows) => rows,
+        // One that was cancelled for its time would be so again.
+        Err(DurableStoreError::Refused(source))
+            if timeout.is_zero() || asked.elapsed() < timeout =>
+        {
+            return Err(refused(connection, statement_of(select)?, source).await);
+        }
+        Err(error) => return Err(error),
+    };
     Ok(rows.iter().map(|row| row.iter().map(Option::as_deref).collect()).collect())
+}
+
+/// What a statement was refused for, by its SQLSTATE (PostgreSQL's documentation, appendix A).
+async fn refused(
+    connection: &mut AsyncPgConnection,
+    statement: Statement,
+    source: Source,
+) -> DurableStoreError {
+    let refusal = attempt::refusal_of(connection, statement).await.ok().flatten();
+    let sqlstate = refusal.as_ref().and_then(|refusal| refusal.sqlstate.as_deref());
+    match sqlstate.map(|sqlstate| (sqlstate, sqlstate.get(..2).unwrap_or_default())) {
+        // A right that is missing.
+        Some(("42501", _)) => DurableStoreError::Configuration(source),
+        // The values, what can be asked, and how much of it at once.
+        Some((_, "0A" | "22" | "42" | "54")) => DurableStoreError::RefusedQuery(source),
+        _ => DurableStoreError::Refused(source),
+    }
 }
 
 /// The statement of a query; it answers arrays of texts.
@@ -152,8 +185,8 @@ impl Writer {
         let columns = self.list(|_, column| format!("t.{}", quote_one(column.column)));
         self.push(&format!("(SELECT {columns} FROM {} AS t", quote(model.table)));
         if !dirty.is_empty() {
-            let ids = Source::Arrays.rows(model.id.len());
-            let is_dirty = same_id(model, Source::Arrays);
+            let ids = sql::Source::Arrays.rows(model.id.len());
+            let is_dirty = same_id(model, sql::Source::Arrays);
             self.push(&format!(" WHERE NOT EXISTS (SELECT FROM {ids} WHERE {is_dirty})"));
             let ids = dirty.iter().map(EncodedRow::iter);
             self.parameters.extend(columns_of(model, model.id.iter().copied(), ids)?);
@@ -164,8 +197,8 @@ impl Writer {
 
     /// The dirty rows that there are.
     fn dirty(&mut self, rows: &[EncodedRow]) {
-        let columns = self.list(|at, column| Source::Texts.value(at, column.ty));
-        let source = Source::Texts.rows(self.model.columns.len());
+        let columns = self.list(|at, column| sql::Source::Texts.value(at, column.ty));
+        let source = sql::Source::Texts.rows(self.model.columns.len());
         self.push(&format!("(SELECT {columns} FROM {source}) AS r"));
         for at in 0..self.model.columns.len() {
             let texts = rows.iter().map(|row| row.get(at));
@@ -203,6 +236,12 @@ impl Writer {
             Predicate::Compare { column, comparison, literal } => {
                 self.push(&format!("r.c{column} {} ", operator(*comparison)));
                 self.literal(*column, literal.as_deref())
+            }
+            Predicate::CompareStored { column, comparison, text } => {
+                let (operator, ty) = (operator(*comparison), self.ty(*column));
+                self.push(&format!("r.c{column} {operator} ({PARAMETER})[1]::{ty}"));
+                self.parameters.push(ColumnArray::of_texts([text]));
+                Ok(())
             }
             Predicate::In { column, literals } => {
                 let array = cast_array(self.ty(*column));
@@ -280,7 +319,8 @@ impl Writer {
         let mut array = ColumnArray::new(column.ty);
         for text in texts {
             array.push(text).map_err(|source| {
-                DurableStoreError::Refused(Box::new(FieldError { field: column.field, source }))
+                let error = FieldError { field: column.field, source };
+                DurableStoreError::RefusedQuery(Box::new(error))
             })?;
         }
         Ok(array)
@@ -305,4 +345,61 @@ fn order(order: &ColumnOrder) -> String {
         Direction::Descending => " DESC",
     };
     format!("r.c{}{direction}", order.column)
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+
+    use super::*;
+    use crate::query::select::tests::MODEL;
+    use crate::testing::servers;
+
+    const FARE: usize = 1;
+
+    /// Ten thousand rows with a thousand fares.
+    async fn rides() -> AsyncPgConnection {
+        let url = servers().create_database();
+        let mut connection = AsyncPgConnection::establish(&url).await.expect("the server is up");
+        let sql = "CREATE TABLE rides (id bigint PRIMARY KEY, fare integer NOT NULL, tip numeric);
+                   CREATE INDEX rides_fare ON rides (fare);
+                   CREATE INDEX rides_tip ON rides (tip);
+                   INSERT INTO rides SELECT i, i % 1000, nullif(i % 1000, 0)
+                   FROM generate_series(1, 10000) AS i;
+                   ANALYZE rides";
+        connection.batch_execute(sql).await.expect("valid SQL");
+        connection
+    }
+
+    /// How PostgreSQL goes about it.
+    async fn plan_of(select: &Select, connection: &mut AsyncPgConnection) -> String {
+        let mut statement = statement_of(select).expect("values of their columns' types");
+        statement.sql.insert_str(0, "EXPLAIN ");
+        let query = Query::<Text>::new(statement).uncached();
+        let lines: Vec<String> = query.load(connection).await.expect("a plan");
+        lines.join("\n")
+    }
+
+    #[tokio::test]
+    async fn whether_there_are_rows_is_asked_without_sorting() {
+        let mut connection = rides().await;
+        let literal = Some("7".to_owned());
+        let comparison = Comparison::Equal;
+        let select = Select {
+            predicate: Some(Predicate::Compare { column: FARE, comparison, literal }),
+            orders: vec![ColumnOrder { column: FARE, direction: Direction::Descending }],
+            limit: Some(1),
+            answer: Answer::Aggregate { aggregate: Aggregate::Count, groups: Vec::new() },
+            ..Select::new(&MODEL)
+        };
+        let mut counted = select.clone();
+        counted.put_in_order(None).expect("no cursor");
+        let plan = plan_of(&counted, &mut connection).await;
+        assert!(plan.contains("rides_fare") && !plan.contains("Sort"), "{plan}");
+        // Of so many rows, what they come to depends on which they are.
+        let answer = Answer::Aggregate { aggregate: Aggregate::Sum(0), groups: Vec::new() };
+        let mut summed = Select { answer, ..select };
+        summed.put_in_order(None).expect("no cursor");
+        assert_eq!(summed.orders.len(), 2);
+    }
 }

@@ -85,10 +85,9 @@ fn extreme(
 fn sum(ty: ColumnType, texts: &[&str]) -> Result<String, ValueError> {
     Ok(match ty {
         ColumnType::Real => {
-            let mut sum = 0_f32;
-            for text in texts {
-                sum += f32::decode(Some(text))?;
-            }
+            let values: Vec<f32> = decode_all(texts)?;
+            let sum: f32 = values.iter().sum();
+            check_overflow(sum.is_infinite(), values.iter().any(|value| value.is_infinite()))?;
             format!("{sum:?}")
         }
         ColumnType::Double => format!("{:?}", float_sum(texts)?),
@@ -106,11 +105,22 @@ fn average(ty: ColumnType, texts: &[&str]) -> Result<String, ValueError> {
 }
 
 fn float_sum(texts: &[&str]) -> Result<f64, ValueError> {
-    let mut sum = 0_f64;
-    for text in texts {
-        sum += f64::decode(Some(text))?;
-    }
+    let values: Vec<f64> = decode_all(texts)?;
+    let sum: f64 = values.iter().sum();
+    check_overflow(sum.is_infinite(), values.iter().any(|value| value.is_infinite()))?;
     Ok(sum)
+}
+
+fn decode_all<T: KvValue>(texts: &[&str]) -> Result<Vec<T>, ValueError> {
+    texts.iter().map(|text| T::decode(Some(text))).collect()
+}
+
+/// PostgreSQL refuses to make infinity of what is finite.
+fn check_overflow(sum_is_infinite: bool, value_is_infinite: bool) -> Result<(), ValueError> {
+    if sum_is_infinite && !value_is_infinite {
+        return Err(ValueError::Invalid { expected: "column whose sum its type can hold" });
+    }
+    Ok(())
 }
 
 fn exact_sum(texts: &[&str]) -> Result<BigDecimal, ValueError> {

@@ -21,10 +21,11 @@ pub(super) fn holds(
     };
     Ok(match predicate {
         Predicate::Compare { column, comparison, literal } => {
-            let value = value_of(model, *column, row)?;
-            let literal = literal_of(model, *column, literal.as_deref())?;
-            let ordering = value.zip(literal).map(|(value, literal)| value.compare(&literal));
-            ordering.map(|ordering| comparison.is_met_by(ordering))
+            compare(model, *column, *comparison, literal.as_deref(), row)?
+        }
+        // In this process they have one form.
+        Predicate::CompareStored { column, comparison, text } => {
+            compare(model, *column, *comparison, Some(text), row)?
         }
         Predicate::In { column, literals } => is_in(model, *column, literals, row)?,
         Predicate::Like { column, pattern, ignores_case } => {
@@ -36,6 +37,19 @@ pub(super) fn holds(
         Predicate::All(predicates) => and(&all(predicates)?),
         Predicate::Any(predicates) => or(&all(predicates)?),
     })
+}
+
+fn compare(
+    model: &'static ModelDescriptor,
+    column: usize,
+    comparison: Comparison,
+    literal: Option<&str>,
+    row: &EncodedRow,
+) -> Result<Truth, FieldError> {
+    let value = value_of(model, column, row)?;
+    let literal = literal_of(model, column, literal)?;
+    let ordering = value.zip(literal).map(|(value, literal)| value.compare(&literal));
+    Ok(ordering.map(|ordering| comparison.is_met_by(ordering)))
 }
 
 impl Comparison {
