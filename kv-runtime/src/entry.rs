@@ -309,6 +309,9 @@ impl Entry {
         models: &[&'static ModelDescriptor],
     ) -> Result<Self, EntryError> {
         let header = std::str::from_utf8(&raw.header).map_err(|_| MALFORMED)?;
+        if header.contains('\0') {
+            return Err(MALFORMED);
+        }
         let nonce = header.split(' ').nth(3).ok_or(MALFORMED)?.to_owned();
         let changes = if is_unit(header) {
             let parts = unit::decode(&raw.values)?;
