@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use kv_runtime::testing::servers;
-use kv_runtime::{DrainStatus, Drainer, DrainerBuilder, Kv, Settings};
+use kv_runtime::{DrainStatus, Drainer, DrainerBuilder, Kv, Settings, StorageScheme};
 
 use crate::models;
 
@@ -18,6 +18,8 @@ pub struct Pair {
     pub database_url: Option<String>,
     /// What the stores were opened with.
     pub settings: Settings,
+    /// A drainer that is at work all the time, where writes wait for one.
+    pub background: Option<Drainer>,
 }
 
 /// Which state the rows of a test are brought to before they are looked at.
@@ -41,7 +43,7 @@ impl Pair {
     pub async fn memory() -> Self {
         let settings = quick(Settings::in_memory());
         let kv = Kv::memory_with(settings.clone()).expect("valid settings");
-        Self { kv, database_url: None, settings }
+        Self { kv, database_url: None, settings, background: None }
     }
 
     /// Real servers, with a database and a tenant of the test's own.
@@ -59,7 +61,7 @@ impl Pair {
         let url = settings.postgres.url.expose().to_owned();
         let kv = Kv::connect(settings.clone()).await.expect("the servers are up");
         kv.migrate().await.expect("an empty database");
-        let pair = Self { kv, database_url: Some(url), settings };
+        let pair = Self { kv, database_url: Some(url), settings, background: None };
         pair.sql(models::TABLES).await;
         pair
     }
@@ -72,7 +74,16 @@ impl Pair {
             None => Kv::memory_with(settings.clone()).expect("valid settings"),
             Some(_) => Kv::connect(settings.clone()).await.expect("the servers are up"),
         };
-        Self { kv, database_url: self.database_url, settings }
+        Self { kv, database_url: self.database_url, settings, background: None }
+    }
+
+    /// The same with another storage scheme, and what that needs.
+    pub async fn under(self, scheme: StorageScheme) -> Self {
+        let mut pair = self.with(|settings| settings.scheme = scheme).await;
+        if scheme == StorageScheme::WriteThrough {
+            pair.background = Some(pair.spawn_drainer());
+        }
+        pair
     }
 
     /// Whether there are servers to look at.
@@ -110,7 +121,13 @@ impl Pair {
 
     /// Drains everything that was written.
     pub async fn drain(&self) -> DrainStatus {
-        self.spawn_drainer().shutdown().await.expect("everything can be drained")
+        match &self.background {
+            Some(drainer) => {
+                drainer.flush().await.expect("everything can be drained");
+                drainer.status().await.expect("Redis is up")
+            }
+            None => self.spawn_drainer().shutdown().await.expect("everything can be drained"),
+        }
     }
 }
 
@@ -125,6 +142,8 @@ fn quick(mut settings: Settings) -> Settings {
 
 /// Makes a test of each function, over each pair: `contract!(create, delete);`.
 ///
+/// `contract!(under each scheme: create);` makes one for each storage scheme as well,
+/// `contract!(under direct schemes: create);` for those without a queue, and
 /// `contract!(in parallel: reads, writes);` gives the tasks of a test threads to run on.
 #[macro_export]
 macro_rules! contract {
@@ -147,6 +166,36 @@ macro_rules! contract {
                 super::$test($crate::pair::Pair::$pair().await).await;
             }
         )*
+    };
+    (under each scheme: $($test:ident),* $(,)?) => {
+        $crate::contract!(@ #[tokio::test] $($test)*);
+        $crate::contract!(@scheme write_through WriteThrough $($test)*);
+        $crate::contract!(@scheme cache_aside CacheAside $($test)*);
+        $crate::contract!(@scheme redis_only RedisOnly $($test)*);
+        $crate::contract!(@scheme postgres_only PostgresOnly $($test)*);
+    };
+    (under direct schemes: $($test:ident),* $(,)?) => {
+        $crate::contract!(@ #[tokio::test] $($test)*);
+        $crate::contract!(@scheme cache_aside CacheAside $($test)*);
+        $crate::contract!(@scheme postgres_only PostgresOnly $($test)*);
+    };
+    (@scheme $module:ident $scheme:ident $($test:ident)*) => {
+        mod $module {
+            $crate::contract!(@of memory $scheme $($test)*);
+            $crate::contract!(@of servers $scheme $($test)*);
+        }
+    };
+    (@of $pair:ident $scheme:ident $($test:ident)*) => {
+        mod $pair {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    let pair = $crate::pair::Pair::$pair().await;
+                    let pair = pair.under(kv_runtime::StorageScheme::$scheme).await;
+                    super::super::$test(pair).await;
+                }
+            )*
+        }
     };
     ($($test:ident),* $(,)?) => {
         $crate::contract!(@ #[tokio::test] $($test)*);

@@ -21,6 +21,7 @@ static STRUCT: Place = Place {
             "durability",
             "`durability = \"fast\"`, `\"replicated(1, 100ms)\"` or `\"fsynced(1s)\"`",
         ),
+        Known::once("scheme", "`scheme = \"write_through\"`"),
         Known::repeated("unique", "`unique(tenant_id, email)` or `unique(email, when = \"…\")`"),
         Known::repeated("index", "`index(user_id, status)` or `index(status, when = \"…\")`"),
         Known::repeated(
@@ -69,6 +70,7 @@ pub(crate) struct StructAttributes {
     pub(crate) partition_by: Option<Vec<Ident>>,
     pub(crate) ttl: Option<NumberOrText>,
     pub(crate) durability: Option<LitStr>,
+    pub(crate) scheme: Option<LitStr>,
     pub(crate) unique: Vec<FieldListInput>,
     pub(crate) indexes: Vec<FieldListInput>,
     pub(crate) references: Vec<FieldListInput>,
@@ -120,6 +122,7 @@ impl StructAttributes {
             partition_by: given.names("partition_by", d),
             ttl: given.number_or_text("ttl", d),
             durability: given.text("durability", d),
+            scheme: given.text("scheme", d),
             unique: given.field_lists("unique", "when", d),
             indexes: given.field_lists("index", "when", d),
             references: given.field_lists("references", "to", d),

@@ -66,6 +66,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// | [`partition_by`](#partition_by) | struct | the whole id |
 /// | [`ttl`](#ttl) | struct | that of the settings |
 /// | [`durability`](#durability) | struct | that of the settings |
+/// | [`scheme`](#scheme) | struct | that of the settings |
 /// | [`unique`](#unique), [`index`](#index) | struct, field | none |
 /// | [`references`](#references) | struct, field | none |
 /// | [`check`](#check) | struct | none |
@@ -160,6 +161,15 @@ use syn::{DeriveInput, parse_macro_input};
 /// #[kv(durability = "fast")]
 /// #[kv(durability = "replicated(1, 100ms)")]
 /// #[kv(durability = "fsynced(1s)")]
+/// ```
+///
+/// ## `scheme`
+///
+/// How the rows are stored: `write_behind`, `write_through`, `cache_aside`, `redis_only` or
+/// `postgres_only`; see `StorageScheme`. It is how a queue begins; `Kv::switch_scheme` changes it.
+///
+/// ```ignore
+/// #[kv(scheme = "write_through")]
 /// ```
 ///
 /// ## `unique`

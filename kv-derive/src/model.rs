@@ -16,6 +16,8 @@ pub(crate) struct Model {
     pub(crate) queue: String,
     pub(crate) ttl_seconds: Option<u64>,
     pub(crate) durability: Option<Durability>,
+    /// The variant of `StorageScheme`.
+    pub(crate) scheme: Option<&'static str>,
     pub(crate) fields: Vec<Field>,
     /// The id, as positions in `fields`, ascending.
     pub(crate) id: Vec<usize>,

@@ -261,6 +261,7 @@ fn renamed_model() {
         r#"
 #[kv(table = "ops.trips", key_prefix = "t", queue = "ride", ttl = "15m")]
 #[kv(partition_by = merchant_id, durability = "replicated(1, 100ms)", crate = crate::vendor::kv)]
+#[kv(scheme = "cache_aside")]
 struct Trip {
     #[kv(id, fresh)]
     id: i64,

@@ -39,6 +39,7 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
     let ttl_seconds = attributes.ttl.as_ref().and_then(|ttl| diagnostics.ok(ttl_seconds(ttl)));
     let durability =
         attributes.durability.as_ref().and_then(|mode| diagnostics.ok(durability(mode)));
+    let scheme = attributes.scheme.as_ref().and_then(|name| diagnostics.ok(scheme(name)));
 
     let id: Vec<usize> = (0..inputs.len()).filter(|&at| inputs[at].id.is_some()).collect();
     if has_fields {
@@ -78,6 +79,7 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
         key_prefix,
         ttl_seconds,
         durability,
+        scheme,
         fields: fields_of(inputs, &visibility, is_checked_by_diesel, diagnostics),
         id,
         id_is_declared_fresh,
@@ -175,6 +177,22 @@ fn durability(mode: &LitStr) -> syn::Result<Durability> {
                        and how long to wait for them) or `\"fsynced(1s)\"`; at least one replica, \
                        and a time in ms, s or m of at most a day";
         syn::Error::new(mode.span(), message)
+    })
+}
+
+/// The variant of `StorageScheme` that a name stands for.
+fn scheme(name: &LitStr) -> syn::Result<&'static str> {
+    Ok(match name.value().as_str() {
+        "write_behind" => "WriteBehind",
+        "write_through" => "WriteThrough",
+        "cache_aside" => "CacheAside",
+        "redis_only" => "RedisOnly",
+        "postgres_only" => "PostgresOnly",
+        _ => {
+            let message = "`scheme` is `\"write_behind\"`, `\"write_through\"`, \
+                           `\"cache_aside\"`, `\"redis_only\"` or `\"postgres_only\"`";
+            return Err(syn::Error::new(name.span(), message));
+        }
     })
 }
 

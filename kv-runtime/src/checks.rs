@@ -14,6 +14,7 @@ use async_trait::async_trait;
 pub use self::problem::{Check, CheckError, Problem};
 pub use self::settings::{CheckMode, CheckSettings};
 use crate::model::{KvModel, ModelDescriptor};
+use crate::scheme::StorageScheme;
 use crate::stores::Stores;
 
 /// The part of both ports that the start-up checks use. In memory there is nothing to find.
@@ -78,9 +79,16 @@ pub(crate) async fn check_models(
     models: &[&'static ModelDescriptor],
 ) -> Result<(), CheckError> {
     let settings = &stores.settings.checks;
+    let mut with_table = Vec::with_capacity(models.len());
+    for model in models {
+        // Without an answer it is checked: then the server is what is found to be missing.
+        if !matches!(stores.scheme(model).await, Ok(StorageScheme::RedisOnly)) {
+            with_table.push(*model);
+        }
+    }
     let (hot, durable) = tokio::try_join!(
         stores.hot.check_models(models, settings),
-        stores.durable.check_models(models, settings)
+        stores.durable.check_models(&with_table, settings)
     )?;
     judge(settings, hot.into_iter().chain(durable))
 }

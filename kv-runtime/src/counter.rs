@@ -1,5 +1,7 @@
 //! Counters: fields that are changed by adding to them.
 
+use std::marker::PhantomData;
+
 use crate::error::Error;
 use crate::hot_store::{Increment, Terms};
 use crate::model::{FieldError, KvModel};
@@ -31,6 +33,24 @@ macro_rules! counters {
 }
 
 counters!(i64, i32, i16, i8, u32, u16, u8);
+
+/// A counter of the model `M`, of any size; made by [`Field::counter`].
+#[derive(Debug)]
+pub struct Counter<M> {
+    column: usize,
+    /// The least and the most that it can hold.
+    least: i64,
+    most: i64,
+    model: PhantomData<fn() -> M>,
+}
+
+impl<M: KvModel, T: KvCounter> Field<M, T> {
+    /// The field as a counter, whatever its type: for
+    /// [`WriteRepository::increment`](crate::WriteRepository::increment).
+    pub fn counter(self) -> Counter<M> {
+        Counter { column: self.column(), least: T::LEAST, most: T::MOST, model: PhantomData }
+    }
+}
 
 /// What an increment answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,23 +100,40 @@ impl<M: KvModel> Repository<M> {
         counter: impl FnOnce(&M::Fields) -> Field<M, T>,
         by: i64,
     ) -> Result<Incremented<T>, Error> {
+        let counter = counter(&M::FIELDS);
+        let Incremented { value, receipt } = self.add(id, counter.counter(), by).await?;
+        match T::try_from(value) {
+            Ok(value) => Ok(Incremented { value, receipt }),
+            Err(_) => Err(Self::no_integer(counter.column())),
+        }
+    }
+
+    /// Adds to a counter of any size.
+    pub(crate) async fn add(
+        &self,
+        id: &M::Id,
+        counter: Counter<M>,
+        by: i64,
+    ) -> Result<Incremented<i64>, Error> {
         let at = Self::at("increment");
-        let column = counter(&M::FIELDS).column();
+        let Counter { column, least, most, .. } = counter;
         if M::DESCRIPTOR.id.contains(&column) || M::DESCRIPTOR.version == Some(column) {
             let field = M::DESCRIPTOR.columns[column].field;
             let source = format!("`{field}` is no counter: neither id nor version can be added to");
             return Err(Error::Configuration { at, source: source.into() });
         }
-        let increment = Increment { column, by, least: T::LEAST, most: T::MOST };
+        let increment = Increment { column, by, least, most };
         let (terms, patch) = (Terms::Increment(increment), increment.to_patch());
         let receipt = self.rows().patch_on(at, self.encode_id(at, id)?, terms, patch).await?;
-        match receipt.result.and_then(|result| T::try_from(result).ok()) {
+        match receipt.result {
             Some(value) => Ok(Incremented { value, receipt }),
-            None => {
-                let field = M::DESCRIPTOR.columns[column].field;
-                let source = ValueError::Invalid { expected: "integer" };
-                Err(Error::encoding(at, FieldError { field, source }))
-            }
+            None => Err(Self::no_integer(column)),
         }
+    }
+
+    fn no_integer(column: usize) -> Error {
+        let field = M::DESCRIPTOR.columns[column].field;
+        let source = ValueError::Invalid { expected: "integer" };
+        Error::encoding(Self::at("increment"), FieldError { field, source })
     }
 }

@@ -267,6 +267,38 @@ impl DeadLetters {
         Ok(Disposed { rows, done: done as u64, left: left.len() as u64 })
     }
 
+    /// Drops the dead letter of an entry whose writer was told, and lets its rows go that have no
+    /// others. What queues behind it stays: each is its own writer's.
+    pub(crate) async fn withdraw(
+        &self,
+        partition: Partition,
+        entry: EntryId,
+    ) -> Result<(), DeadLetterError> {
+        let mut transaction = self.stores.durable.begin(&[partition]).await?;
+        let own = transaction.letters(&DeadLetterFilter::of_entry(partition, entry)).await?.pop();
+        let Some(own) = own else { return Ok(()) };
+        let mut free = Vec::new();
+        for row in own.held_rows(partition) {
+            let letters = transaction.letters(&DeadLetterFilter::of_row(&row)).await?;
+            if letters.iter().all(|letter| letter.id == own.id) {
+                free.push(row);
+            }
+        }
+        let offset = transaction.offsets().first().cloned();
+        let offset = offset.unwrap_or_else(|| Offset::start(partition));
+        let outcome = Outcome {
+            moves: vec![fewer_held(&offset, 1)],
+            released: vec![own.id],
+            ..Outcome::default()
+        };
+        transaction.commit(outcome).await?;
+        for row in &free {
+            self.stores.let_go(row, offset.position).await?;
+        }
+        self.forget(&[own.id]).await;
+        Ok(())
+    }
+
     /// Drops a dead letter that names no row.
     async fn discard_one(&self, letter: &DeadLetter) -> Result<u64, DeadLetterError> {
         let partition = self.partition(letter)?;

@@ -35,6 +35,7 @@ use tokio::time::Instant;
 use self::backoff::Backoff;
 use self::context::Context;
 pub(crate) use self::fold::in_queue_order;
+pub(crate) use self::isolate::fault_of_others;
 use self::lease::Keeper;
 use self::progress::{Place, Progress};
 pub use self::queues::{QueueStatus, Queues};

@@ -19,6 +19,7 @@ use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::query::select::Select;
 use crate::row::EncodedRow;
+use crate::scheme::StorageScheme;
 
 /// How far a partition was drained, as the durable side has committed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +35,21 @@ pub(crate) struct Offset {
     pub(crate) held: i64,
     /// The entry before which it waits for other partitions.
     pub(crate) waits_at: Option<EntryId>,
+    /// How the rows of its queue are stored.
+    pub(crate) scheme: StorageScheme,
 }
 
 impl Offset {
     /// Before the first entry of a partition that no drainer has taken yet.
     pub(crate) fn start(partition: Partition) -> Self {
         let (position, nonce) = (EntryId::ZERO, String::new());
-        Self { partition, position, nonce, epoch: 0, held: 0, waits_at: None }
+        let scheme = StorageScheme::default();
+        Self { partition, position, nonce, epoch: 0, held: 0, waits_at: None, scheme }
+    }
+
+    /// Whether somebody has taken the partition, so that its scheme is settled.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.epoch > 0
     }
 }
 
@@ -122,6 +131,13 @@ pub(crate) struct Refusal {
     pub(crate) constraint: Option<String>,
 }
 
+impl Refusal {
+    /// Whether another row has a value that is unique.
+    pub(crate) fn is_of_unique_value(&self) -> bool {
+        self.sqlstate.as_deref() == Some("23505")
+    }
+}
+
 /// An entry that is to become a dead letter.
 #[derive(Debug, Clone)]
 pub(crate) struct Letter {
@@ -164,11 +180,27 @@ pub(crate) trait Transaction: Send {
         statements: &[Statement],
     ) -> Result<Option<Refusal>, DurableStoreError>;
 
+    /// Reads rows by id, all of one model, as the transaction has left them.
+    async fn fetch(
+        &mut self,
+        model: &'static ModelDescriptor,
+        keys: &[RowKey],
+    ) -> Result<Vec<Option<EncodedRow>>, DurableStoreError>;
+
     /// Dead letters in the order of their entries.
     async fn letters(
         &mut self,
         filter: &DeadLetterFilter,
     ) -> Result<Vec<DeadLetter>, DurableStoreError>;
+
+    /// Changes the scheme of the partitions whose offsets it has locked; with
+    /// [`OffsetMoved`](DurableStoreError::OffsetMoved) where one has another scheme than `from`.
+    /// Their epoch is raised, and their position is a place and no entry then.
+    async fn set_scheme(
+        &mut self,
+        from: StorageScheme,
+        to: StorageScheme,
+    ) -> Result<(), DurableStoreError>;
 
     /// Commits what was attempted with success.
     async fn commit(self: Box<Self>, outcome: Outcome) -> Result<(), DurableStoreError>;
@@ -214,6 +246,18 @@ impl DurableStoreError {
             Self::OffsetMoved => Box::new(self),
         }
     }
+
+    /// The same error for another row of the same call.
+    pub(crate) fn repeat(&self) -> Self {
+        match self {
+            Self::Unavailable(source) => Self::Unavailable(source.to_string().into()),
+            Self::Timeout(source) => Self::Timeout(source.to_string().into()),
+            Self::Refused(source) => Self::Refused(source.to_string().into()),
+            Self::Configuration(source) => Self::Configuration(source.to_string().into()),
+            Self::RefusedQuery(source) => Self::RefusedQuery(source.to_string().into()),
+            Self::OffsetMoved => Self::OffsetMoved,
+        }
+    }
 }
 
 /// The port of the durable side.
@@ -224,6 +268,13 @@ pub(crate) trait DurableStore: StoreChecks + std::fmt::Debug + Send + Sync {
 
     /// The offsets as committed now, in the order of `partitions`.
     async fn offsets(&self, partitions: &[Partition]) -> Result<Vec<Offset>, DurableStoreError>;
+
+    /// Makes sure that partitions have an offset.
+    async fn create_offsets(&self, partitions: &[Partition]) -> Result<(), DurableStoreError>;
+
+    /// Waits until nobody else switches the queue; nobody can until the answer is dropped.
+    async fn exclude(&self, queue: &'static str)
+    -> Result<Box<dyn Send + Sync>, DurableStoreError>;
 
     /// Applies a batch and moves its offsets in one transaction.
     async fn apply(&self, batch: &Batch) -> Result<(), DurableStoreError>;

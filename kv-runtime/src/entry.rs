@@ -54,6 +54,11 @@ impl EntryId {
     /// Before every entry.
     pub const ZERO: Self = Self { milliseconds: 0, sequence: 0 };
 
+    /// The least id behind this one.
+    pub(crate) fn next(self) -> Self {
+        Self { sequence: self.sequence + 1, ..self }
+    }
+
     /// The greatest id before this one.
     pub(crate) fn before(self) -> Self {
         match (self.milliseconds, self.sequence) {

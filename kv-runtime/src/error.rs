@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::durability::Durability;
-use crate::durable_store::DurableStoreError;
+use crate::durable_store::{DurableStoreError, Refusal};
 use crate::hot_store::{HotStoreError, NotReplicated};
 use crate::key::RowKey;
 use crate::model::{FieldError, ModelDescriptor};
@@ -66,6 +66,50 @@ pub enum Error {
         id: String,
         /// Where the rows lie, and what to declare.
         reason: String,
+    },
+    /// PostgreSQL refuses the write, and nothing of it is left.
+    ///
+    /// Only where it is PostgreSQL that acknowledges writes: see
+    /// [`StorageScheme`](crate::StorageScheme). Otherwise its refusal becomes a dead letter.
+    #[error("{at}: PostgreSQL refuses the write of the row with id `{id}`: {message}")]
+    Refused {
+        /// The model and the operation.
+        at: Operation,
+        /// The id as in the row's key.
+        id: String,
+        /// What PostgreSQL said.
+        message: Box<str>,
+        /// What PostgreSQL calls the error, where it has a name for it.
+        sqlstate: Option<Box<str>>,
+        /// The constraint that is violated.
+        constraint: Option<Box<str>>,
+    },
+    /// The write is done, but it is not drained in time, as a write-through is to be.
+    ///
+    /// Nothing takes it back: to write it again would be a second write. Its receipt tells when it
+    /// is durable.
+    #[error(
+        "{at}: the row with id `{id}` is written, but not drained after {waited:?}; is the drainer \
+         running, and does it keep up? (`Settings::write_through_timeout`)"
+    )]
+    NotDrained {
+        /// The model and the operation.
+        at: Operation,
+        /// The id as in the row's key.
+        id: String,
+        /// What the write would have answered.
+        receipt: Box<Receipt>,
+        /// How long it was waited.
+        waited: Duration,
+    },
+    /// A query is about rows that only Redis has.
+    #[error(
+        "{at}: rows of a model that is stored in Redis only cannot be queried; declare another \
+         `scheme`, or move it with `kv.switch_scheme`"
+    )]
+    RedisOnly {
+        /// The model and the operation.
+        at: Operation,
     },
     /// A counter cannot hold what the increment would come to; nothing was changed.
     #[error("{at}: the counter `{field}` of the row with id `{id}` would overflow")]
@@ -203,7 +247,7 @@ pub enum Error {
         at: Operation,
         /// What became of it.
         #[source]
-        source: DurabilityError,
+        source: Box<DurabilityError>,
     },
     /// A query is refused: for what it says, or for what it comes upon in the rows, such as a label
     /// that PostgreSQL's enum does not have, a sum that its type cannot hold, or conditions that
@@ -258,6 +302,16 @@ impl Error {
         )
     }
 
+    pub(crate) fn refused(at: Operation, id: &str, refusal: Refusal) -> Self {
+        Self::Refused {
+            at,
+            id: id.to_owned(),
+            message: refusal.message.into(),
+            sqlstate: refusal.sqlstate.map(Into::into),
+            constraint: refusal.constraint.map(Into::into),
+        }
+    }
+
     pub(crate) fn not_replicated(
         at: Operation,
         id: &str,
@@ -306,6 +360,10 @@ impl Error {
                 Self::OutcomeUnknown { at, id: id.to_owned(), source }
             }
             HotStoreError::Configuration(source) => Self::Configuration { at, source },
+            error @ HotStoreError::Elsewhere => {
+                Self::Unavailable { at, server, source: Box::new(error) }
+            }
+            HotStoreError::Durable(error) => Self::from_durable(at, error),
         }
     }
 

@@ -17,11 +17,13 @@ use async_trait::async_trait;
 
 use crate::checks::StoreChecks;
 use crate::durability::Durability;
+use crate::durable_store::{DurableStoreError, Refusal};
 use crate::entry::{self, Change, EntryId, RawEntry};
 use crate::error::Source;
 use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
+use crate::scheme::StorageScheme;
 
 pub(crate) use self::claim::{Claim, ValueContent, ValueFill};
 pub(crate) use self::terms::{Increment, Terms};
@@ -110,6 +112,10 @@ pub(crate) enum WriteOutcome {
     Null,
     /// A counter cannot hold what the increment would come to.
     Overflow,
+    /// It is done, past the queue: it is durable already. With what an increment came to.
+    Stored { entry: EntryId, result: Option<i64> },
+    /// PostgreSQL refuses it, past the queue.
+    Refused(Refusal),
 }
 
 /// How a row stands on the hot side.
@@ -151,6 +157,32 @@ pub(crate) struct Fill {
     pub(crate) value_keys: Vec<String>,
 }
 
+/// What the hot side says of the scheme of a partition's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SchemeMark {
+    /// Nothing: it is the one that was there first.
+    None,
+    /// It is on its way to another one.
+    Closed,
+    Of(StorageScheme),
+}
+
+impl SchemeMark {
+    /// Whether nothing is taken here.
+    pub(crate) fn is_closed(self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Closed => true,
+            Self::Of(scheme) => scheme.is_direct(),
+        }
+    }
+
+    /// Whether readers may put rows here.
+    pub(crate) fn takes_rows(self) -> bool {
+        !matches!(self, Self::Closed | Self::Of(StorageScheme::PostgresOnly))
+    }
+}
+
 /// What became of an [`invalidate`](HotStore::invalidate).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Invalidated {
@@ -179,7 +211,8 @@ pub(crate) struct Settlement {
 pub(crate) struct SettledRow {
     pub(crate) key: String,
     pub(crate) entry: EntryId,
-    pub(crate) ttl: Duration,
+    /// How long it stays; `None` if for good.
+    pub(crate) ttl: Option<Duration>,
     /// Whether it stays, and says that it is held, because the entry is a dead letter.
     pub(crate) held: bool,
     /// Whether its model has unique values.
@@ -278,6 +311,12 @@ pub(crate) enum HotStoreError {
     OutcomeUnknown(#[source] Source),
     #[error("the server's data do not fit the settings")]
     Configuration(#[source] Source),
+    /// The queue has another storage scheme than was thought, or is being moved to one.
+    #[error("the queue is closed while it is moved to another storage scheme")]
+    Elsewhere,
+    /// It was not the hot side that was asked.
+    #[error(transparent)]
+    Durable(#[from] DurableStoreError),
 }
 
 impl HotStoreError {
@@ -288,12 +327,16 @@ impl HotStoreError {
             | Self::Timeout(source)
             | Self::OutcomeUnknown(source)
             | Self::Configuration(source) => source,
+            Self::Durable(error) => error.into_source(),
+            Self::Elsewhere => Box::new(self),
         }
     }
 
     /// The same error for another row of the same call.
     pub(crate) fn repeat(&self) -> Self {
         match self {
+            Self::Elsewhere => Self::Elsewhere,
+            Self::Durable(error) => Self::Durable(error.repeat()),
             Self::Unavailable(source) => Self::Unavailable(source.to_string().into()),
             Self::Timeout(source) => Self::Timeout(source.to_string().into()),
             Self::OutcomeUnknown(source) => Self::OutcomeUnknown(source.to_string().into()),
@@ -305,6 +348,11 @@ impl HotStoreError {
 /// The port of the hot side.
 #[async_trait]
 pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
+    /// Whether a unit test has its hand on it.
+    fn is_watched(&self) -> bool {
+        false
+    }
+
     /// Makes changes of rows in any partitions, in order for each row.
     ///
     /// Each change is made together with its entry or not at all, whatever becomes of the others.
@@ -362,12 +410,34 @@ pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
     /// clean. What held them does so no more.
     async fn let_go(&self, keys: &[String], up_to: EntryId) -> Result<(), HotStoreError>;
 
-    /// The keys of the model's rows in a partition, by a look at all keys.
+    /// The keys of the model's rows in a partition, or in all, by a look at all keys.
     async fn scan(
         &self,
         model: &'static ModelDescriptor,
-        partition: Partition,
+        partition: Option<Partition>,
     ) -> Result<Vec<String>, HotStoreError>;
+
+    /// What a partition says of its queue's scheme.
+    async fn scheme(&self, partition: Partition) -> Result<SchemeMark, HotStoreError>;
+
+    /// Lets partitions take no entries, and no rows from readers.
+    async fn close(&self, partitions: &[Partition]) -> Result<(), HotStoreError>;
+
+    /// Notes the scheme of a partition's queue, and takes entries if they go here under it; where it
+    /// was written past, all of them behind the place that this has come to.
+    async fn open(
+        &self,
+        partition: Partition,
+        scheme: StorageScheme,
+        from: Option<EntryId>,
+    ) -> Result<(), HotStoreError>;
+
+    /// Removes clean rows, and keeps them out until they are lifted with the same token, or for a
+    /// while; `false` where one is dirty.
+    async fn bar(&self, keys: &[String], token: &str) -> Result<bool, HotStoreError>;
+
+    /// Ends a [`bar`](Self::bar), and removes what was put in its place since.
+    async fn lift(&self, keys: &[String], token: &str) -> Result<(), HotStoreError>;
 
     /// Takes a partition to be settled up to an entry, whatever was said before.
     async fn rebase(&self, partition: Partition, to: EntryId) -> Result<(), HotStoreError>;

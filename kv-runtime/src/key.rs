@@ -190,8 +190,12 @@ impl KeySpace {
     }
 
     /// What `SCAN` finds a model's rows of a partition by. Of what it escapes, names have none.
-    pub(crate) fn rows_pattern(&self, model: &ModelDescriptor, partition: Partition) -> String {
-        let tag = &self.tags[usize::from(partition.number)];
+    pub(crate) fn rows_pattern(
+        &self,
+        model: &ModelDescriptor,
+        partition: Option<Partition>,
+    ) -> String {
+        let tag = partition.map_or("", |partition| &self.tags[usize::from(partition.number)]);
         format!("{}{}:*{tag}", self.tenant, model.key_prefix)
     }
 

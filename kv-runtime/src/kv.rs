@@ -16,6 +16,7 @@ use crate::key::KeySpace;
 use crate::model::KvModel;
 use crate::repository::Repository;
 use crate::row;
+use crate::scheme::StorageScheme;
 use crate::settings::{Settings, SettingsError};
 use crate::stores::Stores;
 
@@ -260,6 +261,9 @@ impl Kv {
     /// [`Error::Unavailable`], [`Error::Timeout`] or [`Error::Encoding`].
     pub async fn durable_rows<M: KvModel>(&self) -> Result<Vec<M>, Error> {
         let at = Operation::new(M::DESCRIPTOR, "durable_rows");
+        if matches!(self.stores.scheme(M::DESCRIPTOR).await, Ok(StorageScheme::RedisOnly)) {
+            return Err(Error::RedisOnly { at });
+        }
         let rows = self.stores.durable.fetch_all(M::DESCRIPTOR).await;
         let rows = rows.map_err(|error| Error::from_durable(at, error))?;
         let decoded = rows.iter().map(row::decode);

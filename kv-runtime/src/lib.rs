@@ -87,6 +87,7 @@ mod room;
 mod row;
 mod rows;
 pub mod schema;
+mod scheme;
 mod serials;
 mod settings;
 mod settled;
@@ -109,7 +110,7 @@ pub mod __private;
 pub use checks::{Check, CheckError, CheckMode, CheckSettings, Checks, Problem};
 #[cfg(feature = "postgres")]
 pub use connection::{Connection, PoolError};
-pub use counter::{Incremented, KvCounter};
+pub use counter::{Counter, Incremented, KvCounter};
 pub use dead_letters::{DeadLetter, DeadLetterError, DeadLetterFilter, DeadLetters, Replayed};
 pub use drain::{DrainError, DrainStatus, Drainer, DrainerBuilder, QueueStatus, Queues};
 pub use durability::Durability;
@@ -126,13 +127,14 @@ pub use model::{
 };
 pub use new_row::{Created, KvNewRow, KvSerial};
 pub use query::{
-    Behind, Condition, Consistency, Cursor, CursorError, Field, GroupKey, Groups, Order, Overlay,
-    Page, Query, Stored, StoredOnly,
+    Aggregation, Aggregations, Behind, Condition, Consistency, Cursor, CursorError, Field,
+    GroupKey, Groups, Order, Overlay, Page, Query, Stored, StoredOnly, count,
 };
 pub use receipt::{DurabilityError, Receipt};
 pub use repository::{ReadOnly, ReadRepository, Repository, WriteRepository};
 pub use row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
 pub use rows::Status;
+pub use scheme::{StorageScheme, SwitchError, UnknownScheme};
 pub use settings::{
     DrainSettings, OnFull, OnHeld, PostgresSettings, RedisSettings, ServerUrl, Settings,
     SettingsError,

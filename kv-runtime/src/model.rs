@@ -10,6 +10,7 @@ use crate::lookup::Lookup;
 use crate::row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
 use crate::schema;
 use crate::schema::name::quote_one;
+use crate::scheme::StorageScheme;
 use crate::value::ValueError;
 
 /// A struct whose values are rows: written by `#[derive(KvModel)]`, not by hand.
@@ -136,6 +137,8 @@ pub struct ModelDescriptor {
     pub ttl: Option<Duration>,
     /// What a write waits for; `None` takes the settings' default.
     pub durability: Option<Durability>,
+    /// How its rows are stored, if the model chooses.
+    pub scheme: Option<StorageScheme>,
     /// The columns whose values belong to one row: `#[kv(unique)]`.
     pub unique: &'static [IndexDescriptor],
     /// The columns by whose values rows are found: `#[kv(index)]`. Unique ones are not among them.

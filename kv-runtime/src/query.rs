@@ -1,5 +1,6 @@
 //! Queries: the typed face, thin shims over [`Question`].
 
+mod aggregation;
 mod consistency;
 mod cursor;
 pub(crate) mod evaluate;
@@ -16,6 +17,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+pub use self::aggregation::{Aggregation, Aggregations, count};
 pub use self::consistency::{Behind, Consistency, Overlay, Stored, StoredOnly};
 pub use self::cursor::{Cursor, CursorError};
 pub use self::field::Field;
@@ -23,15 +25,15 @@ pub use self::groups::{GroupKey, Groups};
 pub use self::order::Order;
 pub use self::predicate::Condition;
 
-use self::groups::{field_error, number};
+use self::aggregation::{aggregates, any};
 use self::run::Question;
-use self::select::{Aggregate, Select};
+use self::select::Select;
 use crate::error::{Error, Operation};
 use crate::model::{FieldError, KvModel};
 use crate::receipt::Receipt;
-use crate::row;
+use crate::row::{self, EncodedRow};
 use crate::stores::Stores;
-use crate::value::{KvNumber, KvScalar, KvValue, ValueError};
+use crate::value::{KvNumber, KvScalar, KvValue};
 
 /// A question about the rows of a model; made by [`Repository::query`](crate::Repository::query).
 ///
@@ -219,10 +221,8 @@ impl<M: KvModel, C: Consistency> Query<M, C> {
     /// # Errors
     /// Those of [`load`](Self::load).
     pub async fn exists(mut self) -> Result<C::Answer<bool>, Error> {
-        let at = self.question.at("query.exists");
         self.at_most_one();
-        let count = |text: Option<&str>| Ok(number(text)?.unwrap_or(0_u64) > 0);
-        self.one(at, Aggregate::Count, count).await
+        self.one("query.exists", any()).await
     }
 
     /// How many rows there are.
@@ -245,9 +245,29 @@ impl<M: KvModel, C: Consistency> Query<M, C> {
     /// # Errors
     /// Those of [`load`](Self::load).
     pub async fn count(self) -> Result<C::Answer<u64>, Error> {
-        let at = self.question.at("query.count");
-        let count = |text: Option<&str>| Ok(number(text)?.unwrap_or_default());
-        self.one(at, Aggregate::Count, count).await
+        self.one("query.count", count()).await
+    }
+
+    /// What is made of the rows: several things at once, of the same rows.
+    ///
+    /// ```
+    /// # use kv_runtime::{Error, KvModel, Repository, count};
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # struct Booking { #[kv(id, fresh)] id: i64, fare: i32 }
+    /// # async fn run(bookings: Repository<Booking>) -> Result<(), Error> {
+    /// let (number, earned, dearest) =
+    ///     bookings.query().aggregate(|b| (count(), b.fare.sum(), b.fare.max())).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load).
+    pub async fn aggregate<A: Aggregations<M>>(
+        self,
+        aggregations: impl FnOnce(&M::Fields) -> A,
+    ) -> Result<C::Answer<A::Values>, Error> {
+        self.one("query.aggregate", aggregations(&M::FIELDS)).await
     }
 
     /// The sum of a field, NULLs left aside; `None` where nothing is left.
@@ -261,8 +281,7 @@ impl<M: KvModel, C: Consistency> Query<M, C> {
     where
         T::NotNull: KvNumber,
     {
-        let at = self.question.at("query.sum");
-        self.one(at, Aggregate::Sum(field(&M::FIELDS).column()), number).await
+        self.one("query.sum", field(&M::FIELDS).sum()).await
     }
 
     /// The average of a field, NULLs left aside; `None` where nothing is left.
@@ -276,8 +295,7 @@ impl<M: KvModel, C: Consistency> Query<M, C> {
     where
         T::NotNull: KvNumber,
     {
-        let at = self.question.at("query.avg");
-        self.one(at, Aggregate::Average(field(&M::FIELDS).column()), number).await
+        self.one("query.avg", field(&M::FIELDS).avg()).await
     }
 
     /// The least value of a field, NULLs left aside; `None` where nothing is left. Of text, by
@@ -292,8 +310,7 @@ impl<M: KvModel, C: Consistency> Query<M, C> {
     where
         T::NotNull: KvScalar,
     {
-        let at = self.question.at("query.min");
-        self.one(at, Aggregate::Min(field(&M::FIELDS).column()), Option::decode).await
+        self.one("query.min", field(&M::FIELDS).min()).await
     }
 
     /// The greatest value of a field; see [`min`](Self::min).
@@ -307,8 +324,7 @@ impl<M: KvModel, C: Consistency> Query<M, C> {
     where
         T::NotNull: KvScalar,
     {
-        let at = self.question.at("query.max");
-        self.one(at, Aggregate::Max(field(&M::FIELDS).column()), Option::decode).await
+        self.one("query.max", field(&M::FIELDS).max()).await
     }
 
     /// Asks by groups: by one field, or by two.
@@ -321,19 +337,17 @@ impl<M: KvModel, C: Consistency> Query<M, C> {
         *limit = Some(limit.map_or(1, |limit| limit.min(1)));
     }
 
-    async fn one<V>(
+    async fn one<A: Aggregations<M>>(
         self,
-        at: Operation,
-        aggregate: Aggregate,
-        decode: fn(Option<&str>) -> Result<V, ValueError>,
-    ) -> Result<C::Answer<V>, Error> {
-        let answered = self.question.aggregate(at, aggregate, Vec::new(), C::LAYS_OVER).await?;
-        let value = decode(answered.rows.first().and_then(|row| row.get(0)));
-        let value = value.map_err(|source| {
-            let column = aggregate.column().unwrap_or_default();
-            Error::encoding(at, field_error(M::DESCRIPTOR, column, source))
-        })?;
-        Ok(C::answer(value, answered.behind))
+        verb: &'static str,
+        aggregations: A,
+    ) -> Result<C::Answer<A::Values>, Error> {
+        let at = self.question.at(verb);
+        let wanted = aggregates(&aggregations);
+        let answered = self.question.aggregate(at, wanted, Vec::new(), C::LAYS_OVER).await?;
+        let values: Vec<Option<&str>> = answered.rows.iter().flat_map(EncodedRow::iter).collect();
+        let values = aggregations.decode(M::DESCRIPTOR, &values);
+        Ok(C::answer(values.map_err(|error| Error::encoding(at, error))?, answered.behind))
     }
 }
 

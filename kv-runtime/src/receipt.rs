@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dead_letters::DeadLetterFilter;
-use crate::durable_store::DurableStoreError;
+use crate::dead_letters::{DeadLetterFilter, DeadLetters};
+use crate::durability::Durability;
+use crate::durable_store::{DurableStoreError, Refusal};
 use crate::entry::EntryId;
-use crate::error::{Server, Source};
+use crate::error::{Error, Operation, Server, Source};
 use crate::hot_store::{EntryMark, HotStoreError, Standing};
 use crate::key::Partition;
 use crate::settled::SettledWatch;
@@ -30,6 +31,8 @@ pub struct Receipt {
     pub version: i64,
     /// What an increment came to.
     pub(crate) result: Option<i64>,
+    /// Whether PostgreSQL had it before it was acknowledged.
+    pub(crate) is_durable: bool,
     /// The id of the operation that wrote the entry.
     nonce: String,
     stores: Arc<Stores>,
@@ -51,6 +54,8 @@ pub enum DurabilityError {
         message: String,
         /// PostgreSQL's code for it, where it has one.
         sqlstate: Option<String>,
+        /// The constraint that is violated.
+        constraint: Option<String>,
     },
     /// Redis went back in time and has the entry no more: PostgreSQL may have its effect, or it
     /// is lost. Read the row to know.
@@ -79,7 +84,8 @@ impl Receipt {
         nonce: String,
         stores: Arc<Stores>,
     ) -> Self {
-        Self { partition, entry, version: entry.version(), result: None, nonce, stores }
+        let (version, result, is_durable) = (entry.version(), None, false);
+        Self { partition, entry, version, result, is_durable, nonce, stores }
     }
 
     pub(crate) fn mark(&self) -> EntryMark {
@@ -94,8 +100,52 @@ impl Receipt {
     /// # Errors
     /// [`DurabilityError`]: the write was refused, or is lost.
     pub async fn await_durable(&self) -> Result<(), DurabilityError> {
+        if self.is_durable {
+            return Ok(());
+        }
         self.await_settled().await?;
         self.check_not_refused().await
+    }
+
+    /// Waits until the write is as safe in Redis as a mode says.
+    pub(crate) async fn replicate(
+        self,
+        at: Operation,
+        id: &str,
+        durability: Durability,
+    ) -> Result<Self, Error> {
+        if self.is_durable {
+            return Ok(self);
+        }
+        match self.stores.hot.replicate(&[self.mark()], durability).await {
+            Ok(()) => Ok(self),
+            Err(error) => Err(Error::not_replicated(at, id, self, durability, error)),
+        }
+    }
+
+    /// Waits until the write is drained, if its queue is written through.
+    pub(crate) async fn through(self, at: Operation, id: &str) -> Result<Self, Error> {
+        if self.is_durable || !self.stores.waits_for_drain(self.partition.queue) {
+            return Ok(self);
+        }
+        let waited = self.stores.settings.write_through_timeout;
+        match tokio::time::timeout(waited, self.await_durable()).await {
+            Ok(Ok(())) => Ok(self),
+            Ok(Err(DurabilityError::Refused { message, sqlstate, constraint, .. })) => {
+                // The caller knows of it, so nobody else has to. What cannot be discarded now stays
+                // a dead letter.
+                let letters = DeadLetters::new(Arc::clone(&self.stores));
+                if let Err(error) = letters.withdraw(self.partition, self.entry).await {
+                    tracing::warn!(%error, "a refused write stays a dead letter");
+                }
+                let refusal = Refusal { message, sqlstate, constraint, ..Refusal::default() };
+                Err(Error::refused(at, id, refusal))
+            }
+            Ok(Err(source)) => Err(Error::NotDurable { at, source: Box::new(source) }),
+            Err(_) => {
+                Err(Error::NotDrained { at, id: id.to_owned(), receipt: Box::new(self), waited })
+            }
+        }
     }
 
     async fn await_settled(&self) -> Result<(), DurabilityError> {
@@ -135,6 +185,7 @@ impl Receipt {
                         entry: self.entry,
                         message: letter.message,
                         sqlstate: letter.sqlstate,
+                        constraint: letter.constraint,
                     });
                 }
                 Err(

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::hot_store::{HotStore, HotStoreError, Unit, UnitOutcome, Write, WriteOutcome};
+use crate::hot_store::{HotStoreError, Unit, UnitOutcome, Write, WriteOutcome};
 use crate::settings::OnFull;
+use crate::stores::Stores;
 
 /// The pauses between two tries: they grow.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -40,15 +41,11 @@ impl RoomWait {
     }
 
     /// Makes writes; those that find their partition full wait for room, as long as they may.
-    pub(crate) async fn write(
-        &mut self,
-        hot: &dyn HotStore,
-        writes: &[Arc<Write>],
-    ) -> Vec<Outcome> {
-        let mut outcomes = hot.write(writes).await;
+    pub(crate) async fn write(&mut self, stores: &Stores, writes: &[Arc<Write>]) -> Vec<Outcome> {
+        let mut outcomes = stores.write(writes).await;
         if outcomes.iter().any(is_full) {
             // Apart, because this rare case would make the future of every write larger.
-            Box::pin(self.write_again(hot, writes, &mut outcomes)).await;
+            Box::pin(self.write_again(stores, writes, &mut outcomes)).await;
         }
         outcomes
     }
@@ -56,11 +53,11 @@ impl RoomWait {
     /// The same for a unit of work.
     pub(crate) async fn write_unit(
         &mut self,
-        hot: &dyn HotStore,
+        stores: &Stores,
         unit: &Unit,
     ) -> Result<UnitOutcome, HotStoreError> {
         loop {
-            let outcome = hot.write_unit(unit).await;
+            let outcome = stores.write_unit(unit).await;
             let is_full = matches!(outcome, Ok(UnitOutcome::Refused(_, WriteOutcome::Full)));
             if !is_full || !self.pause().await {
                 return outcome;
@@ -70,7 +67,7 @@ impl RoomWait {
 
     async fn write_again(
         &mut self,
-        hot: &dyn HotStore,
+        stores: &Stores,
         writes: &[Arc<Write>],
         outcomes: &mut [Outcome],
     ) {
@@ -85,7 +82,7 @@ impl RoomWait {
             full.rotate_left(first);
             full.truncate(TRIES_MAX);
             let again: Vec<Arc<Write>> = full.iter().map(|&at| Arc::clone(&writes[at])).collect();
-            for (at, outcome) in full.into_iter().zip(hot.write(&again).await) {
+            for (at, outcome) in full.into_iter().zip(stores.write(&again).await) {
                 if !is_full(&outcome) {
                     // There may be more.
                     self.pause = PAUSE_MIN;

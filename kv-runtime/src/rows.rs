@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use crate::durability::Durability;
 use crate::entry::{Change, EntryId};
 use crate::error::{Error, Operation};
@@ -146,16 +148,19 @@ impl Rows {
         let write = Arc::new(write);
         let mut room = RoomWait::new(self.stores.settings.on_full);
         if self.durability.is_fast() {
-            return self.write_one(at, write, &mut room).await;
+            let receipt = self.write_one(at, Arc::clone(&write), &mut room).await?;
+            if !self.stores.waits_for_drain(self.model.queue) {
+                return Ok(receipt);
+            }
+            // Apart, because it would make the future of every write larger.
+            return Box::pin(receipt.through(at, &write.key.id)).await;
         }
         let durability = self.durability;
-        let checked = self.stores.hot.check_durability(durability).await;
+        let checked = self.stores.check_durability(self.model, durability).await;
         checked.map_err(|error| Error::from_hot(at, &write.key.id, error))?;
         let receipt = self.write_one(at, Arc::clone(&write), &mut room).await?;
-        match self.stores.hot.replicate(&[receipt.mark()], durability).await {
-            Ok(()) => Ok(receipt),
-            Err(error) => Err(Error::not_replicated(at, &write.key.id, receipt, durability, error)),
-        }
+        let receipt = receipt.replicate(at, &write.key.id, durability).await?;
+        Box::pin(receipt.through(at, &write.key.id)).await
     }
 
     /// Makes one write, and brings the row in first where it has to be.
@@ -166,7 +171,7 @@ impl Rows {
         room: &mut RoomWait,
     ) -> Result<Receipt, Error> {
         for _ in 0..LOADS_MAX {
-            let outcome = room.write(&*self.stores.hot, std::slice::from_ref(&write)).await.pop();
+            let outcome = room.write(&self.stores, std::slice::from_ref(&write)).await.pop();
             let answer = outcome.and_then(|outcome| self.answer(at, &write, outcome, room));
             if let Some(answer) = answer {
                 return answer;
@@ -191,7 +196,7 @@ impl Rows {
             };
             return self.write_each(at, changes.into_iter().map(with_key).collect()).await;
         }
-        let checked = self.stores.hot.check_durability(self.durability).await;
+        let checked = self.stores.check_durability(self.model, self.durability).await;
         let mut results: Vec<Option<Result<Receipt, Error>>> = Vec::with_capacity(changes.len());
         let mut places = Vec::with_capacity(changes.len());
         let mut writes = Vec::with_capacity(changes.len());
@@ -217,7 +222,7 @@ impl Rows {
         }
         let writes: Vec<Arc<Write>> = writes.into_iter().map(Arc::new).collect();
         let mut room = RoomWait::new(self.stores.settings.on_full);
-        let outcomes = room.write(&*self.stores.hot, &writes).await;
+        let outcomes = room.write(&self.stores, &writes).await;
         let mut answers = Vec::with_capacity(writes.len());
         for (write, outcome) in writes.iter().zip(outcomes) {
             answers.push(match self.answer(at, write, outcome, &room) {
@@ -225,7 +230,7 @@ impl Rows {
                 None => self.write_one(at, Arc::clone(write), &mut room).await,
             });
         }
-        let answers = self.replicate_all(at, &writes, answers).await;
+        let answers = self.make_safe(at, &writes, answers).await;
         for (place, answer) in places.into_iter().zip(answers) {
             results[place] = Some(answer);
         }
@@ -233,6 +238,23 @@ impl Rows {
     }
 
     /// Waits until writes are as safe as they have to be, all together.
+    async fn make_safe(
+        &self,
+        at: Operation,
+        writes: &[Arc<Write>],
+        answers: Vec<Result<Receipt, Error>>,
+    ) -> Vec<Result<Receipt, Error>> {
+        let answers = self.replicate_all(at, writes, answers).await;
+        if !self.stores.waits_for_drain(self.model.queue) {
+            return answers;
+        }
+        let through = writes.iter().zip(answers).map(async |(write, answer)| {
+            let receipt = answer?;
+            receipt.through(at, &write.key.id).await
+        });
+        join_all(through).await
+    }
+
     async fn replicate_all(
         &self,
         at: Operation,
@@ -244,7 +266,7 @@ impl Rows {
         }
         // With an entry go all those before it.
         let mut newest: HashMap<Partition, EntryMark> = HashMap::new();
-        for receipt in answers.iter().flatten() {
+        for receipt in answers.iter().flatten().filter(|receipt| !receipt.is_durable) {
             match newest.get(&receipt.partition) {
                 Some(mark) if mark.id > receipt.entry => {}
                 _ => drop(newest.insert(receipt.partition, receipt.mark())),
@@ -302,6 +324,12 @@ impl Rows {
                 receipt.result = Some(result);
                 Ok(receipt)
             }
+            Ok(WriteOutcome::Stored { entry, result }) => {
+                let mut receipt = self.receipt(write, entry);
+                (receipt.result, receipt.is_durable) = (result, true);
+                Ok(receipt)
+            }
+            Ok(WriteOutcome::Refused(refusal)) => Err(Error::refused(at, &write.key.id, refusal)),
             Ok(WriteOutcome::Null) => {
                 let source = ValueError::UnexpectedNull;
                 Err(Error::encoding(at, FieldError { field: write.counter(), source }))
@@ -327,14 +355,14 @@ impl Rows {
     }
 
     pub(crate) async fn status(&self, at: Operation, key: RowKey) -> Result<Status, Error> {
-        let state = self.stores.hot.row_state(&key).await;
+        let state = self.stores.row_state(&key).await;
         Ok(match state.map_err(|error| Error::from_hot(at, &key.id, error))? {
             RowState::Clean => Status::Clean,
             RowState::Dirty => Status::Dirty,
             RowState::Deleted => Status::Deleted,
             RowState::Held => Status::Held,
             RowState::Missing => {
-                let fetched = self.stores.durable.fetch(self.model, &[key]).await;
+                let fetched = self.stores.fetch(self.model, &[key]).await;
                 let fetched = fetched.map_err(|error| Error::from_durable(at, error))?;
                 if fetched.iter().any(Option::is_some) { Status::Clean } else { Status::Absent }
             }
@@ -351,7 +379,7 @@ impl Rows {
     }
 
     pub(crate) async fn invalidate(&self, at: Operation, key: RowKey) -> Result<(), Error> {
-        let invalidated = self.stores.hot.invalidate(&key).await;
+        let invalidated = self.stores.invalidate(&key).await;
         match invalidated.map_err(|error| Error::from_hot(at, &key.id, error))? {
             Invalidated::Clean => Ok(()),
             Invalidated::Dirty => Err(Error::Conflict {

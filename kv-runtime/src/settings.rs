@@ -11,6 +11,7 @@ pub use self::url::ServerUrl;
 use crate::checks::{Check, CheckSettings};
 use crate::durability::Durability;
 use crate::key::MAX_PARTITIONS;
+use crate::scheme::StorageScheme;
 
 /// A shorter lease would be lost to a hiccup of the network.
 const LEASE_MIN: Duration = Duration::from_millis(100);
@@ -68,6 +69,13 @@ pub struct Settings {
     /// How long a query waits for the drainer, for that or for a write that it was told to wait
     /// for. Default 10 s.
     pub overlay_timeout: Duration,
+    /// How models are stored that do not choose. Default [`StorageScheme::WriteBehind`].
+    pub scheme: StorageScheme,
+    /// How long a write waits to be drained under [`StorageScheme::WriteThrough`]. Default 10 s.
+    pub write_through_timeout: Duration,
+    /// How long a switch of the storage scheme waits for the queue to be drained, and a write for
+    /// the end of a switch. Default 30 s.
+    pub switch_timeout: Duration,
     /// The drainer's choices.
     pub drain: DrainSettings,
     /// Which of the start-up checks are made. In memory there is nothing to check.
@@ -188,6 +196,9 @@ impl Settings {
             max_entry_bytes: 1024 * 1024,
             overlay_max: 10_000,
             overlay_timeout: Duration::from_secs(10),
+            scheme: StorageScheme::default(),
+            write_through_timeout: Duration::from_secs(10),
+            switch_timeout: Duration::from_secs(30),
             drain: DrainSettings::default(),
             checks: CheckSettings::default(),
         }
@@ -196,7 +207,8 @@ impl Settings {
     /// Reads `REDIS_URL` and `DATABASE_URL`, which are required, and where they are set
     /// `KV_PARTITIONS`, `KV_TENANT`, `KV_ROW_TTL_S`, `KV_QUEUE_CAPACITY`,
     /// `KV_ON_FULL_BLOCK_MS` (zero rejects), `KV_MAX_ENTRY_BYTES`,
-    /// `KV_OVERLAY_MAX`, `KV_OVERLAY_TIMEOUT_MS`,
+    /// `KV_OVERLAY_MAX`, `KV_OVERLAY_TIMEOUT_MS`, `KV_SCHEME`, `KV_WRITE_THROUGH_TIMEOUT_MS`,
+    /// `KV_SWITCH_TIMEOUT_MS`,
     /// `REDIS_CONNECTIONS`, `DATABASE_MAX_CONNECTIONS`, `KV_DRAIN_INTERVAL_MS`,
     /// `KV_DRAIN_BATCH_ENTRIES`, `KV_DRAIN_WORKERS` and `KV_DRAIN_LEASE_MS`; and for the start-up checks
     /// `KV_CHECKS_EVICTION`, `KV_CHECKS_PERSISTENCE`, `KV_CHECKS_REDIS_VERSION`,
@@ -239,6 +251,17 @@ impl Settings {
         let mut milliseconds = 10_000_u64;
         set(&mut milliseconds, "KV_OVERLAY_TIMEOUT_MS", &lookup)?;
         settings.overlay_timeout = Duration::from_millis(milliseconds);
+        if let Some(name) = lookup("KV_SCHEME")? {
+            settings.scheme = name.trim().parse().map_err(|problem| {
+                SettingsError::new("KV_SCHEME", format!("is `{name}`, but {problem}"))
+            })?;
+        }
+        let mut milliseconds = 10_000_u64;
+        set(&mut milliseconds, "KV_WRITE_THROUGH_TIMEOUT_MS", &lookup)?;
+        settings.write_through_timeout = Duration::from_millis(milliseconds);
+        let mut milliseconds = 30_000_u64;
+        set(&mut milliseconds, "KV_SWITCH_TIMEOUT_MS", &lookup)?;
+        settings.switch_timeout = Duration::from_millis(milliseconds);
         set(&mut settings.redis.connections, "REDIS_CONNECTIONS", &lookup)?;
         set(&mut settings.postgres.max_connections, "DATABASE_MAX_CONNECTIONS", &lookup)?;
         set(&mut settings.drain.batch_entries, "KV_DRAIN_BATCH_ENTRIES", &lookup)?;

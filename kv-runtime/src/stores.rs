@@ -7,6 +7,7 @@ use crate::entry::EntryId;
 use crate::hot_store::{HotStore, HotStoreError};
 use crate::key::KeySpace;
 use crate::model::ModelDescriptor;
+use crate::scheme::{KnownSchemes, Turns};
 use crate::serials::SerialBlocks;
 use crate::settings::Settings;
 use crate::settled::SettledWatch;
@@ -18,6 +19,12 @@ pub(crate) struct Stores {
     pub(crate) durable: Arc<dyn DurableStore>,
     pub(crate) keys: KeySpace,
     pub(crate) settings: Settings,
+    /// What the storage schemes of queues are taken to be.
+    pub(crate) schemes: KnownSchemes,
+    /// Whether models can have another one than the default: not under a unit test's hand.
+    pub(crate) has_schemes: bool,
+    /// Who writes past the queue.
+    pub(crate) turns: Turns,
     /// What receipts wait for.
     pub(crate) settled: SettledWatch,
     /// The ids that this process has taken from sequences and not given yet.
@@ -33,9 +40,13 @@ impl Stores {
         keys: KeySpace,
         settings: Settings,
     ) -> Self {
+        let schemes = KnownSchemes::default();
+        let has_schemes = !hot.is_watched();
+        let turns = Turns::default();
         let settled = SettledWatch::default();
         let serials = SerialBlocks::default();
-        Self { hot, durable, keys, settings, settled, serials, models: Mutex::default() }
+        let models = Mutex::default();
+        Self { hot, durable, keys, settings, schemes, has_schemes, turns, settled, serials, models }
     }
 
     /// Remembers a model, so that its dead letters can be understood.

@@ -284,7 +284,7 @@ impl Transaction {
     async fn see(&self, at: Operation, key: &RowKey) -> Result<(), Error> {
         let rows = self.rows(key);
         for _ in 0..LOADS_MAX {
-            let observed = self.stores.hot.observe(key, &random_id()).await;
+            let observed = self.stores.observe(key, &random_id()).await;
             let observed = observed.map_err(|error| Error::from_hot(at, &key.id, error))?;
             let row = match observed.outcome {
                 ReadOutcome::Row(row) => Some(row),

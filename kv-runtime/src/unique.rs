@@ -132,7 +132,7 @@ pub(crate) async fn reserve(
     values: &EncodedRow,
 ) -> Result<ValueContent, Error> {
     let key = stores.keys.value_key(model, &model.unique[position], values);
-    let reserved = stores.hot.reserve_values(&[key], &random_id()).await;
+    let reserved = stores.reserve_values(model, &[key], &random_id()).await;
     let reserved = reserved.map_err(|error| Error::from_hot(at, "", error))?;
     Ok(reserved.into_iter().next().unwrap_or_default())
 }
@@ -158,7 +158,7 @@ pub(crate) async fn owner_of(
         return Ok(Owner { found, row: Some((known, row)) });
     }
     // Nothing is known, or what was has changed since.
-    let fetched = stores.durable.find_by(model, position, values).await;
+    let fetched = stores.find_by(model, position, values).await;
     let fetched = fetched.map_err(|error| Error::from_durable(at, error))?;
     let Some(fetched) = fetched else { return Ok(Owner { found, row: None }) };
     let candidate = stores.keys.row(model, model.id_of(&fetched));
@@ -166,7 +166,7 @@ pub(crate) async fn owner_of(
     if row.is_some() {
         let key = stores.keys.value_key(model, index, values);
         let fill = ValueFill { key, found: found.clone(), row: candidate.clone() };
-        if let Err(error) = stores.hot.fill_value(&fill, rows.ttl()).await {
+        if let Err(error) = stores.fill_value(&fill, rows.ttl()).await {
             tracing::debug!(%error, "the owner of a unique value was not noted");
         }
     }

@@ -8,6 +8,7 @@ use kv_tests::models::{Counter, Place};
 use kv_tests::pair::{After, Pair};
 
 contract!(
+    under direct schemes:
     many_rows_are_updated_or_refused_one_by_one,
     many_rows_are_deleted_or_refused_one_by_one,
     patches_of_a_row_have_their_order,

@@ -11,6 +11,7 @@ use kv_tests::pair::{After, Pair};
 use tokio::task::JoinSet;
 
 contract!(
+    under direct schemes:
     increments_answer_what_they_come_to,
     an_overflow_changes_nothing,
     null_cannot_be_added_to,
@@ -237,6 +238,8 @@ async fn a_retry_is_not_counted_again_and_gets_the_first_result() {
     proxied.redis.url = proxy.url().into();
     let proxied = Kv::connect(proxied).await.expect("the servers are up").repository::<Bucket>();
 
+    // The storage scheme is asked for before the first write.
+    assert!(proxied.exists(&1).await.expect("an answer"));
     proxy.stall_answers();
     let first = tokio::spawn(async move { proxied.increment(&1, |b| b.total, -5).await });
     while redis.entries().await < 2 {

@@ -10,7 +10,8 @@ use diesel::debug_query;
 use diesel::pg::Pg;
 use diesel::prelude::*;
 use kv_runtime::{
-    ColumnType, Durability, EncodedPatch, IsNull, KvModel, KvPatch, KvValue, ValueError,
+    ColumnType, Durability, EncodedPatch, IsNull, KvModel, KvPatch, KvValue, StorageScheme,
+    ValueError,
 };
 use uuid::Uuid;
 
@@ -93,6 +94,7 @@ enum LegKind {
 #[derive(Debug, Clone, PartialEq, KvModel)]
 #[kv(table = schema::legs, table_name = "trips.legs", partition_by = merchant_id)]
 #[kv(key_prefix = "leg", queue = "ride", ttl = 90, durability = "fsynced(2s)")]
+#[kv(scheme = "write_through")]
 struct TripLeg {
     #[kv(id)]
     merchant_id: i64,
@@ -160,13 +162,14 @@ fn the_descriptor_follows_the_attributes() {
     assert_eq!(model.ttl, Some(Duration::from_secs(90)));
     let timeout = Duration::from_secs(2);
     assert_eq!(model.durability, Some(Durability::Fsynced { timeout }));
+    assert_eq!(model.scheme, Some(StorageScheme::WriteThrough));
     let labels = &["walk", "ride"];
     assert_eq!(model.columns[2].ty, ColumnType::Enum { name: "leg_kind", labels });
 
     let model = HTTPCall::DESCRIPTOR;
     assert_eq!((model.table, model.key_prefix), ("http_calls", "http_call"));
     assert_eq!((model.columns[0].field, model.columns[0].column), ("type", "type"));
-    assert_eq!((model.ttl, model.durability), (None, None));
+    assert_eq!((model.ttl, model.durability, model.scheme), (None, None, None));
 }
 
 #[test]

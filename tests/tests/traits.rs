@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use kv_runtime::{Error, PoolError, ReadRepository, WriteRepository};
+use kv_runtime::{Error, PoolError, ReadRepository, WriteRepository, count};
 use kv_tests::contract;
 use kv_tests::models::{Booking, Counter, Seat};
 use kv_tests::pair::Pair;
 
 contract!(
     business_code_sees_traits_alone,
+    traits_count_and_ask_and_write_many,
     a_read_only_handle_reads_what_is_written,
     only_the_real_pair_has_a_connection,
 );
@@ -60,6 +61,28 @@ async fn business_code_sees_traits_alone(pair: Pair) {
     let _ = rows.delete(&booking.id).await.expect("a row");
     let found = rows.get_many(&[booking.id, other.id]).await.expect("the rows");
     assert_eq!(found, [None, Some(Booking { seats: 7, ..other })]);
+}
+
+async fn traits_count_and_ask_and_write_many(pair: Pair) {
+    let counters: Arc<dyn WriteRepository<Counter>> = Arc::new(pair.kv.repository::<Counter>());
+    for id in 1..=3 {
+        let counter = Counter { id, total: id, r#type: String::new() };
+        let _ = counters.create(&counter).await.expect("a new row");
+    }
+    let counted = counters.increment(&1, |c| c.total.counter(), 10).await.expect("a row");
+    assert_eq!(counted.value, 11);
+    let patches = [(2, Counter::patch().total(20)), (4, Counter::patch().total(40))];
+    let updated = counters.update_many(&patches).await;
+    assert!(updated[0].is_ok(), "{updated:?}");
+    assert!(updated[1].as_ref().is_err_and(Error::is_not_found), "{updated:?}");
+    let deleted = counters.delete_many(&[3]).await;
+    assert!(deleted[0].is_ok(), "{deleted:?}");
+    let made = counters.query().aggregate(|c| (count(), c.total.sum(), c.total.max())).await;
+    assert_eq!(made.expect("an answer"), (2, Some(31.into()), Some(20)));
+    let found = pair.kv.repository::<Counter>().read_only();
+    let dear: Arc<dyn ReadRepository<Counter>> = Arc::new(found);
+    let dear = dear.query().filter(|c| c.total.gt(11)).load().await.expect("rows");
+    assert_eq!(dear.iter().map(|row| row.id).collect::<Vec<_>>(), [2]);
 }
 
 async fn a_read_only_handle_reads_what_is_written(pair: Pair) {

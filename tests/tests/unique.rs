@@ -13,24 +13,32 @@ use rust_decimal::Decimal;
 use tokio::task::JoinSet;
 
 contract!(
+    under direct schemes:
     a_value_belongs_to_one_row,
     a_row_is_found_by_its_values_wherever_it_is,
     a_deleted_rows_value_is_free,
     a_change_moves_the_value,
-    a_part_of_a_value_is_changed_with_the_rest_of_the_row,
-    null_belongs_to_nobody,
-    equal_numbers_are_one_value,
-    a_refused_create_frees_its_values,
     a_row_is_got_or_created,
     a_row_is_upserted_by_a_value,
     values_are_handed_on_within_a_unit,
-    two_rows_of_a_unit_cannot_have_one_value,
-    values_that_are_handed_on_drain_in_one_batch,
-    many_rows_are_created_or_refused_one_by_one,
-    many_values_are_looked_up_at_once,
-    a_row_that_was_got_or_created_has_its_version,
-    rows_are_listed_by_an_index,
 );
+
+mod queued {
+    use super::*;
+
+    contract!(
+        a_part_of_a_value_is_changed_with_the_rest_of_the_row,
+        null_belongs_to_nobody,
+        equal_numbers_are_one_value,
+        a_refused_create_frees_its_values,
+        two_rows_of_a_unit_cannot_have_one_value,
+        values_that_are_handed_on_drain_in_one_batch,
+        many_rows_are_created_or_refused_one_by_one,
+        many_values_are_looked_up_at_once,
+        a_row_that_was_got_or_created_has_its_version,
+        rows_are_listed_by_an_index,
+    );
+}
 
 mod racing {
     use super::*;

@@ -10,20 +10,28 @@ use kv_tests::pair::{After, Pair};
 use tokio::task::JoinSet;
 
 contract!(
-    all_changes_are_made_with_one_entry,
+    under direct schemes:
     an_error_leaves_nothing,
     a_refused_change_leaves_nothing,
     the_work_sees_its_own_changes,
     rows_that_only_postgresql_has_are_brought_in,
-    changes_of_a_row_come_to_one,
     a_unit_that_only_reads_writes_nothing,
-    many_rows_are_looked_up_at_once,
-    rows_that_lie_apart_are_refused,
-    a_handle_that_was_kept_does_nothing,
-    a_refused_unit_is_one_dead_letter_of_all_its_rows,
-    a_discarded_unit_lets_all_its_rows_go,
-    a_unit_queues_behind_a_held_row_with_all_its_rows,
 );
+
+mod queued {
+    use super::*;
+
+    contract!(
+        all_changes_are_made_with_one_entry,
+        changes_of_a_row_come_to_one,
+        many_rows_are_looked_up_at_once,
+        rows_that_lie_apart_are_refused,
+        a_handle_that_was_kept_does_nothing,
+        a_refused_unit_is_one_dead_letter_of_all_its_rows,
+        a_discarded_unit_lets_all_its_rows_go,
+        a_unit_queues_behind_a_held_row_with_all_its_rows,
+    );
+}
 
 mod racing {
     use super::*;

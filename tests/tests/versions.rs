@@ -9,13 +9,20 @@ use kv_tests::pair::{After, Pair};
 use tokio::task::JoinSet;
 
 contract!(
+    under direct schemes:
     every_write_raises_the_version,
     a_stale_writer_gets_the_current_row,
     no_version_comes_twice,
-    rows_that_are_written_at_once_have_the_versions_of_their_receipts,
-    a_version_that_was_set_by_hand_is_one,
-    a_conflict_is_an_error_like_others,
 );
+
+mod queued {
+    use super::*;
+    contract!(
+        rows_that_are_written_at_once_have_the_versions_of_their_receipts,
+        a_version_that_was_set_by_hand_is_one,
+        a_conflict_is_an_error_like_others,
+    );
+}
 
 mod at_once {
     use super::*;

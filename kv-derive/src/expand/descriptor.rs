@@ -1,7 +1,7 @@
 //! The model as data.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{format_ident, quote};
 use syn::Index;
 
 use super::at_type;
@@ -39,6 +39,7 @@ fn with_columns(model: &Model, columns: &[TokenStream], id_is_fresh: &TokenStrea
         None => quote!(::core::option::Option::None),
     };
     let durability = durability(model);
+    let scheme = scheme(model);
     let unique = indexes(model, &model.unique);
     let indexes = indexes(model, &model.indexes);
     let references = references(model);
@@ -64,6 +65,7 @@ fn with_columns(model: &Model, columns: &[TokenStream], id_is_fresh: &TokenStrea
             partition_by: &[#(#partition_by),*],
             ttl: #ttl,
             durability: #durability,
+            scheme: #scheme,
             unique: #unique,
             indexes: #indexes,
             references: #references,
@@ -119,6 +121,17 @@ fn durability(model: &Model) -> TokenStream {
         }
     };
     quote!(::core::option::Option::Some(#runtime::Durability::#mode))
+}
+
+fn scheme(model: &Model) -> TokenStream {
+    let runtime = &model.runtime;
+    match model.scheme {
+        None => quote!(::core::option::Option::None),
+        Some(scheme) => {
+            let scheme = format_ident!("{scheme}");
+            quote!(::core::option::Option::Some(#runtime::StorageScheme::#scheme))
+        }
+    }
 }
 
 /// A UUID of its own is client-made. One among several fields may well be another row's, so

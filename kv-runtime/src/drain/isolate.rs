@@ -55,6 +55,16 @@ impl Verdict {
     }
 }
 
+/// What a refusal means that is not the fault of what was written.
+pub(crate) fn fault_of_others(refusal: &Refusal) -> Option<DurableStoreError> {
+    let reason = || describe(refusal).into();
+    match Verdict::of(refusal) {
+        Verdict::Outage => Some(DurableStoreError::Unavailable(reason())),
+        Verdict::Configuration => Some(DurableStoreError::Configuration(reason())),
+        Verdict::Content | Verdict::Dependent | Verdict::Suspect => None,
+    }
+}
+
 /// The entries of a batch in the order of the queues, and what became of them so far.
 struct Isolation<'a, 'b> {
     context: &'b Context,

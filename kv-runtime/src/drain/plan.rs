@@ -8,6 +8,7 @@ use crate::durable_store::{Batch, HeldRow, Letter, Offset, OffsetMove, Refusal};
 use crate::entry::{Entry, EntryError, EntryId, RawEntry, RowChange};
 use crate::hot_store::{SettledRow, Settlement};
 use crate::key::Partition;
+use crate::scheme::StorageScheme;
 
 use super::context::Context;
 use super::fold::Fold;
@@ -65,6 +66,8 @@ pub(super) struct Step<'a> {
 #[derive(Debug)]
 pub(super) enum Action {
     Apply(Entry),
+    /// Its rows stay where they are, in Redis alone.
+    Leave,
     /// Keep it as a dead letter.
     Refuse(Refusal),
     /// Keep it behind another dead letter of one of its rows.
@@ -96,7 +99,7 @@ pub(super) fn steps<'a>(
             if bytes > context.settings.drain.batch_bytes && bytes > raw.byte_len() {
                 break;
             }
-            let mut step = match step(context, offset.partition, raw) {
+            let mut step = match step(context, offset, raw) {
                 Ok(step) => step,
                 Err(reason) => {
                     let partition = offset.partition;
@@ -109,7 +112,7 @@ pub(super) fn steps<'a>(
             if let Some(earlier) = earlier {
                 step.action = Action::Behind(earlier);
             }
-            if !matches!(step.action, Action::Apply(..)) {
+            if !matches!(step.action, Action::Apply(..) | Action::Leave) {
                 for row in &mut step.rows {
                     row.held = true;
                     held_here.entry(row.key.clone()).or_insert(earlier.unwrap_or(raw.id));
@@ -156,17 +159,18 @@ fn after_offset<'a>(offset: &Offset, entries: &'a [RawEntry]) -> Result<&'a [Raw
 }
 
 /// Decides about one entry by itself; an error where it has to wait.
-fn step<'a>(
-    context: &Context,
-    partition: Partition,
-    raw: &'a RawEntry,
-) -> Result<Step<'a>, EntryError> {
+fn step<'a>(context: &Context, offset: &Offset, raw: &'a RawEntry) -> Result<Step<'a>, EntryError> {
+    let partition = offset.partition;
     match Entry::decode(raw, &context.models) {
         Ok(entry) => {
             let row = |change: &RowChange| {
                 settled_row(context, partition, change.model, &change.row_id, raw.id)
             };
-            let rows = entry.changes.iter().map(row).collect();
+            let mut rows: Vec<SettledRow> = entry.changes.iter().map(row).collect();
+            if offset.scheme == StorageScheme::RedisOnly {
+                rows.iter_mut().for_each(|row| row.ttl = None);
+                return Ok(Step { raw, rows, action: Action::Leave });
+            }
             Ok(Step { raw, rows, action: Action::Apply(entry) })
         }
         Err(reason) if must_wait(context, raw, &reason) => Err(reason),
@@ -207,7 +211,7 @@ fn settled_row(
     SettledRow {
         key: context.keys.key_of(model.key_prefix, row_id, partition.number),
         entry,
-        ttl,
+        ttl: Some(ttl),
         held: false,
         has_values: !model.unique.is_empty(),
     }
@@ -299,6 +303,7 @@ pub(super) fn plan(context: &Context, offsets: &[Offset], steps: Steps<'_>) -> P
                         break;
                     }
                 }
+                Action::Leave => {}
                 Action::Refuse(refusal) => {
                     reached.letters.push(letter(offset.partition, step.raw, refusal, None));
                 }
@@ -368,8 +373,7 @@ pub(super) fn settle_again(
     let committed = || entries.iter().filter(|raw| raw.id > from && raw.id <= to.position);
     let rows = committed()
         .flat_map(|raw| {
-            let mut rows =
-                step(context, to.partition, raw).map(|step| step.rows).unwrap_or_default();
+            let mut rows = step(context, to, raw).map(|step| step.rows).unwrap_or_default();
             // One row of a unit may have a younger letter, of which the others know nothing.
             let of_entry = HeldRow::all_of(to.partition, raw);
             let is_held = |row: &&HeldRow| held.get(row).is_some_and(|letter| *letter <= raw.id);

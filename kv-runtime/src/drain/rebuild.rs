@@ -117,7 +117,7 @@ async fn read_rows(
         if model.queue != offset.partition.queue {
             continue;
         }
-        for keys in stores.hot.scan(model, offset.partition).await?.chunks(ROWS) {
+        for keys in stores.hot.scan(model, Some(offset.partition)).await?.chunks(ROWS) {
             let keys: Vec<RowKey> =
                 keys.iter().filter_map(|key| context.keys.parse_row(model, key)).collect();
             let read = stores.hot.read(&keys).await?;

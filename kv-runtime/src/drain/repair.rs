@@ -9,6 +9,7 @@ use crate::entry::EntryId;
 use crate::hot_store::ReadRequest;
 use crate::key::{Partition, RowKey};
 use crate::model::ModelDescriptor;
+use crate::scheme::StorageScheme;
 use crate::stores::Stores;
 
 /// Rows of one call.
@@ -27,8 +28,12 @@ pub(super) async fn after_redis_went_back(
 ) -> Result<(), StepError> {
     let WentBack { partition, position } = *went_back;
     let drained = newest_drained(stores, partition, position).await?;
-    for model in context.models.iter().filter(|model| model.queue == partition.queue) {
-        let keys = stores.hot.scan(model, partition).await?;
+    let before = stores.durable.offsets(&[partition]).await?;
+    // Rows that nobody else has stay, whatever became of their entries.
+    let is_kept = before.iter().any(|offset| offset.scheme == StorageScheme::RedisOnly);
+    let is_of_queue = |model: &&&ModelDescriptor| model.queue == partition.queue && !is_kept;
+    for model in context.models.iter().filter(is_of_queue) {
+        let keys = stores.hot.scan(model, Some(partition)).await?;
         for keys in keys.chunks(ROWS) {
             let keys = without_held(context, stores, model, keys).await?;
             stores.hot.let_go(&keys, drained).await?;

@@ -8,6 +8,7 @@ use crate::durable_store::{DurableStoreError, Offset};
 use crate::entry::EntryId;
 use crate::hot_store::{PartitionState, ReadRequest};
 use crate::key::Partition;
+use crate::scheme::StorageScheme;
 
 impl Worker {
     /// Takes partitions over, or finds out how far they were committed; and settles what
@@ -20,6 +21,7 @@ impl Worker {
         let is_new = |partition: &&Partition| share.epoch(**partition).is_none();
         let new: Vec<Partition> = partitions.iter().filter(is_new).copied().collect();
         if !new.is_empty() {
+            self.begin_schemes(&new).await?;
             let offsets = self.stores.durable.take_over(&new).await?;
             share.taken_over(&offsets);
         }
@@ -30,10 +32,21 @@ impl Worker {
         if !lost.is_empty() {
             return Err(StepError::Fenced(lost));
         }
+        let offsets: Vec<Offset> =
+            offsets.into_iter().filter(|offset| !offset.scheme.is_direct()).collect();
         repair::finish_releases(&self.stores, &offsets).await?;
         self.settle_again(&offsets).await?;
         self.progress.settled(&offsets);
         Ok(offsets)
+    }
+
+    /// Has the schemes of queues written down that nobody has used yet, before their partitions are.
+    async fn begin_schemes(&self, partitions: &[Partition]) -> Result<(), StepError> {
+        let is_of = |queue: &str| partitions.iter().any(|partition| partition.queue == queue);
+        for model in self.context.models.iter().filter(|model| is_of(model.queue)) {
+            self.stores.scheme(model).await?;
+        }
+        Ok(())
     }
 
     async fn settle_again(&self, offsets: &[Offset]) -> Result<(), StepError> {
@@ -56,7 +69,8 @@ impl Worker {
     ) -> Result<(), StepError> {
         let Offset { partition, position, .. } = *offset;
         self.progress.set_back();
-        if position >= state.trimmed {
+        // Of rows that only Redis has, PostgreSQL has nothing to be brought back.
+        if position >= state.trimmed || offset.scheme == StorageScheme::RedisOnly {
             tracing::error!(%partition, %position, settled = %state.settled,
                 "PostgreSQL went back in time; the entries since are applied again");
             self.stores.hot.rebase(partition, position).await?;

@@ -21,6 +21,7 @@ use crate::entry::EntryId;
 use crate::failpoint;
 use crate::hot_store::{EntryMark, HotStoreError, NotReplicated, Settlement};
 use crate::key::Partition;
+use crate::scheme::known;
 use crate::stores::Stores;
 
 /// How often an idle worker looks whether the offsets are still its own.
@@ -70,7 +71,7 @@ pub(super) enum StepError {
 #[derive(Debug)]
 struct Standing {
     partitions: Vec<Partition>,
-    /// As PostgreSQL has committed them.
+    /// As PostgreSQL has committed them; without those whose queue is written past.
     offsets: Vec<Offset>,
     /// The next batch, if it was prepared while the last one was committed.
     next: Option<Prepared>,
@@ -194,7 +195,7 @@ impl Worker {
         standing: &mut Option<Standing>,
     ) -> Result<Backlog, StepError> {
         self.look_at_waiting(share).await?;
-        let Standing { offsets, next, ahead, unsettled, committed_at, looked_at, .. } =
+        let Standing { partitions, offsets, next, ahead, unsettled, committed_at, looked_at } =
             match standing {
                 Some(standing) => standing,
                 None => {
@@ -214,6 +215,11 @@ impl Worker {
                     })
                 }
             };
+        if offsets.len() < partitions.len() && looked_at.elapsed() >= known::LOOK_AGAIN {
+            // One that was written past may be drained again.
+            self.look_at_offsets(partitions, offsets).await?;
+            *looked_at = Instant::now();
+        }
         let prepared = match next.take() {
             Some(prepared) => prepared,
             None => self.prepare(offsets, ahead).await?,
@@ -228,10 +234,7 @@ impl Worker {
             if must_trim || looked_at.elapsed() >= LOOK_AGAIN {
                 // Nothing comes that would find a replay whose process died, or a PostgreSQL that
                 // went back in time and needs the entries of the last batches.
-                let partitions: Vec<Partition> = offsets.iter().map(|at| at.partition).collect();
-                if self.stores.durable.offsets(&partitions).await? != *offsets {
-                    return Err(DurableStoreError::OffsetMoved.into());
-                }
+                self.look_at_offsets(partitions, offsets).await?;
                 *looked_at = Instant::now();
             }
             if must_trim {
@@ -270,6 +273,17 @@ impl Worker {
             unsettled.clear();
         }
         Ok(backlog)
+    }
+
+    /// An error if the partitions do not stand as they did.
+    async fn look_at_offsets(
+        &self,
+        partitions: &[Partition],
+        offsets: &[Offset],
+    ) -> Result<(), StepError> {
+        let mut now = self.stores.durable.offsets(partitions).await?;
+        now.retain(|offset| !offset.scheme.is_direct());
+        if now == offsets { Ok(()) } else { Err(DurableStoreError::OffsetMoved.into()) }
     }
 
     /// Commits a batch; answers another plan where that was what could be committed.

@@ -25,6 +25,7 @@ use crate::model::ModelDescriptor;
 use crate::query::evaluate::evaluate;
 use crate::query::select::Select;
 use crate::row::{EncodedPatch, EncodedRow};
+use crate::scheme::StorageScheme;
 use crate::unique;
 
 /// Tables and offsets in this process.
@@ -33,6 +34,8 @@ pub(crate) struct MemoryDurableStore {
     /// Held for as long as a transaction takes, so that nobody sees its effect before its end.
     data: Arc<Mutex<Data>>,
     known: KnownModels,
+    /// By queue: held by who switches it to another scheme.
+    switching: std::sync::Mutex<HashMap<&'static str, Arc<Mutex<()>>>>,
 }
 
 impl Default for MemoryDurableStore {
@@ -40,7 +43,7 @@ impl Default for MemoryDurableStore {
         let known = KnownModels::default();
         let constraints = Constraints::new(Arc::clone(&known));
         let data = Data { constraints, ..Data::default() };
-        Self { data: Arc::new(Mutex::new(data)), known }
+        Self { data: Arc::new(Mutex::new(data)), known, switching: Default::default() }
     }
 }
 
@@ -252,6 +255,8 @@ struct MemoryTransaction {
     data: OwnedMutexGuard<Data>,
     undo: Vec<Undo>,
     offsets: Vec<Offset>,
+    /// What the scheme of these is to be.
+    scheme: Option<StorageScheme>,
 }
 
 impl Drop for MemoryTransaction {
@@ -274,6 +279,14 @@ impl Transaction for MemoryTransaction {
         Ok(self.data.attempt(statements, &mut self.undo).err())
     }
 
+    async fn fetch(
+        &mut self,
+        model: &'static ModelDescriptor,
+        keys: &[RowKey],
+    ) -> Result<Vec<Option<EncodedRow>>, DurableStoreError> {
+        Ok(keys.iter().map(|key| self.data.row(model.table, &key.id_values).cloned()).collect())
+    }
+
     async fn letters(
         &mut self,
         filter: &DeadLetterFilter,
@@ -281,8 +294,24 @@ impl Transaction for MemoryTransaction {
         Ok(self.data.letters(filter))
     }
 
+    async fn set_scheme(
+        &mut self,
+        from: StorageScheme,
+        to: StorageScheme,
+    ) -> Result<(), DurableStoreError> {
+        self.scheme = Some(to);
+        let is_from = |offset: &Offset| offset.scheme == from;
+        let all_are = self.offsets.iter().all(is_from);
+        if all_are { Ok(()) } else { Err(DurableStoreError::OffsetMoved) }
+    }
+
     async fn commit(mut self: Box<Self>, outcome: Outcome) -> Result<(), DurableStoreError> {
         self.data.move_offsets(&outcome.moves)?;
+        for offset in self.scheme.iter().flat_map(|_| self.offsets.clone()).collect::<Vec<_>>() {
+            let (scheme, nonce) = (self.scheme.unwrap_or_default(), String::new());
+            let offset = Offset { scheme, nonce, epoch: offset.epoch + 1, ..offset };
+            self.data.offsets.insert(offset.partition, offset);
+        }
         self.data.keep(&outcome.letters);
         for stored in &mut self.data.letters {
             stored.released |= outcome.released.contains(&stored.letter.id);
@@ -320,6 +349,22 @@ impl DurableStore for MemoryDurableStore {
         Ok(self.data.lock().await.offsets(partitions))
     }
 
+    async fn create_offsets(&self, _: &[Partition]) -> Result<(), DurableStoreError> {
+        // One that is missing is one at the start.
+        Ok(())
+    }
+
+    async fn exclude(
+        &self,
+        queue: &'static str,
+    ) -> Result<Box<dyn Send + Sync>, DurableStoreError> {
+        let switching = {
+            let mut queues = self.switching.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(queues.entry(queue).or_default())
+        };
+        Ok(Box::new(switching.lock_owned().await))
+    }
+
     async fn apply(&self, batch: &Batch) -> Result<(), DurableStoreError> {
         let mut data = self.data.lock().await;
         let mut undo = Vec::new();
@@ -339,7 +384,7 @@ impl DurableStore for MemoryDurableStore {
     ) -> Result<Box<dyn Transaction + 'a>, DurableStoreError> {
         let data = Arc::clone(&self.data).lock_owned().await;
         let offsets = data.offsets(partitions);
-        Ok(Box::new(MemoryTransaction { data, undo: Vec::new(), offsets }))
+        Ok(Box::new(MemoryTransaction { data, undo: Vec::new(), offsets, scheme: None }))
     }
 
     async fn held(&self, rows: &[HeldRow]) -> Result<Vec<Option<EntryId>>, DurableStoreError> {

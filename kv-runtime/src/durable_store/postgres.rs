@@ -46,6 +46,7 @@ use crate::key::{Partition, RowKey};
 use crate::model::{FieldError, ModelDescriptor};
 use crate::query::select::Select;
 use crate::row::EncodedRow;
+use crate::schema::ddl::literal;
 use crate::schema::step::Step;
 use crate::settings::Settings;
 
@@ -53,6 +54,9 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
 /// Any number that all who migrate agree on.
 const MIGRATION_LOCK: i64 = 0x6b76_5f6d_6967;
+
+/// The same for all who switch a queue.
+const SWITCH_LOCK: i32 = 0x6b76_7377;
 
 /// Tables and offsets on a PostgreSQL server.
 pub(crate) struct PostgresDurableStore {
@@ -197,6 +201,29 @@ where
     Ok(arrays)
 }
 
+/// Rows by id, each with the offset of its partition.
+async fn fetch(
+    connection: &mut AsyncPgConnection,
+    model: &'static ModelDescriptor,
+    keys: &[RowKey],
+) -> Result<Vec<Option<Fetched>>, DurableStoreError> {
+    let ids = keys.iter().map(|key| key.id_values.iter());
+    let mut parameters = columns_of(model, model.id.iter().copied(), ids)?;
+    parameters.extend(partition_columns(&keys.iter().map(RowKey::partition).collect::<Vec<_>>()));
+    let statement = Query::<FetchedSql>::new(Statement { sql: sql::fetch(model), parameters });
+    let rows: Vec<FetchedRow> = statement.load(connection).await.map_err(classify)?;
+    let mut fetched: Vec<Option<Fetched>> = vec![None; keys.len()];
+    for (ordinal, values, offset) in rows {
+        let offset = offset.and_then(|text| text.parse().ok()).unwrap_or(EntryId::ZERO);
+        let row = values.iter().map(Option::as_deref).collect();
+        let place = usize::try_from(ordinal - 1).ok().and_then(|at| fetched.get_mut(at));
+        if let Some(place) = place {
+            *place = Some(Fetched { row, offset });
+        }
+    }
+    Ok(fetched)
+}
+
 /// The statement of an operation.
 fn statement_of(
     model: &'static ModelDescriptor,
@@ -283,15 +310,30 @@ impl DurableStore for PostgresDurableStore {
         letters::forget(&mut *self.connection().await?, ids).await
     }
 
+    async fn create_offsets(&self, partitions: &[Partition]) -> Result<(), DurableStoreError> {
+        offsets::create(&mut *self.connection().await?, partitions, self.partitions).await
+    }
+
+    async fn exclude(
+        &self,
+        queue: &'static str,
+    ) -> Result<Box<dyn Send + Sync>, DurableStoreError> {
+        // Whose end ends the lock.
+        let mut connection = self.dedicated_connection().await?;
+        let name = literal(&format!("switch of {queue}"));
+        let lock = format!(
+            "SET lock_timeout = 0; SELECT pg_advisory_lock({SWITCH_LOCK}, hashtext({name}))"
+        );
+        connection.batch_execute(&lock).await.map_err(classify)?;
+        Ok(Box::new(std::sync::Mutex::new(connection)))
+    }
+
     async fn apply(&self, batch: &Batch) -> Result<(), DurableStoreError> {
         let mut connection = self.connection().await?;
         let transaction = connection.transaction(async |connection| {
             run_batch(connection, batch).await.map_err(Rollback::Store)
         });
-        transaction.await.map_err(|rollback| match rollback {
-            Rollback::Store(error) => error,
-            Rollback::Diesel(error) => classify(error),
-        })
+        transaction.await.map_err(Rollback::into_error)
     }
 
     async fn fetch(
@@ -299,23 +341,7 @@ impl DurableStore for PostgresDurableStore {
         model: &'static ModelDescriptor,
         keys: &[RowKey],
     ) -> Result<Vec<Option<Fetched>>, DurableStoreError> {
-        let ids = keys.iter().map(|key| key.id_values.iter());
-        let mut parameters = columns_of(model, model.id.iter().copied(), ids)?;
-        parameters
-            .extend(partition_columns(&keys.iter().map(RowKey::partition).collect::<Vec<_>>()));
-        let statement = Query::<FetchedSql>::new(Statement { sql: sql::fetch(model), parameters });
-        let mut connection = self.connection().await?;
-        let rows: Vec<FetchedRow> = statement.load(&mut connection).await.map_err(classify)?;
-        let mut fetched: Vec<Option<Fetched>> = vec![None; keys.len()];
-        for (ordinal, values, offset) in rows {
-            let offset = offset.and_then(|text| text.parse().ok()).unwrap_or(EntryId::ZERO);
-            let row = values.iter().map(Option::as_deref).collect();
-            let place = usize::try_from(ordinal - 1).ok().and_then(|at| fetched.get_mut(at));
-            if let Some(place) = place {
-                *place = Some(Fetched { row, offset });
-            }
-        }
-        Ok(fetched)
+        fetch(&mut *self.connection().await?, model, keys).await
     }
 
     async fn find_by(
@@ -391,6 +417,15 @@ impl DurableStore for PostgresDurableStore {
 enum Rollback {
     Store(DurableStoreError),
     Diesel(DieselError),
+}
+
+impl Rollback {
+    fn into_error(self) -> DurableStoreError {
+        match self {
+            Self::Store(error) => error,
+            Self::Diesel(error) => classify(error),
+        }
+    }
 }
 
 impl From<DieselError> for Rollback {

@@ -24,7 +24,7 @@ impl Change {
     }
 
     /// As it takes effect.
-    pub(super) fn with_version(self, model: &ModelDescriptor, entry: EntryId) -> Self {
+    pub(crate) fn with_version(self, model: &ModelDescriptor, entry: EntryId) -> Self {
         match (self, model.version) {
             (Self::Create(row), _) => Self::Create(set_version(model, row, entry)),
             (Self::Upsert(row), _) => Self::Upsert(set_version(model, row, entry)),

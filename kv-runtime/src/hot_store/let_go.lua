@@ -6,16 +6,6 @@
 -- is marked, so that settling removes it instead of letting it expire. A row that is held by a
 -- younger dead letter stays so.
 
-local function is_younger(a, b)
-  local a_time, a_sequence = string.match(a, '^(%d+)-(%d+)$')
-  local b_time, b_sequence = string.match(b, '^(%d+)-(%d+)$')
-  a_time, b_time = tonumber(a_time), tonumber(b_time)
-  if a_time ~= b_time then
-    return a_time > b_time
-  end
-  return tonumber(a_sequence) > tonumber(b_sequence)
-end
-
 local meta = redis.pcall('HGET', KEYS[1], '@')
 if type(meta) ~= 'string' then
   return 0

@@ -4,6 +4,7 @@
 //! here passes there.
 
 mod data;
+mod schemes;
 mod values;
 mod watch;
 
@@ -17,14 +18,15 @@ use self::data::{Content, Data, Mark, Stored};
 pub(crate) use self::watch::Watch;
 use super::{
     EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated, Observed,
-    PartitionState, ReadOutcome, ReadRequest, RowState, Settlement, Standing, Unit, UnitOutcome,
-    ValueContent, ValueFill, Write, WriteOutcome,
+    PartitionState, ReadOutcome, ReadRequest, RowState, SchemeMark, Settlement, Standing, Unit,
+    UnitOutcome, ValueContent, ValueFill, Write, WriteOutcome,
 };
 use crate::checks::StoreChecks;
 use crate::durability::Durability;
 use crate::entry::{EntryId, RawEntry};
 use crate::key::{KeySpace, Partition, RowKey};
 use crate::model::ModelDescriptor;
+use crate::scheme::StorageScheme;
 use crate::settings::{OnHeld, Settings};
 
 /// Rows, queues and their state in this process.
@@ -63,9 +65,16 @@ impl StoreChecks for MemoryHotStore {}
 
 #[async_trait]
 impl HotStore for MemoryHotStore {
+    fn is_watched(&self) -> bool {
+        self.watch.is_some()
+    }
+
     async fn write(&self, writes: &[Arc<Write>]) -> Vec<Result<WriteOutcome, HotStoreError>> {
         let mut data = self.lock();
         let write = |write: &Arc<Write>| {
+            if data.is_closed(write.key.partition()) {
+                return Err(HotStoreError::Elsewhere);
+            }
             let mut act = || data.write(write, self.partition_capacity, self.takes_held);
             match &self.watch {
                 None => Ok(act()),
@@ -76,7 +85,11 @@ impl HotStore for MemoryHotStore {
     }
 
     async fn write_unit(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError> {
-        let act = || self.lock().write_unit(unit, self.partition_capacity, self.takes_held);
+        let mut data = self.lock();
+        if data.is_closed(unit.partition) {
+            return Err(HotStoreError::Elsewhere);
+        }
+        let mut act = || data.write_unit(unit, self.partition_capacity, self.takes_held);
         match &self.watch {
             None => Ok(act()),
             Some(watch) => watch.write_unit(unit, act),
@@ -85,7 +98,7 @@ impl HotStore for MemoryHotStore {
 
     async fn observe(&self, key: &RowKey, token: &str) -> Result<Observed, HotStoreError> {
         let mut data = self.lock();
-        let outcome = data.reserve(&key.key, token, TOKEN_TTL);
+        let outcome = data.reserve(key, token, TOKEN_TTL);
         Ok(Observed { outcome, stamp: data.stamp(&key.key) })
     }
 
@@ -104,7 +117,7 @@ impl HotStore for MemoryHotStore {
         token: &str,
     ) -> Result<Vec<ReadOutcome>, HotStoreError> {
         let mut data = self.lock();
-        Ok(keys.iter().map(|key| data.reserve(&key.key, token, TOKEN_TTL)).collect())
+        Ok(keys.iter().map(|key| data.reserve(key, token, TOKEN_TTL)).collect())
     }
 
     async fn fill(&self, fills: &[Fill]) -> Result<(), HotStoreError> {
@@ -132,6 +145,10 @@ impl HotStore for MemoryHotStore {
         let is_dirty = data.slot(&key.key).is_some_and(|slot| slot.expires_at.is_none());
         if is_dirty {
             return Ok(Invalidated::Dirty);
+        }
+        let content = data.slot(&key.key).map(|slot| &slot.content);
+        if matches!(content, Some(Content::Barred(_))) {
+            return Ok(Invalidated::Clean);
         }
         data.release_values(&key.key);
         data.slots.remove(&key.key);
@@ -174,7 +191,7 @@ impl HotStore for MemoryHotStore {
         let mut data = self.lock();
         let Some(slot) = data.slot(&key.key) else { return Ok(RowState::Missing) };
         Ok(match &slot.content {
-            Content::Token(_) => RowState::Missing,
+            Content::Token(_) | Content::Barred(_) => RowState::Missing,
             Content::Row(Stored { mark: Mark::Held(_), .. })
             | Content::Tombstone(Stored { mark: Mark::Held(_), .. }) => RowState::Held,
             Content::Tombstone(_) => RowState::Deleted,
@@ -192,14 +209,47 @@ impl HotStore for MemoryHotStore {
     async fn scan(
         &self,
         model: &'static ModelDescriptor,
-        partition: Partition,
+        partition: Option<Partition>,
     ) -> Result<Vec<String>, HotStoreError> {
         let data = self.lock();
         let is_of = |key: &&String| {
             let row = self.keys.parse_row(model, key);
-            row.is_some_and(|row| row.partition() == partition)
+            row.is_some_and(|row| partition.is_none_or(|partition| row.partition() == partition))
         };
         Ok(data.slots.keys().filter(is_of).cloned().collect())
+    }
+
+    async fn scheme(&self, partition: Partition) -> Result<SchemeMark, HotStoreError> {
+        Ok(self.lock().mark(partition))
+    }
+
+    async fn close(&self, partitions: &[Partition]) -> Result<(), HotStoreError> {
+        let mut data = self.lock();
+        for &partition in partitions {
+            data.marks.insert(partition, SchemeMark::Closed);
+        }
+        Ok(())
+    }
+
+    async fn open(
+        &self,
+        partition: Partition,
+        scheme: StorageScheme,
+        from: Option<EntryId>,
+    ) -> Result<(), HotStoreError> {
+        self.lock().open(partition, scheme, from);
+        Ok(())
+    }
+
+    async fn bar(&self, keys: &[String], token: &str) -> Result<bool, HotStoreError> {
+        let mut data = self.lock();
+        Ok(keys.iter().all(|key| data.bar(key, token, TOKEN_TTL)))
+    }
+
+    async fn lift(&self, keys: &[String], token: &str) -> Result<(), HotStoreError> {
+        let mut data = self.lock();
+        keys.iter().for_each(|key| data.lift(key, token));
+        Ok(())
     }
 
     async fn rebase(&self, partition: Partition, to: EntryId) -> Result<(), HotStoreError> {

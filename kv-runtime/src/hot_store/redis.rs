@@ -8,6 +8,7 @@ mod lane;
 mod leases;
 mod replication;
 mod reply;
+mod schemes;
 mod script;
 mod server;
 mod settling;
@@ -29,13 +30,14 @@ use self::script::{
 use self::writer::Writer;
 use super::{
     EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated, Observed,
-    PartitionState, ReadOutcome, ReadRequest, RowState, Settlement, Standing, Unit, UnitOutcome,
-    ValueContent, ValueFill, Write,
+    PartitionState, ReadOutcome, ReadRequest, RowState, SchemeMark, Settlement, Standing, Unit,
+    UnitOutcome, ValueContent, ValueFill, Write,
 };
 use crate::durability::Durability;
 use crate::entry::{EntryId, RawEntry};
 use crate::key::{KeySpace, Partition, RowKey};
 use crate::model::ModelDescriptor;
+use crate::scheme::StorageScheme;
 use crate::settings::Settings;
 
 /// How long a reader may take from its miss to its fill.
@@ -76,6 +78,16 @@ impl RedisHotStore {
         let (entries, settling) = (connect().await?, connect().await?);
         let replication = Replication::new(connector, keys.clone());
         Ok(Self { lanes, entries, settling, replication, keys, writer })
+    }
+
+    fn reserve_call(&self, key: &RowKey, token: &str) -> Cmd {
+        let mut call = RESERVE.call(2);
+        call.arg(&key.key).arg(self.keys.state(key.partition()));
+        call.arg(token).arg(milliseconds(TOKEN_TTL));
+        for column in key.model.columns {
+            call.arg(column.name);
+        }
+        call
     }
 
     /// One lane a partition.
@@ -144,7 +156,7 @@ impl HotStore for RedisHotStore {
 
     async fn observe(&self, key: &RowKey, token: &str) -> Result<Observed, HotStoreError> {
         let connection = self.lane(key.partition).connection();
-        let call = reserve_call(key, token);
+        let call = self.reserve_call(key, token);
         let answers = connection.call(&RESERVE, vec![call]).await.map_err(classify)?;
         let answer = answers.into_iter().next().unwrap_or(Value::Nil);
         reply::observed(answer).map_err(classify)
@@ -171,7 +183,7 @@ impl HotStore for RedisHotStore {
         token: &str,
     ) -> Result<Vec<ReadOutcome>, HotStoreError> {
         let Some(first) = keys.first() else { return Ok(Vec::new()) };
-        let calls = keys.iter().map(|key| reserve_call(key, token));
+        let calls = keys.iter().map(|key| self.reserve_call(key, token));
         let connection = self.lane(first.partition).connection();
         let answers = connection.call(&RESERVE, calls.collect()).await.map_err(classify)?;
         answers.into_iter().map(reply::row).collect::<Result<_, _>>().map_err(classify)
@@ -296,7 +308,7 @@ impl HotStore for RedisHotStore {
     async fn scan(
         &self,
         model: &'static ModelDescriptor,
-        partition: Partition,
+        partition: Option<Partition>,
     ) -> Result<Vec<String>, HotStoreError> {
         let pattern = self.keys.rows_pattern(model, partition);
         let mut cursor = "0".to_owned();
@@ -322,6 +334,31 @@ impl HotStore for RedisHotStore {
             .arg(self.keys.partitions());
         let answers = self.settling.call(&REBASE, vec![call]).await;
         answers.and_then(reply::all_done).map_err(classify)
+    }
+
+    async fn scheme(&self, partition: Partition) -> Result<SchemeMark, HotStoreError> {
+        schemes::mark(&self.settling, &self.keys, partition).await.map_err(classify)
+    }
+
+    async fn close(&self, partitions: &[Partition]) -> Result<(), HotStoreError> {
+        schemes::close(&self.settling, &self.keys, partitions).await.map_err(classify)
+    }
+
+    async fn open(
+        &self,
+        partition: Partition,
+        scheme: StorageScheme,
+        from: Option<EntryId>,
+    ) -> Result<(), HotStoreError> {
+        schemes::open(&self.settling, &self.keys, partition, scheme, from).await.map_err(classify)
+    }
+
+    async fn bar(&self, keys: &[String], token: &str) -> Result<bool, HotStoreError> {
+        schemes::bar(self.lanes[0].connection(), keys, token).await.map_err(classify)
+    }
+
+    async fn lift(&self, keys: &[String], token: &str) -> Result<(), HotStoreError> {
+        schemes::lift(self.lanes[0].connection(), keys, token).await.map_err(classify)
     }
 
     async fn join(
@@ -418,15 +455,6 @@ fn read_command(key: &RowKey) -> Cmd {
     command
 }
 
-fn reserve_call(key: &RowKey, token: &str) -> Cmd {
-    let mut call = RESERVE.call(1);
-    call.arg(&key.key).arg(token).arg(milliseconds(TOKEN_TTL));
-    for column in key.model.columns {
-        call.arg(column.name);
-    }
-    call
-}
-
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -445,6 +473,12 @@ fn classify(error: RedisError) -> HotStoreError {
 /// What a failed write means: once it was sent, only an answer tells what became of it.
 fn classify_write(error: RedisError) -> HotStoreError {
     let was_sent = !error.is_connection_refusal() && (error.is_timeout() || error.is_io_error());
+    // A closed stream is one that has no ids left.
+    if error.code() == Some("KVCLOSED")
+        || error.detail().is_some_and(|detail| detail.contains("exhausted the last possible ID"))
+    {
+        return HotStoreError::Elsewhere;
+    }
     // So it was if the answer is not understood.
     let is_odd = error.kind() == redis::ErrorKind::UnexpectedReturnType;
     if was_sent || is_odd || error.code() == Some("KVUNKNOWN") {

@@ -1,15 +1,21 @@
 -- Leaves a token where a row is missing, so that only its holders may fill it.
 --
--- KEYS: a row. ARGV: a token, its time to live in milliseconds, then the columns' names.
--- Answers the row's metadata and columns; where the row is missing, the token in its place.
+-- KEYS: a row, its partition's state. ARGV: a token, its time to live in milliseconds, then the
+--   columns' names.
+-- Answers the row's metadata and columns; where the row is missing, the token in its place, or that
+-- there is none (`reading -`) because the row is not to be put here.
 --
 -- Whoever comes while a token is there shares it. It says that nobody has written since it was
 -- left, which is all that a fill has to know; and where its first holder is gone, another fills.
 
 local row = redis.call('HMGET', KEYS[1], '@', unpack(ARGV, 3))
 if not row[1] then
-  row[1] = 'reading ' .. ARGV[1]
-  redis.call('HSET', KEYS[1], '@', row[1])
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  if TAKES_NO_ROWS[redis.call('HGET', KEYS[2], 'scheme') or ''] then
+    row[1] = 'reading -'
+  else
+    row[1] = 'reading ' .. ARGV[1]
+    redis.call('HSET', KEYS[1], '@', row[1])
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  end
 end
 return row

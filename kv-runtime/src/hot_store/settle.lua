@@ -3,7 +3,7 @@
 -- KEYS: the partition's state, its stream, then the rows.
 -- ARGV: the position settled before, the committed position (empty: rows of the batch are
 --   still to come), the number of entries between, the entry to trim before, the rows' time to
---   live in milliseconds (or `held`), whether the rows may have unique values (1, else 0), then for
+--   live in milliseconds (or `held`, or `kept`), whether the rows may have unique values (1, else 0), then for
 --   each row its newest committed entry and a space.
 --
 -- A row is clean when its newest entry is the committed one. Then it may expire, and a
@@ -11,26 +11,16 @@
 -- that was filled from a snapshot before the commit: it is stale and goes. One with a newer entry
 -- is dirty and stays.
 --
--- Rows whose entries became dead letters stay, and say so.
+-- Rows whose entries became dead letters stay, and say so. Rows that nobody else has stay as well.
 --
 -- Answers 1, or 0 where another position than the one given was settled before.
 
 local call, pcall, find = redis.call, redis.pcall, string.find
 
-local function is_older(a, b)
-  local a_time, a_sequence = string.match(a, '^(%d+)-(%d+)$')
-  local b_time, b_sequence = string.match(b, '^(%d+)-(%d+)$')
-  a_time, b_time = tonumber(a_time), tonumber(b_time)
-  if a_time ~= b_time then
-    return a_time < b_time
-  end
-  return tonumber(a_sequence) < tonumber(b_sequence)
-end
-
 -- Once a drained row, so what it costs is what draining costs the server: plain comparisons come
 -- before patterns.
 local time_to_live = ARGV[5]
-local is_held = time_to_live == 'held'
+local is_held, is_kept = time_to_live == 'held', time_to_live == 'kept'
 local has_values = ARGV[6] == '1'
 for i = 3, #KEYS do
   local key, entry = KEYS[i], ARGV[i + 4]
@@ -48,7 +38,7 @@ for i = 3, #KEYS do
     elseif find(meta, entry, 1, true) ~= 1 then
       -- Neither may a reader put a row here that it has read before the commit.
       local newest = string.match(meta, '^%d+%-%d+')
-      if not newest or is_older(newest, string.sub(entry, 1, -2)) then
+      if not newest or is_younger(string.sub(entry, 1, -2), newest) then
         release_values(key)
         call('DEL', key)
       end
@@ -58,7 +48,7 @@ for i = 3, #KEYS do
         release_values(key)
         call('DEL', key)
       end
-    else
+    elseif not is_kept then
       call('PEXPIRE', key, time_to_live)
       for _, value_key in ipairs(has_values and values_of(key) or {}) do
         if is_own(pcall('GET', value_key), key) then

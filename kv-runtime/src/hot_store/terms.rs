@@ -85,6 +85,17 @@ impl Write {
         }
     }
 
+    /// What an increment comes to by a change.
+    pub(crate) fn result(&self, change: &Change) -> Option<i64> {
+        match (self.terms, change) {
+            (Terms::Increment(counter), Change::Patch(patch)) => {
+                let (_, value) = patch.iter().find(|(column, _)| *column == counter.column)?;
+                value?.parse().ok()
+            }
+            _ => None,
+        }
+    }
+
     /// What it answers, once it is done and this is the row.
     pub(crate) fn done(&self, entry: EntryId, row: &EncodedRow) -> WriteOutcome {
         let counter = match self.terms {

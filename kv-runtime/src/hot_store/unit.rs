@@ -63,6 +63,8 @@ pub(crate) struct Observed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum UnitOutcome {
     Written(EntryId),
+    /// The same past the queue: it is durable already.
+    Stored(EntryId),
     /// There was nothing to change, and what was read is as it was.
     Unchanged,
     /// The row at this place stands in the way, for this reason: [`WriteOutcome::Stale`] where

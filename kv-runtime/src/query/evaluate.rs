@@ -43,8 +43,8 @@ pub(crate) fn evaluate<'a>(
     let rows: Vec<&EncodedRow> = chosen.into_iter().skip(offset).take(limit).collect();
     match &select.answer {
         Answer::Rows => Ok(rows.into_iter().cloned().collect()),
-        Answer::Aggregate { aggregate, groups } => {
-            aggregate::aggregate(select.model, *aggregate, groups, rows)
+        Answer::Aggregate { aggregates, groups } => {
+            aggregate::aggregate(select.model, aggregates, groups, rows)
         }
     }
 }

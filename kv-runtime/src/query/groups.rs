@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::str::FromStr;
 
+use super::aggregation::{Aggregations, aggregates, count};
 use super::consistency::{Consistency, Overlay};
 use super::field::Field;
 use super::run::Question;
-use super::select::Aggregate;
 use crate::error::Error;
 use crate::model::{FieldError, KvModel, ModelDescriptor};
 use crate::value::{KvNumber, KvScalar, KvValue, ValueError};
@@ -89,18 +88,8 @@ fn decode<T: KvValue>(
     T::decode(text).map_err(|source| field_error(model, columns[at], source))
 }
 
-pub(super) fn field_error(
-    model: &'static ModelDescriptor,
-    column: usize,
-    source: ValueError,
-) -> FieldError {
+fn field_error(model: &'static ModelDescriptor, column: usize, source: ValueError) -> FieldError {
     FieldError { field: model.columns[column].field, source }
-}
-
-/// A number that PostgreSQL has made, from its text.
-pub(super) fn number<T: FromStr>(text: Option<&str>) -> Result<Option<T>, ValueError> {
-    const TOO_LARGE: ValueError = ValueError::Invalid { expected: "number of the sum's type" };
-    text.map(|text| text.parse().map_err(|_| TOO_LARGE)).transpose()
 }
 
 /// A query by groups; made by [`Query::group_by`](crate::Query::group_by).
@@ -133,13 +122,38 @@ impl<M: KvModel, K: GroupKey<M>, C: Consistency> Groups<M, K, C> {
         Self { question, columns: key.columns(), key: PhantomData, types: PhantomData }
     }
 
+    /// What is made of each group, one thing or several: see
+    /// [`Query::aggregate`](crate::Query::aggregate).
+    ///
+    /// ```
+    /// # use kv_runtime::{Error, KvModel, Repository, count};
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # struct Booking { #[kv(id, fresh)] id: i64, status: String, fare: i32 }
+    /// # async fn run(bookings: Repository<Booking>) -> Result<(), Error> {
+    /// for (status, (number, earned)) in
+    ///     bookings.query().group_by(|b| b.status).aggregate(|b| (count(), b.fare.sum())).await?
+    /// {
+    ///     println!("{status}: {number} bookings, {}", earned.unwrap_or_default());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Query::load`](crate::Query::load).
+    pub async fn aggregate<A: Aggregations<M>>(
+        self,
+        aggregations: impl FnOnce(&M::Fields) -> A,
+    ) -> Result<C::Answer<Vec<(K::Key, A::Values)>>, Error> {
+        self.each("query.aggregate", aggregations(&M::FIELDS)).await
+    }
+
     /// How many rows each group has.
     ///
     /// # Errors
     /// Those of [`Query::load`](crate::Query::load).
     pub async fn count(self) -> Result<C::Answer<Vec<(K::Key, u64)>>, Error> {
-        let count = |text: Option<&str>| Ok(number(text)?.unwrap_or_default());
-        self.each("query.count", Aggregate::Count, count).await
+        self.each("query.count", count()).await
     }
 
     /// The sum of a field.
@@ -153,7 +167,7 @@ impl<M: KvModel, K: GroupKey<M>, C: Consistency> Groups<M, K, C> {
     where
         T::NotNull: KvNumber,
     {
-        self.of_field("query.sum", Aggregate::Sum, field, number).await
+        self.each("query.sum", field(&M::FIELDS).sum()).await
     }
 
     /// The average of a field.
@@ -167,7 +181,7 @@ impl<M: KvModel, K: GroupKey<M>, C: Consistency> Groups<M, K, C> {
     where
         T::NotNull: KvNumber,
     {
-        self.of_field("query.avg", Aggregate::Average, field, number).await
+        self.each("query.avg", field(&M::FIELDS).avg()).await
     }
 
     /// The least value of a field; of text, by the collation of its column, and in memory byte by
@@ -182,7 +196,7 @@ impl<M: KvModel, K: GroupKey<M>, C: Consistency> Groups<M, K, C> {
     where
         T::NotNull: KvScalar,
     {
-        self.of_field("query.min", Aggregate::Min, field, Option::decode).await
+        self.each("query.min", field(&M::FIELDS).min()).await
     }
 
     /// The greatest value of a field; see [`min`](Self::min).
@@ -196,35 +210,23 @@ impl<M: KvModel, K: GroupKey<M>, C: Consistency> Groups<M, K, C> {
     where
         T::NotNull: KvScalar,
     {
-        self.of_field("query.max", Aggregate::Max, field, Option::decode).await
+        self.each("query.max", field(&M::FIELDS).max()).await
     }
 
-    async fn of_field<T, V>(
+    async fn each<A: Aggregations<M>>(
         self,
         verb: &'static str,
-        aggregate: fn(usize) -> Aggregate,
-        field: impl FnOnce(&M::Fields) -> Field<M, T>,
-        decode: fn(Option<&str>) -> Result<V, ValueError>,
-    ) -> Result<C::Answer<Vec<(K::Key, V)>>, Error> {
-        self.each(verb, aggregate(field(&M::FIELDS).column()), decode).await
-    }
-
-    async fn each<V>(
-        self,
-        verb: &'static str,
-        aggregate: Aggregate,
-        decode: fn(Option<&str>) -> Result<V, ValueError>,
-    ) -> Result<C::Answer<Vec<(K::Key, V)>>, Error> {
+        aggregations: A,
+    ) -> Result<C::Answer<Vec<(K::Key, A::Values)>>, Error> {
         let (at, columns) = (self.question.at(verb), self.columns);
         let model = M::DESCRIPTOR;
-        let answered =
-            self.question.aggregate(at, aggregate, columns.clone(), C::LAYS_OVER).await?;
+        let wanted = aggregates(&aggregations);
+        let answered = self.question.aggregate(at, wanted, columns.clone(), C::LAYS_OVER).await?;
         let groups = answered.rows.iter().map(|row| {
             let values: Vec<Option<&str>> = row.iter().collect();
             let key = K::decode(model, &columns, &values)?;
-            let value = decode(values.last().copied().flatten());
-            let column = aggregate.column().unwrap_or(columns[0]);
-            Ok((key, value.map_err(|source| field_error(model, column, source))?))
+            let made = values.get(columns.len()..).unwrap_or_default();
+            Ok((key, aggregations.decode(model, made)?))
         });
         let groups = groups.collect::<Result<Vec<_>, FieldError>>();
         Ok(C::answer(groups.map_err(|error| Error::encoding(at, error))?, answered.behind))

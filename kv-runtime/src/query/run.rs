@@ -12,6 +12,7 @@ use crate::error::{Error, Operation};
 use crate::model::ModelDescriptor;
 use crate::receipt::Receipt;
 use crate::row::EncodedRow;
+use crate::scheme::StorageScheme;
 use crate::stores::Stores;
 
 /// How long an answer that PostgreSQL can give alone waits for Redis.
@@ -52,15 +53,15 @@ impl Question {
         }
     }
 
-    /// Asks for an aggregate; the order matters where only some of the rows are meant.
+    /// Asks for aggregates; the order matters where only some of the rows are meant.
     pub(super) async fn aggregate(
         mut self,
         at: Operation,
-        aggregate: Aggregate,
+        aggregates: Vec<Aggregate>,
         groups: Vec<usize>,
         lays_over: bool,
     ) -> Result<Answered, Error> {
-        self.select.answer = Answer::Aggregate { aggregate, groups };
+        self.select.answer = Answer::Aggregate { aggregates, groups };
         self.ask(at, lays_over).await
     }
 
@@ -91,7 +92,18 @@ impl Question {
         select.put_in_order(self.after.as_ref()).ok_or(Error::Cursor { at })?;
         wait_for(&self.receipts, stores, at).await?;
         let mut behind = None;
-        if lays_over {
+        let scheme = stores.scheme(select.model).await;
+        if matches!(scheme, Ok(StorageScheme::RedisOnly)) {
+            return Err(Error::RedisOnly { at });
+        }
+        if scheme.is_ok_and(StorageScheme::is_direct)
+            && stores
+                .is_all_stored(select.model)
+                .await
+                .map_err(|error| Error::from_hot(at, "", error))?
+        {
+            behind = Some(Behind { entries: 0, age: Duration::ZERO });
+        } else if lays_over {
             select.dirty = overlay::dirty_rows(stores, select.model, at).await?;
         } else {
             behind = behind_of(stores, select.model).await;
@@ -122,7 +134,7 @@ async fn wait_for(receipts: &[Receipt], stores: &Stores, at: Operation) -> Resul
         Ok(())
     };
     match tokio::time::timeout(waited, durable).await {
-        Ok(durable) => durable.map_err(|source| Error::NotDurable { at, source }),
+        Ok(durable) => durable.map_err(|source| Error::NotDurable { at, source: Box::new(source) }),
         Err(_) => Err(Error::Behind { at, waited }),
     }
 }

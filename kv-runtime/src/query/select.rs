@@ -25,8 +25,8 @@ pub(crate) enum Answer {
     /// The rows, all columns of each.
     Rows,
     /// A row for each group, in the order of the groups: their columns' values, and then the
-    /// aggregate. Without groups, one row.
-    Aggregate { aggregate: Aggregate, groups: Vec<usize> },
+    /// aggregates. Without groups, one row.
+    Aggregate { aggregates: Vec<Aggregate>, groups: Vec<usize> },
 }
 
 /// What is made of the rows; of a column, NULLs left aside.
@@ -101,7 +101,11 @@ impl Select {
         match &self.answer {
             Answer::Rows => true,
             // So many rows are so many, whichever they are.
-            Answer::Aggregate { aggregate: Aggregate::Count, groups } if groups.is_empty() => false,
+            Answer::Aggregate { aggregates, groups }
+                if groups.is_empty() && aggregates.iter().all(|it| *it == Aggregate::Count) =>
+            {
+                false
+            }
             Answer::Aggregate { .. } => self.is_cut(),
         }
     }
@@ -136,6 +140,7 @@ pub(crate) mod tests {
         partition_by: &[0],
         ttl: None,
         durability: None,
+        scheme: None,
         unique: &[],
         indexes: &[],
         references: &[],

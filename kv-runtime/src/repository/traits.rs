@@ -5,10 +5,13 @@ use std::fmt;
 use async_trait::async_trait;
 
 use super::Repository;
+use crate::counter::{Counter, Incremented};
 use crate::error::Error;
 use crate::model::KvModel;
+use crate::query::Query;
 use crate::receipt::Receipt;
 use crate::rows::Status;
+use crate::version::{KvVersioned, UpdateIfError};
 
 /// The reads of a [`Repository`], whose methods of these names say more.
 ///
@@ -46,6 +49,9 @@ pub trait ReadRepository<M: KvModel>: Send + Sync {
 
     /// Whether a row is drained, and whether it has dead letters.
     async fn status(&self, id: &M::Id) -> Result<Status, Error>;
+
+    /// A question about the rows.
+    fn query(&self) -> Query<M>;
 }
 
 /// The writes of a [`Repository`] beside its reads; the methods of these names there say more.
@@ -89,8 +95,32 @@ pub trait WriteRepository<M: KvModel>: ReadRepository<M> {
     /// Changes some fields of a row.
     async fn update(&self, id: &M::Id, patch: M::Patch) -> Result<Receipt, Error>;
 
+    /// Changes some fields of rows, each by itself.
+    async fn update_many(&self, patches: &[(M::Id, M::Patch)]) -> Vec<Result<Receipt, Error>>;
+
+    /// Changes some fields of a row that still has a version.
+    async fn update_if(
+        &self,
+        id: &M::Id,
+        expected_version: i64,
+        patch: M::Patch,
+    ) -> Result<Receipt, UpdateIfError<M>>
+    where
+        M: KvVersioned;
+
+    /// Adds to a counter of a row: `bookings.increment(&id, |b| b.seats.counter(), 1)`.
+    async fn increment(
+        &self,
+        id: &M::Id,
+        counter: for<'a> fn(&'a M::Fields) -> Counter<M>,
+        by: i64,
+    ) -> Result<Incremented<i64>, Error>;
+
     /// Deletes a row.
     async fn delete(&self, id: &M::Id) -> Result<Receipt, Error>;
+
+    /// Deletes rows, each by itself.
+    async fn delete_many(&self, ids: &[M::Id]) -> Vec<Result<Receipt, Error>>;
 }
 
 #[async_trait]
@@ -114,6 +144,10 @@ impl<M: KvModel> ReadRepository<M> for Repository<M> {
     async fn status(&self, id: &M::Id) -> Result<Status, Error> {
         Repository::status(self, id).await
     }
+
+    fn query(&self) -> Query<M> {
+        Repository::query(self)
+    }
 }
 
 #[async_trait]
@@ -134,8 +168,37 @@ impl<M: KvModel> WriteRepository<M> for Repository<M> {
         Repository::update(self, id, patch).await
     }
 
+    async fn update_many(&self, patches: &[(M::Id, M::Patch)]) -> Vec<Result<Receipt, Error>> {
+        Repository::update_many(self, patches).await
+    }
+
+    async fn update_if(
+        &self,
+        id: &M::Id,
+        expected_version: i64,
+        patch: M::Patch,
+    ) -> Result<Receipt, UpdateIfError<M>>
+    where
+        M: KvVersioned,
+    {
+        Repository::update_if(self, id, expected_version, patch).await
+    }
+
+    async fn increment(
+        &self,
+        id: &M::Id,
+        counter: for<'a> fn(&'a M::Fields) -> Counter<M>,
+        by: i64,
+    ) -> Result<Incremented<i64>, Error> {
+        self.add(id, counter(&M::FIELDS), by).await
+    }
+
     async fn delete(&self, id: &M::Id) -> Result<Receipt, Error> {
         Repository::delete(self, id).await
+    }
+
+    async fn delete_many(&self, ids: &[M::Id]) -> Vec<Result<Receipt, Error>> {
+        Repository::delete_many(self, ids).await
     }
 }
 
@@ -184,5 +247,9 @@ impl<M: KvModel> ReadRepository<M> for ReadOnly<M> {
 
     async fn status(&self, id: &M::Id) -> Result<Status, Error> {
         self.rows.status(id).await
+    }
+
+    fn query(&self) -> Query<M> {
+        self.rows.query()
     }
 }

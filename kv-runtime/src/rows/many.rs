@@ -31,7 +31,7 @@ impl Rows {
         if self.concern_unique_values(changes.iter().flatten().map(|(_, change)| change)) {
             return self.write_each(at, changes).await;
         }
-        let checked = self.stores.hot.check_durability(self.durability).await;
+        let checked = self.stores.check_durability(self.model, self.durability).await;
         let new_write = |change: Result<(RowKey, Change), Error>| {
             let (key, change) = change?;
             let write = self.new_write(at, key, change)?;
@@ -43,7 +43,7 @@ impl Rows {
         let new: Vec<Result<Arc<Write>, Error>> = changes.into_iter().map(new_write).collect();
         let writes: Vec<Arc<Write>> = new.iter().flatten().map(Arc::clone).collect();
         let answers = self.write_in_order(at, &writes).await;
-        let mut answers = self.replicate_all(at, &writes, answers).await.into_iter();
+        let mut answers = self.make_safe(at, &writes, answers).await.into_iter();
         let answer = |write: Result<Arc<Write>, Error>| match write {
             Ok(_) => answers.next(),
             Err(error) => Some(Err(error)),
@@ -158,7 +158,7 @@ impl Rows {
         writes: &[Arc<Write>],
         room: &mut RoomWait,
     ) -> Vec<Option<Answer>> {
-        let outcomes = room.write(&*self.stores.hot, writes).await;
+        let outcomes = room.write(&self.stores, writes).await;
         let answers = writes.iter().zip(outcomes);
         answers.map(|(write, outcome)| self.answer(at, write, outcome, room)).collect()
     }

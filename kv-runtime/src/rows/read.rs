@@ -15,8 +15,8 @@ pub(super) enum Loaded {
     Row(EncodedRow),
     /// A tombstone is in its place.
     Deleted,
-    /// Neither side has it; this token is in its place.
-    Missing(String),
+    /// Neither side has it; this token is in its place, if one was left.
+    Missing(Option<String>),
 }
 
 impl Rows {
@@ -30,7 +30,7 @@ impl Rows {
     ) -> Result<Option<Probe>, Error> {
         let loaded = self.load(at, vec![key.clone()]).await?;
         match (change, loaded.into_iter().next()) {
-            (Change::Create(_), Some(Loaded::Missing(token))) => Ok(Some(Probe::Done(token))),
+            (Change::Create(_), Some(Loaded::Missing(token))) => Ok(token.map(Probe::Done)),
             (Change::Patch(_) | Change::Delete, Some(Loaded::Missing(_) | Loaded::Deleted)) => {
                 Err(Error::NotFound { at, id: key.id.clone() })
             }
@@ -49,7 +49,7 @@ impl Rows {
         let keys = writes.iter().map(|write| write.key.clone()).collect();
         let loaded = self.load(at, keys).await?;
         for (write, loaded) in writes.iter_mut().zip(loaded) {
-            if let Loaded::Missing(token) = loaded {
+            if let Loaded::Missing(Some(token)) = loaded {
                 write.probe = Probe::Done(token);
             }
         }
@@ -62,7 +62,7 @@ impl Rows {
         at: Operation,
         keys: Vec<RowKey>,
     ) -> Result<Vec<Option<EncodedRow>>, Error> {
-        let outcomes = self.stores.hot.read(&keys).await;
+        let outcomes = self.stores.read(&keys).await;
         let outcomes = outcomes.map_err(|error| Error::from_hot(at, "", error))?;
         let mut rows: Vec<Option<EncodedRow>> = Vec::with_capacity(keys.len());
         let mut missed = Vec::new();
@@ -78,7 +78,7 @@ impl Rows {
         }
         if !missed.is_empty() {
             let (places, keys): (Vec<usize>, Vec<RowKey>) = missed.into_iter().unzip();
-            let reserved = self.stores.hot.reserve(&keys, &random_id()).await;
+            let reserved = self.stores.reserve(&keys, &random_id()).await;
             let outcomes = reserved.unwrap_or_else(|error| {
                 // A Redis that is full takes no token. PostgreSQL can still answer.
                 tracing::debug!(%error, "a row is read without being brought in");
@@ -100,7 +100,7 @@ impl Rows {
         at: Operation,
         keys: Vec<RowKey>,
     ) -> Result<Vec<Loaded>, Error> {
-        let outcomes = self.stores.hot.reserve(&keys, &random_id()).await;
+        let outcomes = self.stores.reserve_to_write(&keys, &random_id()).await;
         let outcomes = outcomes.map_err(|error| Error::from_hot(at, "", error))?;
         self.bring_in(at, keys, outcomes).await
     }
@@ -121,8 +121,7 @@ impl Rows {
                 ReadOutcome::Deleted => Loaded::Deleted,
                 ReadOutcome::Missing { token } => {
                     missed.push((loaded.len(), key));
-                    // Without one, nothing is filled.
-                    Loaded::Missing(token.unwrap_or_default())
+                    Loaded::Missing(token)
                 }
             });
         }
@@ -130,7 +129,7 @@ impl Rows {
         if keys.is_empty() {
             return Ok(loaded);
         }
-        let fetched = self.stores.durable.fetch(self.model, &keys).await;
+        let fetched = self.stores.fetch(self.model, &keys).await;
         let fetched = fetched.map_err(|error| Error::from_durable(at, error))?;
         let ttl = self.ttl();
         let mut fills = Vec::new();
@@ -139,12 +138,16 @@ impl Rows {
             else {
                 continue;
             };
-            let value_keys = unique::value_keys(&self.stores.keys, self.model, &row);
-            let (token, filled) = (token.clone(), row.clone());
-            fills.push(Fill { key, token, row: filled, offset, ttl, value_keys });
+            // Without one, nothing is filled.
+            if let Some(token) = token.clone() {
+                let value_keys = unique::value_keys(&self.stores.keys, self.model, &row);
+                fills.push(Fill { key, token, row: row.clone(), offset, ttl, value_keys });
+            }
             loaded[place] = Loaded::Row(row);
         }
-        if let Err(error) = self.stores.hot.fill(&fills).await {
+        if !fills.is_empty()
+            && let Err(error) = self.stores.hot.fill(&fills).await
+        {
             tracing::debug!(%error, "a row was read, but not brought in");
         }
         Ok(loaded)

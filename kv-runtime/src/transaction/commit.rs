@@ -41,13 +41,22 @@ impl Transaction {
         self.look_up(&touched, &mut unit).await?;
         let mut room = RoomWait::new(self.stores.settings.on_full);
         // What was looked up can have changed since, for each row by itself.
-        for _ in 0..LOADS_MAX * (1 + unit.rows.len()) {
-            let outcome = room.write_unit(&*self.stores.hot, &unit).await;
+        for tries in 1..=LOADS_MAX * (1 + unit.rows.len()) {
+            let outcome = room.write_unit(&self.stores, &unit).await;
             let outcome = outcome.map_err(|error| Error::from_hot(at, &id, error))?;
             let (place, refusal) = match outcome {
                 UnitOutcome::Unchanged => return Ok(Attempt::Committed(None)),
                 UnitOutcome::Refused(place, WriteOutcome::Stale) => {
                     return Ok(Attempt::Stale(stale(&touched[place])));
+                }
+                UnitOutcome::Refused(place, WriteOutcome::Refused(refusal)) => {
+                    if refusal.is_of_unique_value() && tries < LOADS_MAX {
+                        // It may have become another row's since it was asked for.
+                        self.look_up(&touched, &mut unit).await?;
+                        continue;
+                    }
+                    let row = &touched[place];
+                    return Err(Error::refused(row.at, &row.key.id, refusal));
                 }
                 UnitOutcome::Refused(place, refusal) => (place, refusal),
                 UnitOutcome::ValueRefused { row, claim } => {
@@ -59,7 +68,14 @@ impl Transaction {
                     let stores = Arc::clone(&self.stores);
                     let nonce = unit.operation_id;
                     let receipt = Receipt::new(unit.partition, entry, nonce, stores);
-                    let receipt = self.replicate(at, &id, receipt, &durabilities).await?;
+                    let receipt = self.make_safe(at, &id, receipt, &durabilities).await?;
+                    return Ok(Attempt::Committed(Some(receipt)));
+                }
+                UnitOutcome::Stored(entry) => {
+                    let stores = Arc::clone(&self.stores);
+                    let nonce = unit.operation_id;
+                    let mut receipt = Receipt::new(unit.partition, entry, nonce, stores);
+                    receipt.is_durable = true;
                     return Ok(Attempt::Committed(Some(receipt)));
                 }
             };
@@ -133,7 +149,7 @@ impl Transaction {
         for row in unit.rows.iter().filter(|row| row.change.is_some()) {
             let durability = chosen.unwrap_or_else(|| self.rows(&row.key).durability());
             if !durability.is_fast() && !durabilities.contains(&durability) {
-                let checked = self.stores.hot.check_durability(durability).await;
+                let checked = self.stores.check_durability(row.key.model, durability).await;
                 checked.map_err(|error| Error::from_hot(at, &row.key.id, error))?;
                 durabilities.push(durability);
             }
@@ -141,19 +157,17 @@ impl Transaction {
         Ok(durabilities)
     }
 
-    async fn replicate(
+    async fn make_safe(
         &self,
         at: Operation,
         id: &str,
-        receipt: Receipt,
+        mut receipt: Receipt,
         durabilities: &[Durability],
     ) -> Result<Receipt, Error> {
         for &durability in durabilities {
-            if let Err(error) = self.stores.hot.replicate(&[receipt.mark()], durability).await {
-                return Err(Error::not_replicated(at, id, receipt, durability, error));
-            }
+            receipt = receipt.replicate(at, id, durability).await?;
         }
-        Ok(receipt)
+        receipt.through(at, id).await
     }
 
     /// Does what a refused change asks for, so that the unit can be tried again.

@@ -185,6 +185,7 @@ mod tests {
         partition_by: &[0],
         ttl: None,
         durability: None,
+        scheme: None,
         unique: &[],
         indexes: &[],
         references: &[],

@@ -66,7 +66,7 @@ async fn a_drainer_may_be_spawned_before_the_migrations_run() {
     settings.partitions = 8;
     settings.drain.backoff_max = Duration::from_millis(500);
     let kv = Kv::connect(settings.clone()).await.expect("the servers are up");
-    let pair = Pair { kv, database_url: Some(url), settings };
+    let pair = Pair { kv, database_url: Some(url), settings, background: None };
     let _ = pair.kv.repository::<Booking>().create(&Booking::sample()).await.expect("a new row");
     let drainer = pair.spawn_drainer();
     let complained = complaint(&drainer).await;

@@ -16,7 +16,7 @@ async fn migrations_that_have_not_run_are_refused() {
     settings.tenant = Some(format!("m{:x}", fastrand::u64(..)));
     settings.checks.schema = CheckMode::Off;
     let kv = Kv::connect(settings.clone()).await.expect("the servers are up");
-    let pair = Pair { kv, database_url: Some(url), settings };
+    let pair = Pair { kv, database_url: Some(url), settings, background: None };
     let error = check(&pair).await.expect_err("nothing has run").to_string();
     assert!(error.contains("`2026-11-21-000000_create_kv_offsets`, "), "{error}");
     assert!(error.contains("call `Kv::migrate`"), "{error}");

@@ -67,9 +67,8 @@ async fn a_query_that_waits_for_a_refused_write_says_so(pair: Pair) {
     let receipt = accounts.create(&account(1)).await.expect("Redis does not know of the first");
     pair.drain().await;
     let error = accounts.query().after_write(&receipt).load().await.expect_err("it is refused");
-    let Error::NotDurable { source: DurabilityError::Refused { .. }, .. } = &error else {
-        panic!("{error:?}");
-    };
+    let Error::NotDurable { source, .. } = &error else { panic!("{error:?}") };
+    assert!(matches!(**source, DurabilityError::Refused { .. }), "{error:?}");
 }
 
 async fn a_query_that_waits_for_nobody_ends(pair: Pair) {

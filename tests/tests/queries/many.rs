@@ -6,7 +6,7 @@ use bigdecimal::BigDecimal;
 use fastrand::Rng;
 use kv_runtime::{
     Condition, Consistency, Error, Field, KvModel, KvScalar, KvText, KvValue, Order, Overlay,
-    Query, Repository, Stored, StoredOnly,
+    Query, Repository, Stored, StoredOnly, count,
 };
 use rust_decimal::Decimal;
 
@@ -96,6 +96,11 @@ impl Question {
             22 => {
                 let groups = query.group_by(|b| (b.decimal, b.tiny)).avg(|b| b.number).await?;
                 shown_groups(C::value(groups), |(key, tiny)| (key.map(decimal), tiny), double)
+            }
+            23 => {
+                let groups = query.group_by(|b| b.tiny);
+                let several = groups.aggregate(|b| (count(), b.number.sum(), b.text.max())).await?;
+                shown(&C::value(several))
             }
             _ => {
                 let rows = C::value(query.load().await?);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use kv_runtime::{Condition, Error, KvModel, Repository};
+use kv_runtime::{Condition, Error, KvModel, Repository, count};
 use kv_tests::contract;
 use kv_tests::models::{Booking, Counter, Place, Seat, Status};
 use kv_tests::pair::{After, Pair};
@@ -130,6 +130,9 @@ async fn aggregates_are_those_of_the_rows(pair: Pair) {
         assert_eq!(query().avg(|b| b.seats).await.expect("an average"), Some(3.5));
         let average = query().avg(|b| b.fare).await.expect("an average");
         assert_eq!(average, Some(Decimal::new(525, 2)));
+        let several = query().aggregate(|b| (count(), b.fare.sum(), b.seats.avg(), b.seats.min()));
+        let expected = (4, Some(Decimal::new(2_100, 2)), Some(3.5), Some(2));
+        assert_eq!(several.await.expect("one row of them"), expected);
         assert_eq!(query().min(|b| b.reference).await.expect("one").as_deref(), Some("R2"));
         assert_eq!(query().max(|b| b.seats).await.expect("one"), Some(5));
         let last = rows.iter().map(|row| row.id).max();
@@ -160,6 +163,10 @@ async fn groups_are_told_apart(pair: Pair) {
         let average = bookings.query().group_by(|b| b.status).avg(|b| b.seats).await;
         let expected = [(Status::Completed, Some(4.5)), (Status::New, Some(2.0))];
         assert_eq!(average.expect("groups"), expected, "{after:?}");
+        let several = bookings.query().group_by(|b| (b.status, b.driver_id));
+        let several = several.aggregate(|b| (b.seats.max(), count())).await.expect("groups");
+        assert_eq!(several[0], ((Status::Completed, driver), (Some(5), 1)), "{after:?}");
+        assert_eq!(several.iter().map(|(_, (_, count))| count).sum::<u64>(), 5, "{after:?}");
         clear(&bookings, &rows).await;
     }
 }
@@ -171,6 +178,8 @@ async fn aggregates_of_no_rows(pair: Pair) {
     assert_eq!(query().sum(|b| b.seats).await.expect("no sum"), None);
     assert_eq!(query().avg(|b| b.fare).await.expect("no average"), None);
     assert_eq!(query().min(|b| b.id).await.expect("none"), None);
+    let several = query().aggregate(|b| (b.seats.sum(), count())).await;
+    assert_eq!(several.expect("an answer"), (None, 0));
     assert_eq!(query().first().await.expect("none"), None);
     assert!(query().load().await.expect("none").is_empty());
     assert!(query().group_by(|b| b.status).count().await.expect("no groups").is_empty());

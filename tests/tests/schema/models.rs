@@ -63,7 +63,7 @@ pub(crate) async fn empty() -> Pair {
     settings.drain.interval = std::time::Duration::from_millis(5);
     let kv = kv_runtime::Kv::connect(settings.clone()).await.expect("the servers are up");
     kv.migrate().await.expect("an empty database");
-    let pair = Pair { kv, database_url: Some(database_url), settings };
+    let pair = Pair { kv, database_url: Some(database_url), settings, background: None };
     pair.sql("CREATE SCHEMA fleet").await;
     pair
 }

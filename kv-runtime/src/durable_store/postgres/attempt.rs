@@ -13,8 +13,10 @@ use crate::dead_letters::{DeadLetter, DeadLetterFilter};
 use crate::durable_store::{
     DurableStoreError, Offset, Operation, Outcome, Refusal, Statement, Transaction,
 };
-use crate::model::ColumnType;
+use crate::key::{Partition, RowKey};
+use crate::model::{ColumnType, ModelDescriptor};
 use crate::row::EncodedRow;
+use crate::scheme::StorageScheme;
 
 type RefusalSql = (Nullable<Text>, Nullable<Text>, Nullable<Text>, Nullable<Text>);
 type RefusalRow = (Option<String>, Option<String>, Option<String>, Option<String>);
@@ -55,11 +57,30 @@ impl Transaction for PostgresTransaction<'_> {
         Ok(refusal(answer))
     }
 
+    async fn fetch(
+        &mut self,
+        model: &'static ModelDescriptor,
+        keys: &[RowKey],
+    ) -> Result<Vec<Option<EncodedRow>>, DurableStoreError> {
+        let fetched = super::fetch(&mut self.connection, model, keys).await?;
+        Ok(fetched.into_iter().map(|fetched| fetched.map(|fetched| fetched.row)).collect())
+    }
+
     async fn letters(
         &mut self,
         filter: &DeadLetterFilter,
     ) -> Result<Vec<DeadLetter>, DurableStoreError> {
         letters::load(&mut self.connection, filter).await
+    }
+
+    async fn set_scheme(
+        &mut self,
+        from: StorageScheme,
+        to: StorageScheme,
+    ) -> Result<(), DurableStoreError> {
+        let partitions: Vec<Partition> = self.offsets.iter().map(|it| it.partition).collect();
+        let changed = offsets::set_scheme(&mut self.connection, &partitions, from, to).await?;
+        if changed == partitions.len() { Ok(()) } else { Err(DurableStoreError::OffsetMoved) }
     }
 
     async fn commit(mut self: Box<Self>, outcome: Outcome) -> Result<(), DurableStoreError> {

@@ -10,14 +10,15 @@ use super::statement::{Query, Statement};
 use super::{classify, malformed};
 use crate::durable_store::{DurableStoreError, Offset, OffsetMove};
 use crate::key::Partition;
+use crate::scheme::StorageScheme;
 
 /// Offsets as PostgreSQL answers them: queue, partition, position, nonce, epoch, layout, held,
-/// the entry that is waited at.
-type OffsetSql = (Text, Integer, Text, Text, BigInt, Integer, BigInt, Nullable<Text>);
-type OffsetRow = (String, i32, String, String, i64, i32, i64, Option<String>);
+/// the entry that is waited at, scheme.
+type OffsetSql = (Text, Integer, Text, Text, BigInt, Integer, BigInt, Nullable<Text>, Text);
+type OffsetRow = (String, i32, String, String, i64, i32, i64, Option<String>, String);
 
 const COLUMNS: &str =
-    "o.queue, o.partition, o.position, o.nonce, o.epoch, o.layout, o.held, o.waits_at";
+    "o.queue, o.partition, o.position, o.nonce, o.epoch, o.layout, o.held, o.waits_at, o.scheme";
 
 /// What is done with the offsets that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +91,7 @@ pub(super) async fn load(
 }
 
 fn decode(partition: Partition, row: &OffsetRow, layout: u16) -> Result<Offset, DurableStoreError> {
-    let (_, _, position, nonce, epoch, row_layout, held, waits_at) = row;
+    let (_, _, position, nonce, epoch, row_layout, held, waits_at, scheme) = row;
     if *row_layout != i32::from(layout) {
         return Err(DurableStoreError::Configuration(
             format!(
@@ -109,7 +110,28 @@ fn decode(partition: Partition, row: &OffsetRow, layout: u16) -> Result<Offset, 
         epoch: *epoch,
         held: *held,
         waits_at: waits_at.map_err(|_| malformed("kv_offsets"))?,
+        scheme: scheme.parse().map_err(|_| malformed("kv_offsets"))?,
     })
+}
+
+/// Changes the scheme of partitions that have this one; answers how many there were.
+pub(super) async fn set_scheme(
+    connection: &mut AsyncPgConnection,
+    partitions: &[Partition],
+    from: StorageScheme,
+    to: StorageScheme,
+) -> Result<usize, DurableStoreError> {
+    let sql = format!(
+        "UPDATE kv_offsets AS o SET scheme = u.c3, epoch = o.epoch + 1, nonce = '', \
+         updated_at = now() FROM {} \
+         WHERE o.queue = u.c0 AND o.partition = u.c1::int AND o.scheme = u.c2",
+        unnest(4, "")
+    );
+    let mut parameters = partition_columns(partitions);
+    for scheme in [from, to] {
+        parameters.push(ColumnArray::of_texts(partitions.iter().map(|_| scheme.name())));
+    }
+    Statement { sql, parameters }.execute(connection).await.map_err(classify)
 }
 
 /// Moves offsets, if all of them are still where this drainer left them.

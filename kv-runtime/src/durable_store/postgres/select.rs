@@ -81,9 +81,9 @@ fn statement_of(select: &Select) -> Result<Statement, DurableStoreError> {
             writer.push(&format!("SELECT ARRAY[{columns}] FROM "));
             writer.rows(select)?;
         }
-        Answer::Aggregate { aggregate, groups } => {
+        Answer::Aggregate { aggregates, groups } => {
             let mut answer: Vec<String> = groups.iter().map(|&at| writer.text_of(at)).collect();
-            answer.push(writer.aggregate(*aggregate));
+            answer.extend(aggregates.iter().map(|aggregate| writer.aggregate(*aggregate)));
             writer.push(&format!("SELECT ARRAY[{}] FROM ", answer.join(", ")));
             if select.is_cut() {
                 writer.push("(SELECT * FROM ");
@@ -389,7 +389,7 @@ mod tests {
             predicate: Some(Predicate::Compare { column: FARE, comparison, literal }),
             orders: vec![ColumnOrder { column: FARE, direction: Direction::Descending }],
             limit: Some(1),
-            answer: Answer::Aggregate { aggregate: Aggregate::Count, groups: Vec::new() },
+            answer: Answer::Aggregate { aggregates: vec![Aggregate::Count], groups: Vec::new() },
             ..Select::new(&MODEL)
         };
         let mut counted = select.clone();
@@ -397,7 +397,8 @@ mod tests {
         let plan = plan_of(&counted, &mut connection).await;
         assert!(plan.contains("rides_fare") && !plan.contains("Sort"), "{plan}");
         // Of so many rows, what they come to depends on which they are.
-        let answer = Answer::Aggregate { aggregate: Aggregate::Sum(0), groups: Vec::new() };
+        let aggregates = vec![Aggregate::Sum(0)];
+        let answer = Answer::Aggregate { aggregates, groups: Vec::new() };
         let mut summed = Select { answer, ..select };
         summed.put_in_order(None).expect("no cursor");
         assert_eq!(summed.orders.len(), 2);

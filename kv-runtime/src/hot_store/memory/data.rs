@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::values::Value;
 use crate::entry::{Change, EntryId, RawEntry, set_version};
 use crate::hot_store::{
-    Fill, PartitionState, Probe, ReadOutcome, SettledRow, Stamp, Unit, UnitOutcome, Write,
-    WriteOutcome,
+    Fill, PartitionState, Probe, ReadOutcome, SchemeMark, SettledRow, Stamp, Unit, UnitOutcome,
+    Write, WriteOutcome,
 };
 use crate::key::{Partition, RowKey};
 use crate::row::EncodedRow;
@@ -20,9 +20,10 @@ pub(super) struct Data {
     /// By the keys of unique values.
     pub(super) values: HashMap<String, Value>,
     pub(super) queues: HashMap<Partition, Queue>,
+    pub(super) marks: HashMap<Partition, SchemeMark>,
     /// The newest entry of all queues. Drainers go by the ids to tell which of two entries came
     /// first, and here thousands come in a millisecond.
-    newest: EntryId,
+    pub(super) newest: EntryId,
     /// With the time at which each ends.
     pub(super) leases: HashMap<Partition, (String, Instant)>,
     pub(super) members: HashMap<&'static str, BTreeMap<String, Instant>>,
@@ -41,6 +42,8 @@ pub(super) enum Content {
     Row(Stored),
     Tombstone(Stored),
     Token(String),
+    /// Those of writers, which no reader shares.
+    Barred(Vec<String>),
 }
 
 /// A row, or the id of the operation that deleted it, with its newest entry.
@@ -95,18 +98,18 @@ impl Data {
             Some(Content::Row(stored)) => ReadOutcome::Row(stored.row.clone()),
             Some(Content::Tombstone(_)) => ReadOutcome::Deleted,
             Some(Content::Token(token)) => ReadOutcome::Missing { token: Some(token.clone()) },
-            None => ReadOutcome::Missing { token: None },
+            Some(Content::Barred(_)) | None => ReadOutcome::Missing { token: None },
         }
     }
 
     /// The same; where nothing is, a token is left.
-    pub(super) fn reserve(&mut self, key: &str, token: &str, ttl: Duration) -> ReadOutcome {
-        let outcome = self.read(key);
-        if outcome != (ReadOutcome::Missing { token: None }) {
+    pub(super) fn reserve(&mut self, key: &RowKey, token: &str, ttl: Duration) -> ReadOutcome {
+        let outcome = self.read(&key.key);
+        if self.slot(&key.key).is_some() || !self.mark(key.partition()).takes_rows() {
             return outcome;
         }
         let slot = Slot::expiring(Content::Token(token.to_owned()), ttl);
-        self.slots.insert(key.to_owned(), slot);
+        self.slots.insert(key.key.clone(), slot);
         ReadOutcome::Missing { token: Some(token.to_owned()) }
     }
 
@@ -193,6 +196,7 @@ impl Data {
             Some(Content::Row(row)) => stored(row),
             Some(Content::Tombstone(row)) => format!("{} deleted", stored(row)),
             Some(Content::Token(token)) => format!("reading {token}"),
+            Some(Content::Barred(tokens)) => format!("reading !{}", tokens.join(" !")),
             None => String::new(),
         })
     }
@@ -228,9 +232,11 @@ impl Data {
         match content {
             Some(Content::Row(_)) => is_create.then_some(WriteOutcome::Exists),
             Some(Content::Tombstone(_)) => (!is_whole_row).then_some(WriteOutcome::Deleted),
-            Some(Content::Token(_)) | None if !is_whole_row => Some(WriteOutcome::Absent),
+            Some(Content::Token(_) | Content::Barred(_)) | None if !is_whole_row => {
+                Some(WriteOutcome::Absent)
+            }
             Some(Content::Token(left)) if *probe == Probe::Done(left.clone()) => None,
-            Some(Content::Token(_)) | None => {
+            Some(Content::Token(_) | Content::Barred(_)) | None => {
                 (is_create && *probe != Probe::NotNeeded).then_some(WriteOutcome::Unprobed)
             }
         }
@@ -250,7 +256,7 @@ impl Data {
                 (Some(stored.row.clone()), stored.mark, stored.value_keys.clone())
             }
             Some(Content::Tombstone(stored)) => (None, stored.mark, Vec::new()),
-            Some(Content::Token(_)) | None => (None, Mark::None, Vec::new()),
+            Some(Content::Token(_) | Content::Barred(_)) | None => (None, Mark::None, Vec::new()),
         };
         // A whole row says all there is to say, so it is not stale any more.
         let keeps_mark = matches!(mark, Mark::Held(_)) || matches!(change, Change::Patch(_));
@@ -295,8 +301,8 @@ impl Data {
         let (stored, is_tombstone) = match &mut slot.content {
             Content::Row(stored) => (stored, false),
             Content::Tombstone(stored) => (stored, true),
-            Content::Token(_) if row.held => return,
-            Content::Token(_) => {
+            Content::Token(_) | Content::Barred(_) if row.held => return,
+            Content::Token(_) | Content::Barred(_) => {
                 self.slots.remove(&row.key);
                 return;
             }
@@ -316,9 +322,9 @@ impl Data {
             if is_tombstone || stored.mark == Mark::Stale {
                 self.release_values(&row.key);
                 self.slots.remove(&row.key);
-            } else {
-                slot.expires_at = Some(Instant::now() + row.ttl);
-                self.expire_values(&row.key, row.ttl);
+            } else if let Some(ttl) = row.ttl {
+                slot.expires_at = Some(Instant::now() + ttl);
+                self.expire_values(&row.key, ttl);
             }
         }
     }
@@ -355,11 +361,12 @@ impl Queue {
     }
 }
 
+/// The id of an entry behind another, by this machine's clock.
 fn next_id(newest: EntryId) -> EntryId {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let milliseconds = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     if milliseconds > newest.milliseconds {
         return EntryId { milliseconds, sequence: 0 };
     }
-    EntryId { sequence: newest.sequence + 1, ..newest }
+    newest.next()
 }

@@ -4,8 +4,8 @@ use redis::{RedisError, Value};
 
 use crate::entry::{CHANGE, EntryId, RawEntry, VALUES};
 use crate::hot_store::{
-    Membership, Observed, PartitionState, ReadOutcome, RowState, Stamp, Standing, UnitOutcome,
-    ValueContent, WriteOutcome,
+    Membership, Observed, PartitionState, ReadOutcome, RowState, SchemeMark, Stamp, Standing,
+    UnitOutcome, ValueContent, WriteOutcome,
 };
 use crate::row::EncodedRow;
 
@@ -175,7 +175,10 @@ pub(super) fn row(answer: Value) -> Result<ReadOutcome, RedisError> {
                 return Ok(ReadOutcome::Deleted);
             }
             if let Some(token) = meta.strip_prefix("reading ") {
-                return Ok(ReadOutcome::Missing { token: Some(token.to_owned()) });
+                // Nobody's: the row is not to be put here, or is just being written.
+                let is_shared = token != "-" && !token.starts_with('!');
+                let token = is_shared.then(|| token.to_owned());
+                return Ok(ReadOutcome::Missing { token });
             }
         }
     }
@@ -285,6 +288,19 @@ pub(super) fn state(
         trimmed: entry(trimmed)?,
         newest: newest.first().map(entry_id).transpose()?.unwrap_or_default(),
     })
+}
+
+/// `HGET` of a partition's `scheme`.
+pub(super) fn scheme_mark(answer: Value) -> Result<SchemeMark, RedisError> {
+    const WHAT: &str = "a storage scheme";
+    match answer {
+        Value::Nil => Ok(SchemeMark::None),
+        Value::ServerError(error) => Err(error.into()),
+        answer => match text(&answer, WHAT)? {
+            "closed" => Ok(SchemeMark::Closed),
+            name => name.parse().map(SchemeMark::Of).map_err(|_| unexpected(WHAT)),
+        },
+    }
 }
 
 /// `HGET` of a partition's `position`.

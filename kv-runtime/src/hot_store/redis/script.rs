@@ -24,16 +24,20 @@ macro_rules! script {
     };
 }
 
-script!(WRITE, "queue.lua", "write.lua");
-script!(WRITE_UNIT, "queue.lua", "row.lua", "values.lua", "write_unit.lua");
-script!(SETTLE, "values.lua", "settle.lua");
-script!(RESERVE, "reserve.lua");
+script!(WRITE, "scheme.lua", "queue.lua", "write.lua");
+script!(WRITE_UNIT, "scheme.lua", "queue.lua", "row.lua", "values.lua", "write_unit.lua");
+script!(SETTLE, "ids.lua", "values.lua", "settle.lua");
+script!(RESERVE, "scheme.lua", "reserve.lua");
 script!(FILL, "fill.lua");
 script!(INVALIDATE, "values.lua", "invalidate.lua");
-script!(LET_GO, "values.lua", "let_go.lua");
+script!(LET_GO, "ids.lua", "values.lua", "let_go.lua");
 script!(RESERVE_VALUES, "reserve_values.lua");
 script!(FILL_VALUE, "fill_value.lua");
 script!(REBASE, "rebase.lua");
+script!(CLOSE, "close.lua");
+script!(OPEN, "ids.lua", "scheme.lua", "open.lua");
+script!(BAR, "bar.lua");
+script!(LIFT, "lift.lua");
 script!(JOIN, "join.lua");
 script!(LEASE, "lease.lua");
 script!(GIVE_BACK, "give_back.lua");

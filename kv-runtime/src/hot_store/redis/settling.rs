@@ -42,7 +42,8 @@ fn call(keys: &KeySpace, settlement: &Settlement, rows: &[SettledRow], is_last: 
         .arg(settlement.retain_from.to_string())
         .arg(match rows.first() {
             Some(row) if row.held => "held".to_owned(),
-            Some(row) => milliseconds(row.ttl).to_string(),
+            Some(SettledRow { ttl: Some(ttl), .. }) => milliseconds(*ttl).to_string(),
+            Some(_) => "kept".to_owned(),
             None => String::new(),
         })
         .arg(i32::from(rows.first().is_some_and(|row| row.has_values)));

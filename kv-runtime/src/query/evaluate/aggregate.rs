@@ -12,10 +12,10 @@ use crate::query::select::Aggregate;
 use crate::row::EncodedRow;
 use crate::value::{KvValue, ValueError};
 
-/// The groups in the order of their keys, each with its aggregate.
+/// The groups in the order of their keys, each with its aggregates.
 pub(super) fn aggregate(
     model: &'static ModelDescriptor,
-    aggregate: Aggregate,
+    aggregates: &[Aggregate],
     groups: &[usize],
     rows: Vec<&EncodedRow>,
 ) -> Result<Vec<EncodedRow>, FieldError> {
@@ -39,9 +39,10 @@ pub(super) fn aggregate(
         chunks.push(Vec::new());
     }
     let answer = |rows: Vec<&EncodedRow>| {
-        let value = aggregate_of(model, aggregate, &rows)?;
+        let values = aggregates.iter().map(|aggregate| aggregate_of(model, *aggregate, &rows));
+        let values: Vec<Option<String>> = values.collect::<Result<_, _>>()?;
         let key = groups.iter().map(|&column| rows.first().and_then(|row| row.get(column)));
-        Ok(key.chain([value.as_deref()]).collect())
+        Ok(key.chain(values.iter().map(Option::as_deref)).collect())
     };
     chunks.into_iter().map(answer).collect()
 }

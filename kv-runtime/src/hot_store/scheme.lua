@@ -1,0 +1,8 @@
+-- What a partition's state can say of the scheme of its queue; it stands in front of the scripts
+-- that go by it.
+
+-- Where entries are not taken.
+local CLOSED = { closed = true, cache_aside = true, postgres_only = true }
+-- Where readers may not put rows either.
+local TAKES_NO_ROWS = { closed = true, postgres_only = true }
+

@@ -1,0 +1,316 @@
+//! Reads and writes of rows, by the scheme of their queue: on the hot side, or past it.
+//!
+//! To the code in front of it, a row that is not in Redis for good is one that Redis misses.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use super::StorageScheme;
+use super::direct;
+use super::past::Past;
+use super::turns::Turn;
+use crate::durability::Durability;
+use crate::durable_store::{DurableStoreError, Fetched};
+use crate::hot_store::{
+    HotStoreError, Invalidated, Observed, ReadOutcome, RowState, SchemeMark, Unit, UnitOutcome,
+    ValueContent, ValueFill, Write, WriteOutcome,
+};
+use crate::key::{Partition, RowKey};
+use crate::model::ModelDescriptor;
+use crate::row::EncodedRow;
+use crate::stores::Stores;
+
+/// The pause before it is looked again whether a switch is over.
+const PAUSE: Duration = Duration::from_millis(50);
+
+type Written = Result<WriteOutcome, HotStoreError>;
+
+impl Stores {
+    /// Writes changes of rows of one model.
+    pub(crate) async fn write(&self, writes: &[Arc<Write>]) -> Vec<Written> {
+        let mut outcomes = self.write_once(writes).await;
+        if outcomes.iter().any(is_elsewhere) {
+            // Apart, because this rare case would make the future of every write larger.
+            Box::pin(self.write_elsewhere(writes, &mut outcomes)).await;
+        }
+        outcomes
+    }
+
+    async fn write_once(&self, writes: &[Arc<Write>]) -> Vec<Written> {
+        let Some(first) = writes.first() else { return Vec::new() };
+        match self.scheme(first.key.model).await {
+            Ok(scheme) if scheme.is_direct() => Box::pin(self.write_directly(writes, scheme)).await,
+            Ok(_) => self.hot.write(writes).await,
+            Err(error) => writes.iter().map(|_| Err(error.repeat())).collect(),
+        }
+    }
+
+    /// Tries writes again whose queue has another scheme by now, as long as a switch may take.
+    async fn write_elsewhere(&self, writes: &[Arc<Write>], outcomes: &mut [Written]) {
+        let ends = Instant::now() + self.settings.switch_timeout;
+        loop {
+            let places: Vec<usize> =
+                (0..outcomes.len()).filter(|&at| is_elsewhere(&outcomes[at])).collect();
+            let Some(&first) = places.first() else { return };
+            let learned = self.learn_anew(writes[first].key.model).await;
+            if Instant::now() >= ends {
+                return;
+            }
+            let again: Vec<_> = places.iter().map(|&at| Arc::clone(&writes[at])).collect();
+            let done = match learned {
+                Ok(()) => self.write_once(&again).await,
+                Err(error) => again.iter().map(|_| Err(error.repeat())).collect(),
+            };
+            if done.iter().any(is_elsewhere) {
+                tokio::time::sleep(PAUSE).await;
+            }
+            for (place, outcome) in places.into_iter().zip(done) {
+                outcomes[place] = outcome;
+            }
+        }
+    }
+
+    async fn write_directly(&self, writes: &[Arc<Write>], scheme: StorageScheme) -> Vec<Written> {
+        let mut turns: HashMap<Partition, Arc<Turn>> = HashMap::new();
+        let add = |write: &Arc<Write>| {
+            let partition = write.key.partition();
+            let turn = turns.entry(partition).or_insert_with(|| self.turns.at(partition));
+            turn.add(Arc::clone(write))
+        };
+        let waiting: Vec<_> = writes.iter().map(add).collect();
+        for turn in turns.into_values() {
+            self.past(scheme).serve(turn);
+        }
+        // Its task has panicked, or its runtime has ended.
+        let is_unknown = |_| Err(HotStoreError::OutcomeUnknown("its task has ended".into()));
+        let written = waiting.into_iter().map(async |done| done.await.unwrap_or_else(is_unknown));
+        join_all(written).await
+    }
+
+    fn past(&self, scheme: StorageScheme) -> Past {
+        let (hot, durable) = (Arc::clone(&self.hot), Arc::clone(&self.durable));
+        Past { hot, durable, scheme }
+    }
+
+    /// Makes the changes of a unit of work: all of them, or none.
+    pub(crate) async fn write_unit(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError> {
+        let ends = Instant::now() + self.settings.switch_timeout;
+        loop {
+            let outcome = self.write_unit_once(unit).await;
+            let Some(first) = unit.rows.first() else { return outcome };
+            if !matches!(outcome, Err(HotStoreError::Elsewhere)) || Instant::now() >= ends {
+                return outcome;
+            }
+            self.learn_anew(first.key.model).await?;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn write_unit_once(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError> {
+        let Some(first) = unit.rows.first() else { return Ok(UnitOutcome::Unchanged) };
+        match self.scheme(first.key.model).await? {
+            scheme if scheme.is_direct() => {
+                let turn = self.turns.at(unit.partition);
+                Box::pin(self.past(scheme).write_unit(turn, unit.clone())).await
+            }
+            _ => self.hot.write_unit(unit).await,
+        }
+    }
+
+    /// Reads a row for a unit of work; where nothing is, `token` may be left in its place.
+    pub(crate) async fn observe(
+        &self,
+        key: &RowKey,
+        token: &str,
+    ) -> Result<Observed, HotStoreError> {
+        match self.scheme(key.model).await? {
+            scheme if scheme.is_direct() => direct::observe(&*self.durable, key).await,
+            _ => self.hot.observe(key, token).await,
+        }
+    }
+
+    /// Reads rows of one model.
+    pub(crate) async fn read(&self, keys: &[RowKey]) -> Result<Vec<ReadOutcome>, HotStoreError> {
+        let Some(first) = keys.first() else { return Ok(Vec::new()) };
+        match self.scheme(first.model).await? {
+            StorageScheme::PostgresOnly if self.is_postgres_only(keys).await? => {
+                Ok(keys.iter().map(|_| ReadOutcome::Missing { token: None }).collect())
+            }
+            StorageScheme::CacheAside => Ok(self.hot.read(keys).await.unwrap_or_else(|error| {
+                tracing::debug!(%error, "rows are read past Redis");
+                keys.iter().map(|_| ReadOutcome::Missing { token: None }).collect()
+            })),
+            _ => self.hot.read(keys).await,
+        }
+    }
+
+    /// Whether the rows are still in PostgreSQL alone: who reads there after this misses nothing.
+    async fn is_postgres_only(&self, keys: &[RowKey]) -> Result<bool, HotStoreError> {
+        let partitions: HashSet<Partition> = keys.iter().map(RowKey::partition).collect();
+        self.are_postgres_only(&partitions.into_iter().collect::<Vec<_>>()).await
+    }
+
+    async fn are_postgres_only(&self, partitions: &[Partition]) -> Result<bool, HotStoreError> {
+        let offsets = self.durable.offsets(partitions).await?;
+        let other = offsets.iter().find(|it| it.scheme != StorageScheme::PostgresOnly);
+        if let Some(other) = other {
+            self.schemes.set(other.partition.queue, other.scheme);
+        }
+        Ok(other.is_none())
+    }
+
+    /// Whether all rows of a model are in PostgreSQL, so that a query needs nothing beside it.
+    pub(crate) async fn is_all_stored(
+        &self,
+        model: &'static ModelDescriptor,
+    ) -> Result<bool, HotStoreError> {
+        if !self.scheme(model).await?.is_direct() {
+            return Ok(false);
+        }
+        let partitions: Vec<Partition> = self.keys.partitions_of(model.queue).collect();
+        let offsets = self.durable.offsets(&partitions).await?;
+        Ok(offsets.iter().all(|offset| offset.scheme.is_direct()))
+    }
+
+    /// Reads rows again; where nothing is, a token is left if the row may be put there.
+    pub(crate) async fn reserve(
+        &self,
+        keys: &[RowKey],
+        token: &str,
+    ) -> Result<Vec<ReadOutcome>, HotStoreError> {
+        let Some(first) = keys.first() else { return Ok(Vec::new()) };
+        match self.scheme(first.model).await? {
+            StorageScheme::PostgresOnly => self.read(keys).await,
+            _ => self.hot.reserve(keys, token).await,
+        }
+    }
+
+    /// The same for rows that are to be written: waits while a switch keeps tokens from being left.
+    pub(crate) async fn reserve_to_write(
+        &self,
+        keys: &[RowKey],
+        token: &str,
+    ) -> Result<Vec<ReadOutcome>, HotStoreError> {
+        let Some(first) = keys.first() else { return Ok(Vec::new()) };
+        let ends = Instant::now() + self.settings.switch_timeout;
+        loop {
+            let outcomes = self.reserve(keys, token).await?;
+            let has_none = outcomes.contains(&ReadOutcome::Missing { token: None });
+            if !has_none || self.scheme(first.model).await?.is_direct() || Instant::now() >= ends {
+                return Ok(outcomes);
+            }
+            self.learn_anew(first.model).await?;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// What is under the keys of unique values.
+    pub(crate) async fn reserve_values(
+        &self,
+        model: &'static ModelDescriptor,
+        keys: &[String],
+        token: &str,
+    ) -> Result<Vec<ValueContent>, HotStoreError> {
+        match self.scheme(model).await? {
+            StorageScheme::PostgresOnly => {
+                let partitions: Vec<Partition> = self.keys.partitions_of(model.queue).collect();
+                match self.are_postgres_only(&partitions).await? {
+                    true => Ok(keys.iter().map(|_| ValueContent::default()).collect()),
+                    false => self.hot.reserve_values(keys, token).await,
+                }
+            }
+            StorageScheme::CacheAside => Ok(keys.iter().map(|_| ValueContent::default()).collect()),
+            _ => self.hot.reserve_values(keys, token).await,
+        }
+    }
+
+    /// Says whose a unique value is, where readers leave that in Redis.
+    pub(crate) async fn fill_value(
+        &self,
+        fill: &ValueFill,
+        ttl: Duration,
+    ) -> Result<(), HotStoreError> {
+        match self.schemes.get(fill.row.model.queue) {
+            Some(scheme) if scheme.is_direct() => Ok(()),
+            _ => self.hot.fill_value(fill, ttl).await,
+        }
+    }
+
+    /// Reads rows of one model where they are durable.
+    pub(crate) async fn fetch(
+        &self,
+        model: &'static ModelDescriptor,
+        keys: &[RowKey],
+    ) -> Result<Vec<Option<Fetched>>, DurableStoreError> {
+        match self.is_redis_only(model).await? {
+            true => Ok(keys.iter().map(|_| None).collect()),
+            false => self.durable.fetch(model, keys).await,
+        }
+    }
+
+    /// The row with these values by a unique index, where rows are durable.
+    pub(crate) async fn find_by(
+        &self,
+        model: &'static ModelDescriptor,
+        index: usize,
+        values: &EncodedRow,
+    ) -> Result<Option<EncodedRow>, DurableStoreError> {
+        match self.is_redis_only(model).await? {
+            true => Ok(None),
+            false => self.durable.find_by(model, index, values).await,
+        }
+    }
+
+    /// Whether PostgreSQL has none of a model's rows. If it has since a token was left in Redis, that is
+    /// gone again.
+    async fn is_redis_only(
+        &self,
+        model: &'static ModelDescriptor,
+    ) -> Result<bool, DurableStoreError> {
+        if self.schemes.get(model.queue) != Some(StorageScheme::RedisOnly) {
+            return Ok(false);
+        }
+        let mark = self.hot.scheme(self.any_partition(model.queue)).await;
+        if matches!(mark, Ok(SchemeMark::Of(StorageScheme::RedisOnly))) {
+            return Ok(true);
+        }
+        let offsets = self.durable.offsets(&[self.any_partition(model.queue)]).await?;
+        Ok(offsets.iter().all(|offset| offset.scheme == StorageScheme::RedisOnly))
+    }
+
+    /// How a row stands in Redis, where rows are there.
+    pub(crate) async fn row_state(&self, key: &RowKey) -> Result<RowState, HotStoreError> {
+        match self.scheme(key.model).await? {
+            StorageScheme::PostgresOnly => Ok(RowState::Missing),
+            _ => self.hot.row_state(key).await,
+        }
+    }
+
+    /// Removes a clean row from Redis, where PostgreSQL has it too.
+    pub(crate) async fn invalidate(&self, key: &RowKey) -> Result<Invalidated, HotStoreError> {
+        match self.scheme(key.model).await? {
+            StorageScheme::RedisOnly | StorageScheme::PostgresOnly => Ok(Invalidated::Clean),
+            _ => self.hot.invalidate(key).await,
+        }
+    }
+
+    /// Whether Redis knows a mode at all, where writes go there.
+    pub(crate) async fn check_durability(
+        &self,
+        model: &'static ModelDescriptor,
+        durability: Durability,
+    ) -> Result<(), HotStoreError> {
+        match self.scheme(model).await? {
+            scheme if scheme.is_direct() => Ok(()),
+            _ => self.hot.check_durability(durability).await,
+        }
+    }
+}
+
+fn is_elsewhere(outcome: &Written) -> bool {
+    matches!(outcome, Err(HotStoreError::Elsewhere))
+}

@@ -1,0 +1,134 @@
+//! Which scheme a queue has: what Redis says of it, what PostgreSQL says, and what a model declares.
+
+use std::time::Duration;
+
+use super::StorageScheme;
+use crate::durable_store::Offset;
+use crate::hot_store::{HotStoreError, SchemeMark};
+use crate::key::Partition;
+use crate::model::ModelDescriptor;
+use crate::stores::Stores;
+
+/// How long PostgreSQL has to tell a scheme that Redis may know as well.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+impl Stores {
+    /// The scheme of a model's queue, as far as it is known here.
+    pub(crate) async fn scheme(
+        &self,
+        model: &'static ModelDescriptor,
+    ) -> Result<StorageScheme, HotStoreError> {
+        if !self.has_schemes {
+            return Ok(StorageScheme::WriteBehind);
+        }
+        match self.schemes.get(model.queue) {
+            Some(_) if self.schemes.must_look(model.queue) => self.look_again(model.queue).await,
+            Some(scheme) => Ok(scheme),
+            None => self.learn(model).await,
+        }
+    }
+
+    /// Whether writes of a queue wait until they are drained.
+    pub(crate) fn waits_for_drain(&self, queue: &str) -> bool {
+        self.schemes.get(queue) == Some(StorageScheme::WriteThrough)
+    }
+
+    /// Asks for the scheme for the first time.
+    async fn learn(&self, model: &'static ModelDescriptor) -> Result<StorageScheme, HotStoreError> {
+        let declared = model.scheme.unwrap_or(self.settings.scheme);
+        let (mark, offset) =
+            tokio::join!(self.hot.scheme(self.any_partition(model.queue)), self.ask(model.queue));
+        let scheme = match (mark, offset) {
+            (mark, Some(offset)) if offset.is_stored() => {
+                self.mark_again(&offset, mark.unwrap_or(SchemeMark::Closed)).await;
+                offset.scheme
+            }
+            (Ok(_), Some(_)) if declared != StorageScheme::WriteBehind => {
+                self.begin_with(model, declared).await?
+            }
+            // PostgreSQL does not answer, or knows of nothing.
+            (Ok(SchemeMark::Of(scheme)), _) => scheme,
+            (Ok(SchemeMark::None | SchemeMark::Closed), _) => declared,
+            (Err(_), _) if declared.is_direct() => declared,
+            (Err(error), _) => return Err(error),
+        };
+        self.schemes.set(model.queue, scheme);
+        Ok(scheme)
+    }
+
+    /// Looks whether the scheme is another one by now; without an answer it is taken to be the same.
+    async fn look_again(&self, queue: &'static str) -> Result<StorageScheme, HotStoreError> {
+        let known = self.schemes.get(queue).unwrap_or_default();
+        let Ok(mark) = self.hot.scheme(self.any_partition(queue)).await else { return Ok(known) };
+        let is_default = known == StorageScheme::WriteBehind;
+        if mark == SchemeMark::Of(known) || (mark == SchemeMark::None && is_default) {
+            return Ok(known);
+        }
+        // Redis may have gone back in time: PostgreSQL decides.
+        let Some(offset) = self.ask(queue).await.filter(Offset::is_stored) else {
+            return Ok(known);
+        };
+        self.mark_again(&offset, mark).await;
+        self.schemes.set(queue, offset.scheme);
+        Ok(offset.scheme)
+    }
+
+    /// The offset of a queue's first partition, if PostgreSQL answers soon.
+    async fn ask(&self, queue: &'static str) -> Option<Offset> {
+        let partitions = [self.any_partition(queue)];
+        let offsets = tokio::time::timeout(PATIENCE, self.durable.offsets(&partitions)).await;
+        offsets.ok()?.ok()?.into_iter().next()
+    }
+
+    /// Tells Redis again what it has forgotten of a queue's scheme, as far as it can be told.
+    async fn mark_again(&self, offset: &Offset, mark: SchemeMark) {
+        let (queue, scheme) = (offset.partition.queue, offset.scheme);
+        let is_told = match mark {
+            SchemeMark::None => scheme == StorageScheme::WriteBehind,
+            // A switch is at it.
+            SchemeMark::Closed => true,
+            SchemeMark::Of(marked) => marked == scheme,
+        };
+        if is_told {
+            return;
+        }
+        if let Err(error) = self.open(queue, scheme).await {
+            tracing::warn!(queue, %scheme, %error, "Redis is not told of the storage scheme yet");
+        }
+    }
+
+    /// Lets Redis say which scheme a queue has, and take entries or none.
+    pub(super) async fn open(
+        &self,
+        queue: &'static str,
+        scheme: StorageScheme,
+    ) -> Result<(), HotStoreError> {
+        let partitions: Vec<Partition> = self.keys.partitions_of(queue).collect();
+        for Offset { partition, position, nonce, .. } in self.durable.offsets(&partitions).await? {
+            // Without a nonce it is a place that writes past the queue have come to.
+            let from = nonce.is_empty().then_some(position);
+            self.hot.open(partition, scheme, from).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn any_partition(&self, queue: &'static str) -> Partition {
+        Partition { queue, number: 0 }
+    }
+
+    /// Finds out the scheme as PostgreSQL has it, which is what holds.
+    pub(super) async fn learn_anew(
+        &self,
+        model: &'static ModelDescriptor,
+    ) -> Result<(), HotStoreError> {
+        let offsets = self.durable.offsets(&[self.any_partition(model.queue)]).await?;
+        match offsets.first().filter(|offset| offset.is_stored()) {
+            Some(offset) => self.schemes.set(model.queue, offset.scheme),
+            None => {
+                self.schemes.forget(model.queue);
+                self.learn(model).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,374 @@
+//! Moves a queue from one storage scheme to another, while it is used.
+//!
+//! In PostgreSQL the scheme stands in the offset rows, where who writes past the queue looks under
+//! their lock. In Redis the partitions are closed meanwhile: nothing can be appended to a closed
+//! stream, and no reader can leave a token, so nothing is put where nobody looks for it. What is on
+//! the queue is drained, rows that PostgreSQL has are dropped, and then the scheme is changed. Each
+//! step can be done again: a switch that was broken off is finished by the next one to the same
+//! scheme.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::StorageScheme;
+use crate::drain::fault_of_others;
+use crate::durable_store::{
+    DurableStoreError, Offset, Operation, Outcome, Refusal, Statement, Transaction,
+};
+use crate::entry::EntryId;
+use crate::error::Source;
+use crate::hot_store::{HotStoreError, ReadOutcome};
+use crate::key::{Partition, RowKey};
+use crate::kv::Kv;
+use crate::model::{KvModel, ModelDescriptor};
+use crate::stores::Stores;
+
+/// The pause before it is looked again whether a queue is drained.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How many rows are moved at once.
+const MOVED_AT_ONCE: usize = 500;
+/// A model, and keys of its rows.
+type KeysOfModel = (&'static ModelDescriptor, Vec<String>);
+
+/// Behind every entry.
+const LAST: EntryId = EntryId { milliseconds: u64::MAX, sequence: u64::MAX };
+
+/// Why a storage scheme was not changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SwitchError {
+    /// The queue was not drained in time; it goes on under the scheme that it had.
+    #[error(
+        "queue `{queue}` still has {undrained} undrained entries after {waited:?}; is a drainer of \
+         all its models running? (`Settings::switch_timeout` is how long a switch waits)"
+    )]
+    NotDrained {
+        /// The queue.
+        queue: &'static str,
+        /// How many entries are left.
+        undrained: u64,
+        /// How long it was waited.
+        waited: Duration,
+    },
+    /// Rows have dead letters, so that Redis has them otherwise than PostgreSQL.
+    #[error(
+        "queue `{queue}` has {letters} dead letters; replay or discard them first \
+         (`kv.dead_letters()`)"
+    )]
+    Held {
+        /// The queue.
+        queue: &'static str,
+        /// How many there are.
+        letters: i64,
+    },
+    /// PostgreSQL refuses a row that only Redis has; all of them stay there.
+    #[error("PostgreSQL refuses a row of model `{model}`: {message}")]
+    Refused {
+        /// The model's name.
+        model: &'static str,
+        /// What PostgreSQL said.
+        message: String,
+    },
+    /// Redis alone is where only a model begins that is declared so.
+    #[error(
+        "model `{model}` cannot be moved to `redis_only`; declare `scheme = \"redis_only\"` for a \
+         model with a queue of its own that was not used yet"
+    )]
+    ToRedisOnly {
+        /// The model's name.
+        model: &'static str,
+    },
+    /// Another switch was faster.
+    #[error("queue `{queue}` is being switched by somebody else; try again")]
+    Busy {
+        /// The queue.
+        queue: &'static str,
+    },
+    /// Redis does not answer. Nothing is lost; switch to the same scheme again to finish.
+    #[error("Redis does not answer; switch to the same scheme again to finish what was begun")]
+    Redis(#[source] Source),
+    /// PostgreSQL does not answer. Nothing is lost; switch to the same scheme again to finish.
+    #[error("PostgreSQL does not answer; switch to the same scheme again to finish what was begun")]
+    PostgreSql(#[source] Source),
+}
+
+impl From<HotStoreError> for SwitchError {
+    fn from(error: HotStoreError) -> Self {
+        match error {
+            HotStoreError::Durable(error) => error.into(),
+            error => Self::Redis(error.into_source()),
+        }
+    }
+}
+
+impl From<DurableStoreError> for SwitchError {
+    fn from(error: DurableStoreError) -> Self {
+        Self::PostgreSql(error.into_source())
+    }
+}
+
+impl Kv {
+    /// The storage scheme of a model, as PostgreSQL has it.
+    ///
+    /// # Errors
+    /// [`SwitchError::Redis`] or [`SwitchError::PostgreSql`].
+    pub async fn scheme<M: KvModel>(&self) -> Result<StorageScheme, SwitchError> {
+        let model = M::DESCRIPTOR;
+        let stores = self.stores();
+        stores.know(model);
+        // A model that is declared otherwise begins so.
+        let known = stores.scheme(model).await?;
+        let offsets =
+            stores.durable.offsets(&[Partition { queue: model.queue, number: 0 }]).await?;
+        let stored = offsets.first().filter(|offset| offset.is_stored());
+        Ok(stored.map_or(known, |offset| offset.scheme))
+    }
+
+    /// Moves the queue of a model, with all models on it, to another storage scheme, while
+    /// everything goes on: the soft kill of Redis for a model, and the way back.
+    ///
+    /// Nothing is lost, and nobody reads what is outdated. Between Redis and PostgreSQL as the place
+    /// of writes, these wait until what is on the queue is drained and the rows are dropped from
+    /// Redis, which reads through all of its keys; reads go on. All models of the queue have to be
+    /// known to this process: make their repositories or their drainer first.
+    ///
+    /// ```
+    /// # use kv_runtime::{Kv, KvModel, StorageScheme};
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # struct Booking { #[kv(id, fresh)] id: i64, status: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let kv = Kv::memory();
+    /// let bookings = kv.repository::<Booking>();
+    /// let drainer = kv.drainer().model::<Booking>().spawn();
+    /// bookings.create(&Booking { id: 7, status: "new".into() }).await?;
+    /// kv.switch_scheme::<Booking>(StorageScheme::PostgresOnly).await?;
+    /// assert_eq!(kv.durable_rows::<Booking>().await?.len(), 1);
+    /// bookings.update(&7, Booking::patch().status("done".into())).await?;
+    /// assert_eq!(bookings.get_by_id(&7).await?.status, "done");
+    /// kv.switch_scheme::<Booking>(StorageScheme::WriteBehind).await?;
+    /// # drainer.shutdown().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SwitchError`]; the queue then goes on under the scheme that it had, or, where a server does
+    /// not answer, waits for the switch to be finished.
+    #[doc(alias = "soft_kill")]
+    pub async fn switch_scheme<M: KvModel>(&self, to: StorageScheme) -> Result<(), SwitchError> {
+        let model = M::DESCRIPTOR;
+        self.stores().know(model);
+        // One that is declared otherwise begins so.
+        self.stores().scheme(model).await?;
+        Switch::new(self.stores(), model.queue).make(model, to).await
+    }
+}
+
+impl Stores {
+    /// Begins with the scheme that a model is declared to have; with the one that is there, if there
+    /// is one.
+    pub(super) async fn begin_with(
+        &self,
+        model: &'static ModelDescriptor,
+        declared: StorageScheme,
+    ) -> Result<StorageScheme, HotStoreError> {
+        match Switch::new(self, model.queue).begin(declared).await {
+            Ok(scheme) => Ok(scheme),
+            Err(SwitchError::Redis(source)) => Err(HotStoreError::Unavailable(source)),
+            Err(SwitchError::PostgreSql(source)) => {
+                Err(HotStoreError::Durable(DurableStoreError::Unavailable(source)))
+            }
+            Err(error) => Err(HotStoreError::Configuration(Box::new(error))),
+        }
+    }
+}
+
+/// A queue on its way to another scheme.
+struct Switch<'a> {
+    stores: &'a Stores,
+    queue: &'static str,
+    partitions: Vec<Partition>,
+}
+
+impl<'a> Switch<'a> {
+    fn new(stores: &'a Stores, queue: &'static str) -> Self {
+        Self { stores, queue, partitions: stores.keys.partitions_of(queue).collect() }
+    }
+
+    /// Makes the switch, alone.
+    async fn make(
+        &self,
+        model: &'static ModelDescriptor,
+        to: StorageScheme,
+    ) -> Result<(), SwitchError> {
+        let _alone = self.stores.durable.exclude(self.queue).await?;
+        let from = self.first_offset().await?.scheme;
+        if to == StorageScheme::RedisOnly && from != to {
+            return Err(SwitchError::ToRedisOnly { model: model.name });
+        }
+        self.go(from, to).await
+    }
+
+    /// Makes the switch to the scheme that a queue begins with; or finds out which one it has.
+    async fn begin(&self, declared: StorageScheme) -> Result<StorageScheme, SwitchError> {
+        let _alone = self.stores.durable.exclude(self.queue).await?;
+        let first = self.first_offset().await?;
+        if first.is_stored() {
+            return Ok(first.scheme);
+        }
+        self.go(first.scheme, declared).await?;
+        Ok(declared)
+    }
+
+    async fn first_offset(&self) -> Result<Offset, SwitchError> {
+        let first = Partition { queue: self.queue, number: 0 };
+        let offsets = self.stores.durable.offsets(&[first]).await?;
+        Ok(offsets.into_iter().next().unwrap_or_else(|| Offset::start(first)))
+    }
+
+    async fn go(&self, from: StorageScheme, to: StorageScheme) -> Result<(), SwitchError> {
+        // Otherwise rows and entries stay where they are.
+        let moves_rows = from == StorageScheme::RedisOnly || from.is_direct() || to.is_direct();
+        if from != to {
+            if moves_rows {
+                self.stores.hot.close(&self.partitions).await?;
+            }
+            if let Err(error) = self.change(from, to, moves_rows).await {
+                self.stores.open(self.queue, from).await?;
+                return Err(error);
+            }
+        }
+        self.stores.open(self.queue, to).await?;
+        self.stores.schemes.set(self.queue, to);
+        Ok(())
+    }
+
+    /// Has everything where it belongs, and the new scheme where it holds.
+    async fn change(
+        &self,
+        from: StorageScheme,
+        to: StorageScheme,
+        moves_rows: bool,
+    ) -> Result<(), SwitchError> {
+        if moves_rows && !from.is_direct() {
+            self.drain().await?;
+        }
+        let is_moved_out = from == StorageScheme::RedisOnly;
+        if moves_rows && !is_moved_out {
+            // Before the scheme: who still goes by the old one finds nothing that is outdated.
+            self.drop_rows().await?;
+        }
+        // Before the transaction, which must not rest.
+        let only_here = if is_moved_out { self.scan().await? } else { Vec::new() };
+        self.stores.durable.create_offsets(&self.partitions).await?;
+        let mut transaction = self.stores.durable.begin(&self.partitions).await?;
+        self.move_out(transaction.as_mut(), only_here).await?;
+        match transaction.set_scheme(from, to).await {
+            Err(DurableStoreError::OffsetMoved) => {
+                return Err(SwitchError::Busy { queue: self.queue });
+            }
+            other => other?,
+        }
+        transaction.commit(Outcome::default()).await?;
+        if is_moved_out {
+            // After it: until then nobody else has them.
+            self.drop_rows().await?;
+        }
+        Ok(())
+    }
+
+    /// Leaves no row in Redis.
+    async fn drop_rows(&self) -> Result<(), SwitchError> {
+        for (_, keys) in self.scan().await? {
+            for keys in keys.chunks(MOVED_AT_ONCE) {
+                self.stores.hot.let_go(keys, LAST).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys of all rows in Redis.
+    async fn scan(&self) -> Result<Vec<KeysOfModel>, SwitchError> {
+        let mut found = Vec::new();
+        for model in self.models() {
+            found.push((model, self.stores.hot.scan(model, None).await?));
+        }
+        Ok(found)
+    }
+
+    fn models(&self) -> impl Iterator<Item = &'static ModelDescriptor> {
+        self.stores.models().into_iter().filter(|model| model.queue == self.queue)
+    }
+
+    /// Waits until all that is on the queue is drained.
+    async fn drain(&self) -> Result<(), SwitchError> {
+        let began = Instant::now();
+        loop {
+            let states = self.stores.hot.states(&self.partitions).await?;
+            let offsets = self.stores.durable.offsets(&self.partitions).await?;
+            let undrained: u64 = states.iter().map(|state| state.undrained).sum();
+            let mut pairs = states.iter().zip(&offsets);
+            if undrained == 0 && pairs.all(|(state, offset)| state.newest <= offset.position) {
+                let letters = offsets.iter().map(|offset| offset.held).sum();
+                let held = SwitchError::Held { queue: self.queue, letters };
+                return if letters == 0 { Ok(()) } else { Err(held) };
+            }
+            let waited = began.elapsed();
+            if waited >= self.stores.settings.switch_timeout {
+                return Err(SwitchError::NotDrained { queue: self.queue, undrained, waited });
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Writes rows to PostgreSQL that only Redis has. A model goes after those it refers to.
+    async fn move_out(
+        &self,
+        transaction: &mut dyn Transaction,
+        mut left: Vec<KeysOfModel>,
+    ) -> Result<(), SwitchError> {
+        while !left.is_empty() {
+            let (before, mut refused, mut reason) = (left.len(), Vec::new(), String::new());
+            for (model, keys) in left {
+                if let Some(refusal) = self.move_model(transaction, model, &keys).await? {
+                    reason = refusal.message;
+                    refused.push((model, keys));
+                }
+            }
+            match refused.last() {
+                Some((model, _)) if refused.len() == before => {
+                    return Err(SwitchError::Refused { model: model.name, message: reason });
+                }
+                _ => left = refused,
+            }
+        }
+        Ok(())
+    }
+
+    async fn move_model(
+        &self,
+        transaction: &mut dyn Transaction,
+        model: &'static ModelDescriptor,
+        keys: &[String],
+    ) -> Result<Option<Refusal>, SwitchError> {
+        for keys in keys.chunks(MOVED_AT_ONCE) {
+            let keys: Vec<RowKey> =
+                keys.iter().filter_map(|key| self.stores.keys.parse_row(model, key)).collect();
+            let found = self.stores.hot.read(&keys).await?.into_iter();
+            let rows = found.filter_map(|outcome| match outcome {
+                ReadOutcome::Row(row) => Some(row),
+                _ => None,
+            });
+            let statement = Statement { model, operation: Operation::Upsert(rows.collect()) };
+            if let Some(refusal) = transaction.attempt(&[statement]).await? {
+                return match fault_of_others(&refusal) {
+                    Some(fault) => Err(fault.into()),
+                    None => Ok(Some(refusal)),
+                };
+            }
+        }
+        Ok(None)
+    }
+}

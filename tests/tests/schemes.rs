@@ -1,0 +1,8 @@
+//! The storage schemes: what each promises beside the contract suite, and the way from one to
+//! another while everything is in use.
+
+mod schemes {
+    mod refusals;
+    mod servers;
+    mod switches;
+}
