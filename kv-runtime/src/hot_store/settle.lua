@@ -49,12 +49,13 @@ for i = 3, #KEYS do
         call('DEL', key)
       end
     elseif not is_kept then
-      call('PEXPIRE', key, time_to_live)
+      -- Before the row, which lists them, and with no time left is gone at once.
       for _, value_key in ipairs(has_values and values_of(key) or {}) do
         if is_own(pcall('GET', value_key), key) then
           call('PEXPIRE', value_key, time_to_live)
         end
       end
+      call('PEXPIRE', key, time_to_live)
     end
   end
 end

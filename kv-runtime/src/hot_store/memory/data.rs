@@ -323,8 +323,11 @@ impl Data {
                 self.release_values(&row.key);
                 self.slots.remove(&row.key);
             } else if let Some(ttl) = row.ttl {
-                slot.expires_at = Some(Instant::now() + ttl);
+                // Before the row, which lists them, and with no time left is gone at once.
                 self.expire_values(&row.key, ttl);
+                if let Some(slot) = self.slot(&row.key) {
+                    slot.expires_at = Some(Instant::now() + ttl);
+                }
             }
         }
     }
