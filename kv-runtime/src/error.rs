@@ -291,6 +291,15 @@ impl Error {
         matches!(self, Self::Duplicate { .. } | Self::NotUnique { .. })
     }
 
+    /// Whether a constraint stands in the way: of what Redis knows, a row of the same id or unique
+    /// value; of what PostgreSQL refuses, any of its class 23.
+    pub fn is_constraint_violation(&self) -> bool {
+        match self {
+            Self::Refused { sqlstate: Some(sqlstate), .. } => sqlstate.starts_with("23"),
+            _ => self.is_duplicate(),
+        }
+    }
+
     /// Whether the same call may succeed a moment later without doing anything twice.
     pub fn is_transient(&self) -> bool {
         matches!(
