@@ -120,10 +120,10 @@ async fn files_are_found_by_their_key_and_by_their_bucket(pair: Pair) {
     assert_eq!(files.find_by_key(&hash(5)).await.expect("an answer"), Some(file(5)));
     assert_eq!(files.find_by_key(&hash(77)).await.expect("an answer"), None);
     assert!(files.get_by_id(&77).await.expect_err("no row").is_not_found());
-    let of_bucket = || files.list_by_bucket_id(&1).order_by(|f| f.id.asc());
+    let of_bucket = || files.list_by_bucket_id(1).order_by(|f| f.id.asc());
     assert_eq!(of_bucket().limit(2).offset(1).load().await.expect("rows"), [file(4), file(7)]);
     assert_eq!(of_bucket().first().await.expect("the oldest"), Some(file(1)));
-    let latest = files.list_by_bucket_id(&1).order_by(|f| f.created_at.desc()).first().await;
+    let latest = files.list_by_bucket_id(1).order_by(|f| f.created_at.desc()).first().await;
     assert_eq!(latest.expect("the latest"), Some(file(7)));
 }
 

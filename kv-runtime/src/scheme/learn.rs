@@ -40,7 +40,8 @@ impl Stores {
             tokio::join!(self.hot.scheme(self.any_partition(model.queue)), self.ask(model.queue));
         let scheme = match (mark, offset) {
             (mark, Some(offset)) if offset.is_stored() => {
-                self.mark_again(&offset, mark.unwrap_or(SchemeMark::Closed)).await;
+                let mark = mark.unwrap_or(SchemeMark::Closed);
+                self.mark_again(model.queue, offset.scheme, mark).await;
                 offset.scheme
             }
             (Ok(_), Some(_)) if declared != StorageScheme::WriteBehind => {
@@ -68,7 +69,7 @@ impl Stores {
         let Some(offset) = self.ask(queue).await.filter(Offset::is_stored) else {
             return Ok(known);
         };
-        self.mark_again(&offset, mark).await;
+        self.mark_again(queue, offset.scheme, mark).await;
         self.schemes.set(queue, offset.scheme);
         Ok(offset.scheme)
     }
@@ -81,19 +82,25 @@ impl Stores {
     }
 
     /// Tells Redis again what it has forgotten of a queue's scheme, as far as it can be told.
-    async fn mark_again(&self, offset: &Offset, mark: SchemeMark) {
-        let (queue, scheme) = (offset.partition.queue, offset.scheme);
-        let is_told = match mark {
-            SchemeMark::None => scheme == StorageScheme::WriteBehind,
-            // A switch is at it.
-            SchemeMark::Closed => true,
-            SchemeMark::Of(marked) => marked == scheme,
-        };
-        if is_told {
+    async fn mark_again(&self, queue: &'static str, scheme: StorageScheme, mark: SchemeMark) {
+        if is_told(scheme, mark) {
             return;
         }
-        if let Err(error) = self.open(queue, scheme).await {
+        if let Err(error) = self.mark_alone(queue).await {
             tracing::warn!(queue, %scheme, %error, "Redis is not told of the storage scheme yet");
+        }
+    }
+
+    /// The same while nobody switches the queue: else what was switched meanwhile would be undone.
+    async fn mark_alone(&self, queue: &'static str) -> Result<(), HotStoreError> {
+        let _alone = self.durable.exclude(queue).await?;
+        let first = self.any_partition(queue);
+        let (mark, offsets) = tokio::try_join!(self.hot.scheme(first), async {
+            Ok(self.durable.offsets(&[first]).await?)
+        })?;
+        match offsets.first() {
+            Some(offset) if !is_told(offset.scheme, mark) => self.open(queue, offset.scheme).await,
+            _ => Ok(()),
         }
     }
 
@@ -130,5 +137,15 @@ impl Stores {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether Redis says what it has to say of a scheme.
+fn is_told(scheme: StorageScheme, mark: SchemeMark) -> bool {
+    match mark {
+        SchemeMark::None => scheme == StorageScheme::WriteBehind,
+        // A switch is at it.
+        SchemeMark::Closed => true,
+        SchemeMark::Of(marked) => marked == scheme,
     }
 }
