@@ -28,8 +28,9 @@ pub use self::traits::{ReadOnly, ReadRepository, WriteRepository};
 /// Where a method names "those of a connection" among its errors, these are
 /// [`Error::Unavailable`], [`Error::Timeout`] and [`Error::Configuration`], and of a write also
 /// [`Error::OutcomeUnknown`], [`Error::Full`], [`Error::Held`], [`Error::TooLarge`],
-/// [`Error::Encoding`], and in a
-/// mode other than [`Durability::Fast`] also [`Error::NotReplicated`].
+/// [`Error::Encoding`], in a mode other than [`Durability::Fast`] also [`Error::NotReplicated`], and
+/// under a [`StorageScheme`](crate::StorageScheme) by which PostgreSQL acknowledges writes
+/// [`Error::Refused`] and [`Error::NotDrained`].
 ///
 /// The methods that the derive writes for a model's indexes (`find_by_…`, `list_by_…`) are those of
 /// [`KvModel::Finders`], which it dereferences to.
