@@ -102,6 +102,19 @@ pub struct Member {
     pub team: Option<String>,
 }
 
+impl Member {
+    /// One without a badge.
+    pub fn sample(id: i64) -> Self {
+        let email = format!("{id}@a.b");
+        Self { id, tenant_id: 1, email, badge: None, code: None, team: None }
+    }
+
+    /// One with a badge.
+    pub fn with_badge(id: i64, badge: &str) -> Self {
+        Self { badge: Some(badge.to_owned()), ..Self::sample(id) }
+    }
+}
+
 /// A model whose id PostgreSQL may know and Redis may not.
 #[derive(Debug, Clone, PartialEq, KvModel)]
 #[kv(table = "counters", ttl = "1h")]

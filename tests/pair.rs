@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use kv_runtime::testing::servers;
-use kv_runtime::{DrainStatus, Drainer, DrainerBuilder, Kv, Settings, StorageScheme};
+use kv_runtime::{
+    DrainStatus, Drainer, DrainerBuilder, Kv, KvModel, Repository, Settings, StorageScheme,
+};
 
 use crate::models;
 
@@ -96,6 +98,18 @@ impl Pair {
         if let Some(url) = &self.database_url {
             let mut connection = AsyncPgConnection::establish(url).await.expect("the server is up");
             connection.batch_execute(sql).await.expect("valid SQL");
+        }
+    }
+
+    /// Brings rows that were written to a state.
+    pub async fn bring<M: KvModel>(&self, rows: &Repository<M>, ids: &[M::Id], after: After) {
+        if after != After::Write {
+            assert_eq!(self.drain().await.dead_letters, 0);
+        }
+        if after == After::Eviction {
+            for id in ids {
+                rows.invalidate(id).await.expect("a clean row");
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 //! what a crash between commit and settle leaves is settled at the next start.
 
 mod backoff;
+mod causal;
 mod context;
 mod fold;
 mod gate;

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The header says operation, key prefix of the model, escaped id, operation id and fingerprint
-//! of the columns. The values are the changed columns by name, each as text or NULL; of a whole
+//! of the columns; behind that may be what the entry has to take effect after, in other partitions
+//! of its queue: `7/1763766000000-3,9/1763766000004-0`. The values are the changed columns by name, each as text or NULL; of a whole
 //! row those that are NULL are left out, and of any the version, which follows from the entry's id.
 //! One field for all of them, because what an entry costs to append and to read goes by the number
 //! of its fields.
@@ -102,6 +103,30 @@ impl FromStr for EntryId {
 fn number(text: &str) -> Option<u64> {
     let is_canonical = text == "0" || text.starts_with(|first| matches!(first, '1'..='9'));
     is_canonical.then(|| text.parse().ok())?
+}
+
+/// An entry of another partition of the same queue, which has to take effect before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dependency {
+    /// The number of its partition.
+    pub(crate) partition: u16,
+    pub(crate) entry: EntryId,
+}
+
+impl fmt::Display for Dependency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.partition, self.entry)
+    }
+}
+
+impl FromStr for Dependency {
+    type Err = EntryError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (partition, entry) = text.split_once('/').ok_or(MALFORMED)?;
+        let partition = number(partition).and_then(|number| u16::try_from(number).ok());
+        Ok(Self { partition: partition.ok_or(MALFORMED)?, entry: entry.parse()? })
+    }
 }
 
 /// What a write does to a row.
@@ -237,6 +262,8 @@ pub(crate) struct Entry {
     pub(crate) id: EntryId,
     /// The random id of the operation that wrote it; no other entry has the same.
     pub(crate) nonce: String,
+    /// What has to take effect before it.
+    pub(crate) after: Vec<Dependency>,
     /// What it does, each of another row; several for a unit of work.
     pub(crate) changes: Vec<RowChange>,
 }
@@ -293,7 +320,7 @@ fn header_of(operation: &str, model: &ModelDescriptor, row_id: &str, operation_i
 
 /// Writes the header and the values of a unit of work; `None` without a change.
 ///
-/// The header names the first row.
+/// The header names the first row. What the entry has to take effect after goes behind it.
 pub(crate) fn encode_unit<'a>(
     changes: impl IntoIterator<Item = (&'static ModelDescriptor, &'a str, &'a Change)>,
     operation_id: &str,
@@ -307,6 +334,14 @@ pub(crate) fn encode_unit<'a>(
     Some((unit_header?, unit::encode(&parts)))
 }
 
+/// Says in a header what its entry has to take effect after.
+pub(crate) fn add_dependencies(header: &mut String, after: &[Dependency]) {
+    for (at, dependency) in after.iter().enumerate() {
+        header.push(if at == 0 { ' ' } else { ',' });
+        header.push_str(&dependency.to_string());
+    }
+}
+
 impl Entry {
     /// Reads an entry of some of the `models`.
     pub(crate) fn decode(
@@ -318,6 +353,9 @@ impl Entry {
             return Err(MALFORMED);
         }
         let nonce = header.split(' ').nth(3).ok_or(MALFORMED)?.to_owned();
+        let after =
+            header.split(' ').nth(5).map(|after| after.split(',').map(str::parse).collect());
+        let after = after.unwrap_or_else(|| Ok(Vec::new()))?;
         let changes = if is_unit(header) {
             let parts = unit::decode(&raw.values)?;
             let read = |part: &unit::Part<'_>| {
@@ -329,7 +367,7 @@ impl Entry {
         } else {
             vec![RowChange::decode(raw.id, header, &raw.values, models)?]
         };
-        Ok(Self { id: raw.id, nonce, changes })
+        Ok(Self { id: raw.id, nonce, after, changes })
     }
 }
 

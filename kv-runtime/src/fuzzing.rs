@@ -42,7 +42,7 @@ pub fn entry(models: &[&'static ModelDescriptor], header: &[u8], values: &[u8]) 
 
 fn write_and_read(entry: &Entry, models: &[&'static ModelDescriptor]) -> Entry {
     let changes = entry.changes.iter();
-    let (header, values) = match entry.changes.as_slice() {
+    let (mut header, values) = match entry.changes.as_slice() {
         [RowChange { model, row_id, change, .. }] => {
             let model = models[*model];
             (entry::header(model, change, row_id, &entry.nonce), change.encode_values(model))
@@ -53,6 +53,7 @@ fn write_and_read(entry: &Entry, models: &[&'static ModelDescriptor]) -> Entry {
             entry::encode_unit(changes, &entry.nonce).unwrap_or_default()
         }
     };
+    entry::add_dependencies(&mut header, &entry.after);
     let raw = RawEntry { id: entry.id, header: header.into(), values: values.into() };
     match Entry::decode(&raw, models) {
         Ok(entry) => entry,

@@ -157,6 +157,10 @@ pub(crate) async fn owner_of(
     {
         return Ok(Owner { found, row: Some((known, row)) });
     }
+    if found.free().is_some() {
+        // PostgreSQL may not have heard of that.
+        return Ok(Owner { found, row: None });
+    }
     // Nothing is known, or what was has changed since.
     let fetched = stores.find_by(model, position, values).await;
     let fetched = fetched.map_err(|error| Error::from_durable(at, error))?;

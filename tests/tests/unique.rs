@@ -1,13 +1,10 @@
 //! Unique values: one row has each, wherever that row is; and rows are found by them.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use kv_runtime::testing::{RedisServer, servers};
 use kv_runtime::{DeadLetterFilter, Error, KvModel, Repository, Settings};
 use kv_tests::contract;
 use kv_tests::models::Member;
-use kv_tests::outside::{RedisView, stream_beside};
+use kv_tests::outside::RedisView;
 use kv_tests::pair::{After, Pair};
 use rust_decimal::Decimal;
 use tokio::task::JoinSet;
@@ -20,7 +17,6 @@ contract!(
     a_change_moves_the_value,
     a_row_is_got_or_created,
     a_row_is_upserted_by_a_value,
-    values_are_handed_on_within_a_unit,
 );
 
 mod queued {
@@ -31,8 +27,6 @@ mod queued {
         null_belongs_to_nobody,
         equal_numbers_are_one_value,
         a_refused_create_frees_its_values,
-        two_rows_of_a_unit_cannot_have_one_value,
-        values_that_are_handed_on_drain_in_one_batch,
         many_rows_are_created_or_refused_one_by_one,
         many_values_are_looked_up_at_once,
         a_row_that_was_got_or_created_has_its_version,
@@ -43,26 +37,7 @@ mod queued {
 mod racing {
     use super::*;
 
-    contract!(in parallel: of_many_at_once_one_has_the_value, values_move_around);
-}
-
-fn member(id: i64) -> Member {
-    Member { id, tenant_id: 1, email: format!("{id}@a.b"), badge: None, code: None, team: None }
-}
-
-fn with_badge(id: i64, badge: &str) -> Member {
-    Member { badge: Some(badge.into()), ..member(id) }
-}
-
-async fn bring(pair: &Pair, members: &Repository<Member>, ids: &[i64], after: After) {
-    if after != After::Write {
-        assert_eq!(pair.drain().await.dead_letters, 0);
-    }
-    if after == After::Eviction {
-        for id in ids {
-            members.invalidate(id).await.expect("a clean row");
-        }
-    }
+    contract!(in parallel: of_many_at_once_one_has_the_value);
 }
 
 async fn create(members: &Repository<Member>, row: &Member) {
@@ -78,18 +53,19 @@ async fn a_value_belongs_to_one_row(pair: Pair) {
     for (at, after) in After::ALL.into_iter().enumerate() {
         let first = i64::try_from(at).expect("few") * 10;
         let badge = format!("B{at}");
-        create(&members, &with_badge(first, &badge)).await;
-        bring(&pair, &members, &[first], after).await;
-        let error = members.create(&with_badge(first + 1, &badge)).await.expect_err("it is taken");
+        create(&members, &Member::with_badge(first, &badge)).await;
+        pair.bring(&members, &[first], after).await;
+        let error =
+            members.create(&Member::with_badge(first + 1, &badge)).await.expect_err("it is taken");
         assert!(is_clash(&error, "badge") && error.is_duplicate(), "{after:?}: {error:?}");
-        let same_mail = Member { email: format!("{first}@a.b"), ..member(first + 1) };
+        let same_mail = Member { email: format!("{first}@a.b"), ..Member::sample(first + 1) };
         let error = members.create(&same_mail).await.expect_err("it is taken");
         assert!(is_clash(&error, "tenant_id_and_email"), "{after:?}: {error:?}");
         assert!(error.to_string().contains("`tenant_id_and_email`"), "{error}");
         // Nothing is left of what was refused; and with another part it is another value.
         assert_eq!(members.find_by_id(&(first + 1)).await.expect("an answer"), None);
         create(&members, &Member { tenant_id: 2, ..same_mail }).await;
-        create(&members, &member(first + 2)).await;
+        create(&members, &Member::sample(first + 2)).await;
         let patch = Member::patch().badge(Some(badge.clone()));
         let error = members.update(&(first + 2), patch).await.expect_err("it is taken");
         assert!(is_clash(&error, "badge"), "{after:?}: {error:?}");
@@ -103,10 +79,10 @@ async fn a_value_belongs_to_one_row(pair: Pair) {
 async fn a_row_is_found_by_its_values_wherever_it_is(pair: Pair) {
     let members = pair.kv.repository::<Member>();
     assert_eq!(members.find_by_badge("A").await.expect("an answer"), None);
-    let row = with_badge(1, "A");
+    let row = Member::with_badge(1, "A");
     create(&members, &row).await;
     for after in After::ALL {
-        bring(&pair, &members, &[1], after).await;
+        pair.bring(&members, &[1], after).await;
         for _ in 0..2 {
             assert_eq!(members.find_by_badge("A").await.expect("a row"), Some(row.clone()));
         }
@@ -120,11 +96,11 @@ async fn a_deleted_rows_value_is_free(pair: Pair) {
     let members = pair.kv.repository::<Member>();
     for (at, after) in After::ALL.into_iter().enumerate() {
         let first = i64::try_from(at).expect("few") * 10;
-        create(&members, &with_badge(first, "A")).await;
-        bring(&pair, &members, &[first], after).await;
+        create(&members, &Member::with_badge(first, "A")).await;
+        pair.bring(&members, &[first], after).await;
         let _ = members.delete(&first).await.expect("a row");
         assert_eq!(members.find_by_badge("A").await.expect("an answer"), None, "{after:?}");
-        create(&members, &with_badge(first + 1, "A")).await;
+        create(&members, &Member::with_badge(first + 1, "A")).await;
         let found = members.find_by_badge("A").await.expect("an answer").expect("a row");
         assert_eq!(found.id, first + 1);
         let _ = members.delete(&(first + 1)).await.expect("a row");
@@ -135,15 +111,15 @@ async fn a_deleted_rows_value_is_free(pair: Pair) {
 
 async fn a_change_moves_the_value(pair: Pair) {
     let members = pair.kv.repository::<Member>();
-    create(&members, &with_badge(1, "A")).await;
+    create(&members, &Member::with_badge(1, "A")).await;
     for after in After::ALL {
-        bring(&pair, &members, &[1], after).await;
+        pair.bring(&members, &[1], after).await;
         let _ = members.update(&1, Member::patch().badge(Some("B".into()))).await.expect("a row");
         assert_eq!(members.find_by_badge("A").await.expect("an answer"), None, "{after:?}");
         let found = members.find_by_badge("B").await.expect("an answer").expect("a row");
         assert_eq!(found.id, 1);
-        bring(&pair, &members, &[1], after).await;
-        let upserted = with_badge(1, "A");
+        pair.bring(&members, &[1], after).await;
+        let upserted = Member::with_badge(1, "A");
         let _ = members.upsert(&upserted).await.expect("a row");
         assert_eq!(members.find_by_badge("B").await.expect("an answer"), None, "{after:?}");
         assert_eq!(members.find_by_badge("A").await.expect("an answer"), Some(upserted));
@@ -153,10 +129,10 @@ async fn a_change_moves_the_value(pair: Pair) {
 
 async fn a_part_of_a_value_is_changed_with_the_rest_of_the_row(pair: Pair) {
     let members = pair.kv.repository::<Member>();
-    create(&members, &member(1)).await;
-    create(&members, &Member { tenant_id: 2, email: "1@a.b".into(), ..member(2) }).await;
+    create(&members, &Member::sample(1)).await;
+    create(&members, &Member { tenant_id: 2, email: "1@a.b".into(), ..Member::sample(2) }).await;
     for after in After::ALL {
-        bring(&pair, &members, &[1, 2], after).await;
+        pair.bring(&members, &[1, 2], after).await;
         let error = members.update(&1, Member::patch().tenant_id(2)).await.expect_err("taken");
         assert!(is_clash(&error, "tenant_id_and_email"), "{after:?}: {error:?}");
     }
@@ -169,20 +145,20 @@ async fn a_part_of_a_value_is_changed_with_the_rest_of_the_row(pair: Pair) {
 
 async fn null_belongs_to_nobody(pair: Pair) {
     let members = pair.kv.repository::<Member>();
-    create(&members, &with_badge(1, "A")).await;
-    create(&members, &member(2)).await;
+    create(&members, &Member::with_badge(1, "A")).await;
+    create(&members, &Member::sample(2)).await;
     let _ = members.update(&1, Member::patch().badge(None)).await.expect("a row");
     assert_eq!(members.find_by_badge("A").await.expect("an answer"), None);
-    create(&members, &with_badge(3, "A")).await;
+    create(&members, &Member::with_badge(3, "A")).await;
     assert_eq!(pair.drain().await.dead_letters, 0);
 }
 
 async fn equal_numbers_are_one_value(pair: Pair) {
     let members = pair.kv.repository::<Member>();
-    create(&members, &Member { code: Some(Decimal::new(1_250, 2)), ..member(1) }).await;
+    create(&members, &Member { code: Some(Decimal::new(1_250, 2)), ..Member::sample(1) }).await;
     for after in After::ALL {
-        bring(&pair, &members, &[1], after).await;
-        let same = Member { code: Some(Decimal::new(125, 1)), ..member(2) };
+        pair.bring(&members, &[1], after).await;
+        let same = Member { code: Some(Decimal::new(125, 1)), ..Member::sample(2) };
         let error = members.create(&same).await.expect_err("12.5 is 12.50");
         assert!(is_clash(&error, "code"), "{after:?}: {error:?}");
         let found = members.find_by_code(Decimal::new(12_500, 3)).await.expect("an answer");
@@ -193,49 +169,50 @@ async fn equal_numbers_are_one_value(pair: Pair) {
 /// By its id, after it had taken its value; and by PostgreSQL, once its dead letter is discarded.
 async fn a_refused_create_frees_its_values(pair: Pair) {
     let members = pair.kv.repository::<Member>();
-    create(&members, &member(1)).await;
-    let error = members.create(&with_badge(1, "A")).await.expect_err("the id is there");
+    create(&members, &Member::sample(1)).await;
+    let error = members.create(&Member::with_badge(1, "A")).await.expect_err("the id is there");
     assert!(matches!(error, Error::Duplicate { .. }), "{error:?}");
-    create(&members, &with_badge(2, "A")).await;
+    create(&members, &Member::with_badge(2, "A")).await;
     assert_eq!(pair.drain().await.dead_letters, 0);
     if !pair.has_servers() {
         return;
     }
     pair.sql("ALTER TABLE members ADD CHECK (id <> 3)").await;
-    create(&members, &with_badge(3, "B")).await;
+    create(&members, &Member::with_badge(3, "B")).await;
     assert_eq!(pair.drain().await.dead_letters, 1);
-    let error = members.create(&with_badge(4, "B")).await.expect_err("a held row keeps it");
+    let error = members.create(&Member::with_badge(4, "B")).await.expect_err("a held row keeps it");
     assert!(is_clash(&error, "badge"), "{error:?}");
     let discarded = pair.kv.dead_letters().discard(&DeadLetterFilter::new()).await;
     assert_eq!(discarded.expect("one letter"), 1);
-    create(&members, &with_badge(4, "B")).await;
+    create(&members, &Member::with_badge(4, "B")).await;
     assert_eq!(pair.drain().await.dead_letters, 0);
 }
 
 async fn a_row_is_got_or_created(pair: Pair) {
     let members = pair.kv.repository::<Member>();
     for after in After::ALL {
-        let got = members.get_or_create_by_badge(&with_badge(1, "A")).await.expect("a row");
-        assert_eq!(got.row, with_badge(1, "A"));
+        let got = members.get_or_create_by_badge(&Member::with_badge(1, "A")).await.expect("a row");
+        assert_eq!(got.row, Member::with_badge(1, "A"));
         assert_eq!(got.created.is_some(), after == After::Write);
-        bring(&pair, &members, &[1], after).await;
-        let got = members.get_or_create_by_badge(&with_badge(2, "A")).await.expect("a row");
+        pair.bring(&members, &[1], after).await;
+        let got = members.get_or_create_by_badge(&Member::with_badge(2, "A")).await.expect("a row");
         assert_eq!((got.row.id, got.created.is_none()), (1, true), "{after:?}");
     }
     // A clash by another value is an error.
-    let row = Member { email: "1@a.b".into(), ..with_badge(2, "B") };
+    let row = Member { email: "1@a.b".into(), ..Member::with_badge(2, "B") };
     let error = members.get_or_create_by_badge(&row).await.expect_err("the mail is taken");
     assert!(is_clash(&error, "tenant_id_and_email"), "{error:?}");
 }
 
 async fn a_row_is_upserted_by_a_value(pair: Pair) {
     let members = pair.kv.repository::<Member>();
-    let (row, _) = members.upsert_by_badge(&with_badge(1, "A")).await.expect("a row");
+    let (row, _) = members.upsert_by_badge(&Member::with_badge(1, "A")).await.expect("a row");
     assert_eq!(row.id, 1);
     for after in After::ALL {
-        bring(&pair, &members, &[1], after).await;
+        pair.bring(&members, &[1], after).await;
         let team = Some(format!("{after:?}"));
-        let other = Member { email: "1@a.b".into(), team: team.clone(), ..with_badge(2, "A") };
+        let other =
+            Member { email: "1@a.b".into(), team: team.clone(), ..Member::with_badge(2, "A") };
         let (row, _) = members.upsert_by_badge(&other).await.expect("a row");
         assert_eq!((row.id, &row.team), (1, &team), "it keeps its id");
         assert_eq!(members.get_by_id(&1).await.expect("a row"), row);
@@ -244,84 +221,15 @@ async fn a_row_is_upserted_by_a_value(pair: Pair) {
     assert_eq!(pair.kv.durable_rows::<Member>().await.expect("the rows").len(), 1);
 }
 
-/// Rows of a unit lie together: here by the one partition.
-async fn one_partition(pair: Pair) -> Pair {
-    pair.with(|settings| settings.partitions = 1).await
-}
-
-async fn values_are_handed_on_within_a_unit(pair: Pair) {
-    let pair = one_partition(pair).await;
-    let members = pair.kv.repository::<Member>();
-    for (at, after) in After::ALL.into_iter().enumerate() {
-        let (one, two, three) = (at as i64 * 10, at as i64 * 10 + 1, at as i64 * 10 + 2);
-        let (a, b) = (format!("A{at}"), format!("B{at}"));
-        create(&members, &with_badge(one, &a)).await;
-        create(&members, &with_badge(two, &b)).await;
-        bring(&pair, &members, &[one, two], after).await;
-        // They swap.
-        let unit = pair.kv.transaction(async |unit| {
-            let members = unit.repository::<Member>();
-            members.update(&one, Member::patch().badge(Some(b.clone()))).await?;
-            members.update(&two, Member::patch().badge(Some(a.clone()))).await
-        });
-        unit.await.expect("a swap");
-        let found = members.find_by_badge(&a).await.expect("an answer");
-        assert_eq!(found.map(|row| row.id), Some(two), "{after:?}");
-        bring(&pair, &members, &[one, two], after).await;
-        // One is deleted, and another one has its value.
-        let unit = pair.kv.transaction(async |unit| {
-            let members = unit.repository::<Member>();
-            members.create(&with_badge(three, &b)).await?;
-            members.delete(&one).await
-        });
-        unit.await.expect("handed on");
-        let found = members.find_by_badge(&b).await.expect("an answer");
-        assert_eq!(found.map(|row| row.id), Some(three), "{after:?}");
-    }
-    assert_eq!(pair.drain().await.dead_letters, 0);
-    assert_eq!(pair.kv.durable_rows::<Member>().await.expect("the rows").len(), 6);
-}
-
-async fn two_rows_of_a_unit_cannot_have_one_value(pair: Pair) {
-    let pair = one_partition(pair).await;
-    let unit = pair.kv.transaction(async |unit| {
-        let members = unit.repository::<Member>();
-        members.create(&with_badge(1, "A")).await?;
-        members.create(&with_badge(2, "A")).await
-    });
-    let error = unit.await.expect_err("one of them has it");
-    assert!(is_clash(&error, "badge"), "{error:?}");
-    assert_eq!(pair.kv.repository::<Member>().find_by_id(&1).await.expect("an answer"), None);
-}
-
-/// In whatever partitions the rows are, and whoever is drained first.
-async fn values_that_are_handed_on_drain_in_one_batch(pair: Pair) {
-    let members = pair.kv.repository::<Member>();
-    for id in 0..8 {
-        create(&members, &with_badge(id, &format!("B{id}"))).await;
-    }
-    pair.drain().await;
-    // Around a circle, by way of a spare value; then one by deletion.
-    let badge = |text: &str| Member::patch().badge(Some(text.to_owned()));
-    let _ = members.update(&0, badge("spare")).await.expect("a row");
-    for id in 1..8 {
-        let _ = members.update(&id, badge(&format!("B{}", id - 1))).await.expect("a row");
-    }
-    let _ = members.update(&0, badge("B7")).await.expect("a row");
-    let _ = members.delete(&3).await.expect("a row");
-    create(&members, &with_badge(20, "B2")).await;
-    let status = pair.drain().await;
-    assert_eq!((status.dead_letters, status.undrained), (0, 0));
-    let mut rows = pair.kv.durable_rows::<Member>().await.expect("the rows");
-    rows.sort_by_key(|row| row.id);
-    let badges: Vec<&str> = rows.iter().filter_map(|row| row.badge.as_deref()).collect();
-    assert_eq!(badges, ["B7", "B0", "B1", "B3", "B4", "B5", "B6", "B2"]);
-}
-
 async fn many_rows_are_created_or_refused_one_by_one(pair: Pair) {
     let members = pair.kv.repository::<Member>();
-    create(&members, &with_badge(1, "A")).await;
-    let rows = [with_badge(2, "A"), with_badge(3, "B"), with_badge(4, "B"), with_badge(5, "C")];
+    create(&members, &Member::with_badge(1, "A")).await;
+    let rows = [
+        Member::with_badge(2, "A"),
+        Member::with_badge(3, "B"),
+        Member::with_badge(4, "B"),
+        Member::with_badge(5, "C"),
+    ];
     let created = members.create_many(&rows).await;
     let outcomes: Vec<bool> = created.iter().map(Result::is_ok).collect();
     assert_eq!((outcomes[0], outcomes[3]), (false, true));
@@ -330,10 +238,10 @@ async fn many_rows_are_created_or_refused_one_by_one(pair: Pair) {
 }
 
 async fn many_values_are_looked_up_at_once(pair: Pair) {
-    let pair = one_partition(pair).await;
+    let pair = pair.with(|settings| settings.partitions = 1).await;
     let unit = pair.kv.transaction(async |unit| {
         for id in 0..30 {
-            unit.repository::<Member>().create(&with_badge(id, &format!("B{id}"))).await?;
+            unit.repository::<Member>().create(&Member::with_badge(id, &format!("B{id}"))).await?;
         }
         Ok::<_, Error>(())
     });
@@ -377,7 +285,7 @@ async fn rows_are_listed_by_an_index(pair: Pair) {
     let members = pair.kv.repository::<Member>();
     for id in 0..6 {
         let team = (id % 2 == 0).then(|| "red".to_owned());
-        create(&members, &Member { team, ..member(id) }).await;
+        create(&members, &Member { team, ..Member::sample(id) }).await;
         if id == 2 {
             pair.drain().await;
         }
@@ -393,7 +301,9 @@ async fn of_many_at_once_one_has_the_value(pair: Pair) {
     let mut tasks = JoinSet::new();
     for id in 0..TASKS {
         let members = pair.kv.repository::<Member>();
-        tasks.spawn(async move { members.get_or_create_by_badge(&with_badge(id, "A")).await });
+        tasks.spawn(
+            async move { members.get_or_create_by_badge(&Member::with_badge(id, "A")).await },
+        );
     }
     let got = tasks.join_all().await;
     let rows: Vec<_> = got.into_iter().map(|got| got.expect("a row")).collect();
@@ -403,121 +313,14 @@ async fn of_many_at_once_one_has_the_value(pair: Pair) {
     assert_eq!(pair.kv.durable_rows::<Member>().await.expect("the rows").len(), 1);
 }
 
-/// Rows take each other's values while a drainer is at work and rows are evicted: PostgreSQL, which
-/// has the constraint, refuses nothing.
-async fn values_move_around(pair: Pair) {
-    const ROWS: i64 = 6;
-    let members = pair.kv.repository::<Member>();
-    for id in 0..ROWS {
-        create(&members, &member(id)).await;
-    }
-    let drainer = pair.spawn_drainer();
-    let mut tasks = JoinSet::new();
-    for id in 0..ROWS {
-        let members = members.clone();
-        tasks.spawn(async move {
-            let mut taken = 0;
-            for _ in 0..150 {
-                let badge = fastrand::bool().then(|| format!("B{}", fastrand::u8(..4)));
-                match members.update(&id, Member::patch().badge(badge)).await {
-                    Ok(_) => taken += 1,
-                    Err(error) if is_clash(&error, "badge") => {}
-                    Err(Error::Conflict { .. }) => {}
-                    Err(error) => panic!("{error:?}"),
-                }
-                // It may be dirty.
-                let _ = members.invalidate(&id).await;
-                tokio::time::sleep(Duration::from_millis(fastrand::u64(..3))).await;
-            }
-            taken
-        });
-    }
-    let taken: Vec<u32> = tasks.join_all().await;
-    assert!(taken.iter().all(|taken| *taken > 20), "{taken:?}");
-    drainer.flush().await.expect("it drains");
-    let status = drainer.shutdown().await.expect("everything can be drained");
-    assert_eq!((status.dead_letters, status.undrained), (0, 0));
-    for id in 0..ROWS {
-        let row = members.get_by_id(&id).await.expect("a row");
-        let durable = pair.kv.durable_rows::<Member>().await.expect("the rows");
-        assert!(durable.contains(&row), "{row:?}");
-        if let Some(badge) = &row.badge {
-            let found = members.find_by_badge(badge).await.expect("an answer");
-            assert_eq!(found.as_ref(), Some(&row));
-        }
-    }
-}
-
-/// Settling lets a row's values expire with it; nothing is left for ever.
-#[tokio::test]
-async fn no_value_is_pinned_once_all_is_drained() {
-    let pair = Pair::servers().await;
-    let redis = RedisView::of(&pair).await;
-    let members = pair.kv.repository::<Member>();
-    for id in 0..20 {
-        create(&members, &with_badge(id, &format!("B{id}"))).await;
-    }
-    for id in 0..20 {
-        let keys = redis.keys("string").await;
-        let key = keys.iter().find(|key| key.contains(&format!("member.badge:B{id}{{")));
-        let ttl = redis.ttl_ms(key.expect("the value's key")).await;
-        assert_eq!(ttl, -1, "it is pinned while its row is dirty");
-    }
-    for id in 0..5 {
-        let _ = members.delete(&id).await.expect("a row");
-        let patch = Member::patch().badge(Some(format!("C{id}")));
-        let _ = members.update(&(id + 5), patch).await.expect("a row");
-    }
-    assert_eq!(pair.drain().await.dead_letters, 0);
-    let mut keys = redis.keys("string").await;
-    keys.retain(|key| key.contains("member."));
-    assert!(keys.len() >= 30, "{keys:?}");
-    for key in keys {
-        assert!(redis.ttl_ms(&key).await > 0, "{key} is pinned");
-    }
-}
-
-/// A value goes from row to row, each in another partition and all within a millisecond: which entry
-/// was first, their ids do not say, and the numbers of their partitions say the opposite.
-#[tokio::test]
-async fn entries_of_one_millisecond_are_not_refused_for_each_other() {
-    let pair = Pair::servers().await;
-    let redis = RedisView::of(&pair).await;
-    let members = pair.kv.repository::<Member>();
-    let mut by_partition = BTreeMap::new();
-    for id in 0..40 {
-        let key = members.key(&id).expect("an id");
-        by_partition.entry(stream_beside(&key, "member_queue")).or_insert(id);
-    }
-    for id in by_partition.values() {
-        create(&members, &with_badge(*id, &format!("B{id}"))).await;
-    }
-    pair.drain().await;
-    let [seconds, _]: [u64; 2] = redis.ask(&["TIME"]).await;
-    let entry = format!("{}-0", (seconds + 2) * 1_000);
-    let mut badge = "spare".to_owned();
-    for (stream, id) in by_partition.iter().rev() {
-        let change = format!("patch member {id} 00000000000000{id:02} 0");
-        let values = format!("{{\"badge\":\"{badge}\"}}");
-        let words = ["XADD", stream, &entry, "change", &change, "values", &values];
-        redis.ask::<String>(&words).await;
-        badge = format!("B{id}");
-    }
-    let status = pair.drain().await;
-    assert_eq!((status.dead_letters, status.undrained), (0, 0), "{status:?}");
-    let rows = pair.kv.durable_rows::<Member>().await.expect("the rows");
-    let moved = rows.iter().filter(|row| row.badge != Some(format!("B{}", row.id))).count();
-    assert_eq!(moved, by_partition.len());
-}
-
 /// What Redis says of a value's owner may be older than what was changed behind its back.
 #[tokio::test]
 async fn an_outdated_owner_does_not_hide_the_new_one() {
     let pair = Pair::servers().await;
     let redis = RedisView::of(&pair).await;
     let members = pair.kv.repository::<Member>();
-    create(&members, &with_badge(1, "A")).await;
-    create(&members, &member(2)).await;
+    create(&members, &Member::with_badge(1, "A")).await;
+    create(&members, &Member::sample(2)).await;
     pair.drain().await;
     assert!(members.find_by_badge("A").await.expect("an answer").is_some());
     pair.sql("UPDATE members SET badge = NULL WHERE id = 1").await;
@@ -527,7 +330,7 @@ async fn an_outdated_owner_does_not_hide_the_new_one() {
     }
     let found = members.find_by_badge("A").await.expect("an answer");
     assert_eq!(found.map(|row| row.id), Some(2));
-    let error = members.create(&with_badge(3, "A")).await.expect_err("it is taken");
+    let error = members.create(&Member::with_badge(3, "A")).await.expect_err("it is taken");
     assert!(is_clash(&error, "badge"), "{error:?}");
 }
 
@@ -539,7 +342,7 @@ async fn a_full_redis_does_not_keep_rows_from_being_found() {
     let pair = Pair::connect(settings).await;
     let redis = RedisView::of(&pair).await;
     let members = pair.kv.repository::<Member>();
-    create(&members, &with_badge(1, "A")).await;
+    create(&members, &Member::with_badge(1, "A")).await;
     pair.drain().await;
     members.invalidate(&1).await.expect("a clean row");
     let () = redis.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;

@@ -8,12 +8,13 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use super::causal::{CausalOrder, Past, dependencies};
 use super::context::Context;
 use super::fold::{Fold, in_queue_order};
 use super::plan::{Action, Plan, Reached, Step, Steps, letter, letter_behind};
 use super::worker::StepError;
 use crate::durable_store::{DurableStoreError, Offset, Outcome, Refusal, Statement, Transaction};
-use crate::entry::{Change, Entry, EntryId, RowChange};
+use crate::entry::{Change, Dependency, Entry, EntryId, RowChange};
 use crate::failpoint;
 use crate::key::Partition;
 
@@ -69,9 +70,11 @@ pub(crate) fn fault_of_others(refusal: &Refusal) -> Option<DurableStoreError> {
 struct Isolation<'a, 'b> {
     context: &'b Context,
     offsets: &'b [Offset],
-    may_refuse: &'b (dyn Fn(Partition, EntryId) -> bool + Send + Sync),
+    past: &'b Past<'b>,
     /// With the place of its partition.
     steps: Vec<(usize, Step<'a>)>,
+    /// Where each partition ends because of what the next entry depends on.
+    ends: Vec<Option<EntryId>>,
     /// Rows with a refused entry, by key.
     held: HashMap<String, EntryId>,
     refused: HashMap<usize, Refusal>,
@@ -97,18 +100,18 @@ fn shapes(entry: &Entry) -> impl Iterator<Item = Shape> {
 
 /// Applies what can be applied within a transaction, and commits it: the plan of that.
 ///
-/// `may_refuse` says whether other partitions were waited for long enough.
+/// An entry that depends on another partition is not refused before that was waited for.
 pub(super) async fn isolate(
     mut transaction: Box<dyn Transaction + '_>,
     context: &Context,
     offsets: &[Offset],
     steps: Steps<'_>,
-    may_refuse: &(dyn Fn(Partition, EntryId) -> bool + Send + Sync),
+    past: &Past<'_>,
 ) -> Result<Plan, StepError> {
     if transaction.offsets() != offsets {
         return Err(DurableStoreError::OffsetMoved.into());
     }
-    let mut isolation = Isolation::new(context, offsets, may_refuse, steps);
+    let mut isolation = Isolation::new(context, offsets, past, steps);
     isolation.run(transaction.as_mut()).await?;
     let mut plan = isolation.into_plan();
     let moves = plan.batch.moves.clone();
@@ -122,20 +125,18 @@ impl<'a, 'b> Isolation<'a, 'b> {
     fn new(
         context: &'b Context,
         offsets: &'b [Offset],
-        may_refuse: &'b (dyn Fn(Partition, EntryId) -> bool + Send + Sync),
+        past: &'b Past<'b>,
         steps: Steps<'a>,
     ) -> Self {
-        let partitions = steps.of_partitions.into_iter().enumerate();
-        let mut steps: Vec<(usize, Step<'a>)> = partitions
-            .flat_map(|(at, steps)| steps.into_iter().map(move |step| (at, step)))
-            .collect();
-        // Entry ids follow the server's clock, also from one partition to another.
-        steps.sort_by_key(|(_, step)| step.raw.id);
+        let mut order = CausalOrder::new(offsets, steps.of_partitions, past);
+        let steps = order.by_ref().collect();
+        let ends = (0..offsets.len()).map(|at| order.waits_at(at)).collect();
         Self {
             context,
             offsets,
-            may_refuse,
+            past,
             steps,
+            ends,
             held: HashMap::new(),
             refused: HashMap::new(),
             stops: vec![None; offsets.len()],
@@ -179,6 +180,10 @@ impl<'a, 'b> Isolation<'a, 'b> {
             if !matches!(step.action, Action::Apply(..)) || self.stops[*at].is_some() {
                 continue;
             }
+            if self.depends_on_stopped(*at, step) {
+                self.stops[*at] = Some(step.raw.id);
+                continue;
+            }
             if step.rows.iter().any(|row| self.held.contains_key(&row.key)) {
                 // A unit of work that queues behind one of its rows holds the others too.
                 for row in &step.rows {
@@ -189,6 +194,17 @@ impl<'a, 'b> Isolation<'a, 'b> {
             standing.push(place);
         }
         standing
+    }
+
+    fn depends_on_stopped(&self, at: usize, step: &Step<'_>) -> bool {
+        let Partition { queue, .. } = self.offsets[at].partition;
+        let is_stopped = |dependency: &Dependency| {
+            let of = Partition { queue, number: dependency.partition };
+            let of = self.offsets.iter().position(|offset| offset.partition == of);
+            of.is_some_and(|of| self.stops[of].is_some_and(|stop| stop <= dependency.entry))
+        };
+        dependencies(step).iter().any(is_stopped)
+            && !(self.past.has_waited)(self.offsets[at].partition, step.raw.id)
     }
 
     /// `None` where they cannot be folded.
@@ -238,7 +254,7 @@ impl<'a, 'b> Isolation<'a, 'b> {
         let (at, id) = (*at, step.raw.id);
         let rows: Vec<String> = step.rows.iter().map(|row| row.key.clone()).collect();
         match Verdict::of(&refusal) {
-            Verdict::Dependent if !(self.may_refuse)(self.offsets[at].partition, id) => {
+            Verdict::Dependent if !(self.past.has_waited)(self.offsets[at].partition, id) => {
                 self.stops[at] = Some(id);
                 return Ok(());
             }
@@ -285,8 +301,9 @@ impl<'a, 'b> Isolation<'a, 'b> {
             reached[at].letters.extend(letter);
             reached[at].pass(raw, rows);
         }
-        for (reached, stop) in reached.iter_mut().zip(&self.stops) {
-            reached.waits_at = *stop;
+        for ((reached, stop), end) in reached.iter_mut().zip(&self.stops).zip(&self.ends) {
+            reached.depends_at(*end);
+            reached.waits_at = stop.or(reached.waits_at);
         }
         let mut plan = Plan::of(self.context, self.offsets, reached);
         plan.rows = plan.entries - plan.letters;

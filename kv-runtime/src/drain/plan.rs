@@ -10,6 +10,7 @@ use crate::hot_store::{SettledRow, Settlement};
 use crate::key::Partition;
 use crate::scheme::StorageScheme;
 
+use super::causal::{CausalOrder, Past};
 use super::context::Context;
 use super::fold::Fold;
 use super::worker::age;
@@ -27,6 +28,8 @@ pub(super) struct Plan {
     pub(super) letters: usize,
     /// The oldest of them.
     pub(super) oldest: Option<EntryId>,
+    /// Partitions that wait before an entry for one that it depends on.
+    pub(super) behind: Vec<Partition>,
     /// Entries that are not understood, before each of which its partition stops.
     pub(super) blocked: Vec<Blocked>,
 }
@@ -243,6 +246,8 @@ pub(super) struct Reached {
     pub(super) letters: Vec<Letter>,
     /// Where it waits for other partitions then.
     pub(super) waits_at: Option<EntryId>,
+    /// Whether that is because of what the entry says that it depends on.
+    is_behind: bool,
 }
 
 impl Reached {
@@ -252,6 +257,15 @@ impl Reached {
         self.first.get_or_insert(raw.id);
         self.entries += 1;
         self.rows.extend(rows);
+    }
+
+    /// It ends before an entry that depends on another partition. Only where it has come no further
+    /// does it wait there: what it depends on may be in the next batch.
+    pub(super) fn depends_at(&mut self, entry: Option<EntryId>) {
+        if let (Some(entry), None) = (entry, &self.last) {
+            self.waits_at = Some(entry);
+            self.is_behind = true;
+        }
     }
 
     /// The offset's move, if it has one.
@@ -274,6 +288,9 @@ impl Plan {
     pub(super) fn of(context: &Context, offsets: &[Offset], reached: Vec<Reached>) -> Self {
         let mut plan = Self::default();
         for (offset, mut reached) in offsets.iter().zip(reached) {
+            if reached.is_behind {
+                plan.behind.push(offset.partition);
+            }
             let Some(step) = reached.movement(offset) else { continue };
             plan.entries += reached.entries;
             plan.oldest = plan.oldest.into_iter().chain(reached.first).min();
@@ -291,29 +308,36 @@ impl Plan {
 }
 
 /// Plans one transaction: folded by row, grouped by model and kind.
-pub(super) fn plan(context: &Context, offsets: &[Offset], steps: Steps<'_>) -> Plan {
+pub(super) fn plan(
+    context: &Context,
+    offsets: &[Offset],
+    steps: Steps<'_>,
+    past: &Past<'_>,
+) -> Plan {
     let mut fold = Fold::default();
-    let mut all_reached = Vec::with_capacity(offsets.len());
-    for (offset, steps) in offsets.iter().zip(steps.of_partitions) {
-        let mut reached = Reached::default();
-        for step in steps {
-            match step.action {
-                Action::Apply(entry) => {
-                    if !fold.add(entry) {
-                        break;
-                    }
-                }
-                Action::Leave => {}
-                Action::Refuse(refusal) => {
-                    reached.letters.push(letter(offset.partition, step.raw, refusal, None));
-                }
-                Action::Behind(earlier) => {
-                    reached.letters.push(letter_behind(offset.partition, step.raw, earlier));
+    let mut all_reached: Vec<Reached> = offsets.iter().map(|_| Reached::default()).collect();
+    let mut order = CausalOrder::new(offsets, steps.of_partitions, past);
+    while let Some((at, step)) = order.next() {
+        let (reached, partition) = (&mut all_reached[at], offsets[at].partition);
+        match step.action {
+            Action::Apply(entry) => {
+                if !fold.add(entry) {
+                    order.end_before(at);
+                    continue;
                 }
             }
-            reached.pass(step.raw, step.rows);
+            Action::Leave => {}
+            Action::Refuse(refusal) => {
+                reached.letters.push(letter(partition, step.raw, refusal, None));
+            }
+            Action::Behind(earlier) => {
+                reached.letters.push(letter_behind(partition, step.raw, earlier));
+            }
         }
-        all_reached.push(reached);
+        reached.pass(step.raw, step.rows);
+    }
+    for (at, reached) in all_reached.iter_mut().enumerate() {
+        reached.depends_at(order.waits_at(at));
     }
     let mut plan = Plan::of(context, offsets, all_reached);
     plan.batch.statements = fold.into_statements(&context.models);

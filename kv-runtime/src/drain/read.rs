@@ -1,6 +1,10 @@
 //! Reads batches, and has them planned.
 
-use super::plan::{Held, Plan, plan, rows_to_look_up, steps};
+use std::collections::{HashMap, HashSet};
+
+use super::causal::{Past, dependencies};
+use super::plan::{Held, Plan, Steps, plan, rows_to_look_up, steps};
+use super::share::Share;
 use super::worker::{StepError, Worker};
 use crate::durable_store::Offset;
 use crate::entry::{EntryId, RawEntry};
@@ -49,6 +53,8 @@ impl Read {
 pub(super) struct Prepared {
     pub(super) read: Read,
     pub(super) held: Held,
+    /// How far partitions are drained that are not in the batch, as far as it depends on them.
+    pub(super) drained: HashMap<Partition, EntryId>,
     pub(super) plan: Plan,
 }
 
@@ -56,6 +62,7 @@ impl Worker {
     /// Plans what was read ahead, or reads it; and reads ahead again meanwhile.
     pub(super) async fn prepare(
         &self,
+        share: &Share,
         offsets: &[Offset],
         ahead: &mut Option<Read>,
     ) -> Result<Prepared, StepError> {
@@ -80,13 +87,38 @@ impl Worker {
         let planning = async {
             let held = self.look_up_held(offsets, &read.entries).await?;
             let steps = steps(&self.context, offsets, &read.entries, &held)?;
-            Ok::<_, StepError>((plan(&self.context, offsets, steps), held))
+            let drained = self.look_up_drained(offsets, &steps).await?;
+            let has_waited = |partition, entry| share.has_waited(partition, entry);
+            let past = Past { drained: &drained, has_waited: &has_waited };
+            let plan = plan(&self.context, offsets, steps, &past);
+            Ok::<_, StepError>((plan, held, drained))
         };
         let (read_ahead, planned) = tokio::join!(read_ahead, planning);
         // A failure to read ahead comes again where it is read in earnest.
         *ahead = read_ahead;
-        let (plan, held) = planned?;
-        Ok(Prepared { read, held, plan })
+        let (plan, held, drained) = planned?;
+        Ok(Prepared { read, held, drained, plan })
+    }
+
+    /// How far other partitions are drained that entries of a batch depend on.
+    async fn look_up_drained(
+        &self,
+        offsets: &[Offset],
+        steps: &Steps<'_>,
+    ) -> Result<HashMap<Partition, EntryId>, StepError> {
+        let mut others = HashSet::new();
+        for (offset, steps) in offsets.iter().zip(&steps.of_partitions) {
+            let numbers = steps.iter().flat_map(dependencies).map(|on| on.partition);
+            let queue = offset.partition.queue;
+            others.extend(numbers.map(|number| Partition { queue, number }));
+        }
+        others.retain(|other| offsets.iter().all(|offset| offset.partition != *other));
+        if others.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let others: Vec<Partition> = others.into_iter().collect();
+        let drained = self.stores.durable.offsets(&others).await?;
+        Ok(drained.into_iter().map(|offset| (offset.partition, offset.position)).collect())
     }
 
     pub(super) async fn look_up_held(

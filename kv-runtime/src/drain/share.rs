@@ -174,6 +174,11 @@ impl Waiting {
         Self { entry, tails, since: now, again_at, pause, is_over: false }
     }
 
+    /// Whether its entry is attempted again now, and may not be refused yet.
+    pub(super) fn is_to_be_tried(&self, now: Instant) -> bool {
+        !self.is_over && self.again_at <= now
+    }
+
     fn pause(&mut self) {
         self.pause = (self.pause * 2).min(PAUSE_MAX);
         self.again_at = Instant::now() + self.pause;

@@ -35,6 +35,7 @@ impl Worker {
         &self,
         share: &mut Share,
         offsets: &[Offset],
+        plan: &Plan,
     ) -> Result<(), StepError> {
         for offset in offsets {
             let (Some(entry), partition) = (offset.waits_at, offset.partition) else { continue };
@@ -45,11 +46,17 @@ impl Worker {
             others.retain(|other| *other != partition);
             let states = self.stores.hot.states(&others).await?;
             let tails = others.into_iter().zip(states.iter().map(|state| state.newest)).collect();
-            tracing::warn!(%partition, %entry, "a constraint ties an entry to a row that is not there: \
-                it waits until the other partitions are drained");
-            let error =
-                format!("{partition} waits before entry {entry} for a row of another partition");
-            self.progress.failed(Place::Partition(partition), error);
+            if plan.behind.contains(&partition) {
+                // That is on its way.
+                tracing::debug!(%partition, %entry, "an entry waits for one of another partition");
+            } else {
+                tracing::warn!(%partition, %entry, "a constraint ties an entry to a row that is not \
+                    there: it waits until the other partitions are drained");
+                let error = format!(
+                    "{partition} waits before entry {entry} for a row of another partition"
+                );
+                self.progress.failed(Place::Partition(partition), error);
+            }
             share.wait(partition, Waiting::new(entry, tails, Instant::now()));
         }
         Ok(())
@@ -57,7 +64,8 @@ impl Worker {
 
     /// Finds out which of the waiting partitions have waited for long enough.
     pub(super) async fn look_at_waiting(&self, share: &mut Share) -> Result<(), StepError> {
-        if share.waiting().all(|(_, waiting)| waiting.is_over) {
+        let now = Instant::now();
+        if !share.waiting().any(|(_, waiting)| waiting.is_to_be_tried(now)) {
             return Ok(());
         }
         let partitions = self.context.partitions();
@@ -65,7 +73,6 @@ impl Worker {
         let states = self.stores.hot.states(&partitions).await?;
         let newest: HashMap<Partition, EntryId> =
             partitions.into_iter().zip(states.iter().map(|state| state.newest)).collect();
-        let now = Instant::now();
         for (partition, waiting) in share.waiting() {
             // What Redis has lost meanwhile, nobody will ever drain.
             waiting.tails.retain(|(other, tail)| newest.get(other).is_some_and(|at| tail <= at));

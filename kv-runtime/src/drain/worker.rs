@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
 
 use super::backoff::Backoff;
+use super::causal::Past;
 use super::context::Context;
 use super::isolate::isolate;
 use super::lease::{Assigned, Report};
@@ -222,11 +223,12 @@ impl Worker {
         }
         let prepared = match next.take() {
             Some(prepared) => prepared,
-            None => self.prepare(offsets, ahead).await?,
+            None => self.prepare(share, offsets, ahead).await?,
         };
         let backlog = prepared.read.backlog;
         self.rest_before_blocked(share, &prepared.plan);
-        if prepared.plan.entries == 0 {
+        if prepared.plan.batch.moves.is_empty() {
+            self.begin_waits(share, offsets, &prepared.plan).await?;
             self.settle(offsets, unsettled).await?;
             unsettled.clear();
             let retention = self.context.settings.drain.retention;
@@ -246,7 +248,7 @@ impl Worker {
         let after = moved(offsets, &prepared.plan);
         let prepare_next = async {
             match backlog {
-                Backlog::More => self.prepare(&after, ahead).await.map(Some),
+                Backlog::More => self.prepare(share, &after, ahead).await.map(Some),
                 Backlog::Empty => Ok(None),
             }
         };
@@ -264,10 +266,11 @@ impl Worker {
             share.moved(&step.to);
             self.progress.succeeded(Place::Partition(step.to.partition));
         }
-        self.begin_waits(share, offsets).await?;
+        let plan = replanned.unwrap_or(prepared.plan);
+        self.begin_waits(share, offsets, &plan).await?;
         // What was prepared begins where the first plan ended.
         *next = if *offsets == after { prepared_next? } else { None };
-        *unsettled = replanned.unwrap_or(prepared.plan).settlements;
+        *unsettled = plan.settlements;
         if next.is_none() {
             self.settle(offsets, unsettled).await?;
             unsettled.clear();
@@ -313,7 +316,7 @@ impl Worker {
     /// PostgreSQL must not have what a replica that takes over does not.
     async fn wait_for_replicas(&self, plan: &Plan) -> Result<(), StepError> {
         let mut waits: HashMap<Durability, Vec<EntryMark>> = HashMap::new();
-        for step in &plan.batch.moves {
+        for step in plan.batch.moves.iter().filter(|step| step.to.position > step.from) {
             let Offset { partition, position: id, nonce, .. } = step.to.clone();
             for durability in self.context.durabilities(partition.queue) {
                 let mark = EntryMark { partition, id, nonce: nonce.clone() };
@@ -335,8 +338,9 @@ impl Worker {
         let steps = steps(&self.context, offsets, &prepared.read.entries, &prepared.held)?;
         let partitions: Vec<Partition> = offsets.iter().map(|offset| offset.partition).collect();
         let transaction = self.stores.durable.begin(&partitions).await?;
-        let may_refuse = |partition, entry| share.has_waited(partition, entry);
-        let plan = isolate(transaction, &self.context, offsets, steps, &may_refuse).await?;
+        let has_waited = |partition, entry| share.has_waited(partition, entry);
+        let past = Past { drained: &prepared.drained, has_waited: &has_waited };
+        let plan = isolate(transaction, &self.context, offsets, steps, &past).await?;
         if plan.letters > 0 {
             tracing::error!(entries = plan.letters, "entries became dead letters");
         }

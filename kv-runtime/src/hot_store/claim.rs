@@ -3,13 +3,19 @@
 //! A unique value has a key of its own in Redis, which says whose it is:
 //!
 //! ```text
-//! row <entry> <key of the row>     taken, by that entry
-//! reading <token>                  a reader is asking PostgreSQL whose it is
+//! row <entry> <key of the row>                taken, by that entry
+//! free <entry> <partition> <key of the row>   given up, by that entry, which is not drained
+//! reading <token>                             a reader is asking PostgreSQL whose it is
 //! ```
 //!
 //! A row lists the keys of its values in its field `@values`. They are pinned with it, and expire
 //! with it; a value without a key is whose PostgreSQL says.
+//!
+//! The keys of those that it has given up it lists in `@freed`, until that is drained. Who takes
+//! one of them meanwhile notes in its entry what that has to take effect after, so that a drainer
+//! which comes to the new row first leaves it for later.
 
+use crate::entry::{Dependency, EntryId};
 use crate::key::RowKey;
 use crate::row::EncodedRow;
 
@@ -46,9 +52,30 @@ impl ValueContent {
         Self(format!("reading {token}"))
     }
 
+    pub(crate) fn taken(by: EntryId, row_key: &str) -> Self {
+        Self(format!("row {by} {row_key}"))
+    }
+
+    pub(crate) fn given_up(by: Dependency, row_key: &str) -> Self {
+        Self(format!("free {} {} {row_key}", by.entry, by.partition))
+    }
+
     /// The key of the row that has it, if one has.
     pub(crate) fn row_key(&self) -> Option<&str> {
         self.0.strip_prefix("row ")?.split_once(' ').map(|(_, key)| key)
+    }
+
+    /// What has given it up, and the key of the row that had it, if it was given up.
+    pub(crate) fn free(&self) -> Option<(Dependency, &str)> {
+        let mut words = self.0.strip_prefix("free ")?.splitn(3, ' ');
+        let (entry, partition, row_key) = (words.next()?, words.next()?, words.next()?);
+        let by = Dependency { partition: partition.parse().ok()?, entry: entry.parse().ok()? };
+        Some((by, row_key))
+    }
+
+    /// Whether nobody knows whose it is.
+    pub(crate) fn is_token(&self) -> bool {
+        self.0.starts_with("reading ")
     }
 }
 

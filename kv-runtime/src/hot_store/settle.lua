@@ -41,6 +41,9 @@ for i = 3, #KEYS do
       if not newest or is_younger(string.sub(entry, 1, -2), newest) then
         release_values(key)
         call('DEL', key)
+      elseif has_values then
+        local _, freed = values_of(key)
+        forget_freed(key, freed, string.sub(entry, 1, -2))
       end
     elseif find(meta, ' ', #entry + 1, true) then
       -- One more word: ` deleted` or ` stale`, or it is held again.
@@ -48,14 +51,20 @@ for i = 3, #KEYS do
         release_values(key)
         call('DEL', key)
       end
-    elseif not is_kept then
-      -- Before the row, which lists them, and with no time left is gone at once.
-      for _, value_key in ipairs(has_values and values_of(key) or {}) do
-        if is_own(pcall('GET', value_key), key) then
-          call('PEXPIRE', value_key, time_to_live)
+    else
+      if has_values then
+        -- Before the row, which lists them, and with no time left is gone at once.
+        local values, freed = values_of(key)
+        forget_freed(key, freed)
+        for _, value_key in ipairs(is_kept and {} or values) do
+          if is_own(pcall('GET', value_key), key) then
+            call('PEXPIRE', value_key, time_to_live)
+          end
         end
       end
-      call('PEXPIRE', key, time_to_live)
+      if not is_kept then
+        call('PEXPIRE', key, time_to_live)
+      end
     end
   end
 end

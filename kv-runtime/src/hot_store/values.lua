@@ -1,7 +1,8 @@
 -- What the scripts share that know unique values; it stands in front of each of them.
 --
--- Under the key of a value is `row <entry> <key of the row>`, or `reading <token>`. A row's field
--- `@values` lists the keys of its values.
+-- Under the key of a value is `row <entry> <key of the row>`, `free <entry> <partition> <key of the
+-- row>` where that row has given it up by an entry that is not drained, or `reading <token>`. A row's
+-- field `@values` lists the keys of its values, `@freed` of those that it has given up.
 
 -- Whether what is under a value's key says that it is this row's.
 local function is_own(found, key)
@@ -9,10 +10,21 @@ local function is_own(found, key)
     and string.match(found, '^row %S+ (.+)$') == key
 end
 
--- The keys of a row's values.
-local function values_of(key)
+-- The entry by which a row has given a value up, and its partition, if what is under the value's key
+-- says so. Without a row, that of whichever row it was.
+local function given_up(found, key)
+  if type(found) ~= 'string' or string.sub(found, 1, 5) ~= 'free ' then
+    return nil
+  end
+  local entry, partition, owner = string.match(found, '^free (%S+) (%S+) (.+)$')
+  if key and owner ~= key then
+    return nil
+  end
+  return entry, partition
+end
+
+local function keys_in(listed)
   local keys = {}
-  local listed = redis.pcall('HGET', key, '@values')
   if type(listed) == 'string' then
     for value_key in string.gmatch(listed, '%S+') do
       keys[#keys + 1] = value_key
@@ -21,12 +33,8 @@ local function values_of(key)
   return keys
 end
 
--- Lets a row's values go with it.
-local function release_values(key)
-  for _, value_key in ipairs(values_of(key)) do
-    if is_own(redis.pcall('GET', value_key), key) then
-      redis.call('DEL', value_key)
-    end
-  end
+-- The keys of a row's values, and of those that it has given up.
+local function values_of(key)
+  local listed = redis.pcall('HMGET', key, '@values', '@freed')
+  return keys_in(listed[1]), keys_in(listed[2])
 end
-

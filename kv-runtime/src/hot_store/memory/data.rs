@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::values::Value;
-use crate::entry::{Change, EntryId, RawEntry, set_version};
+use super::values::{Value, Values};
+use crate::entry::{self, Change, Dependency, EntryId, RawEntry, set_version};
 use crate::hot_store::{
     Fill, PartitionState, Probe, ReadOutcome, SchemeMark, SettledRow, Stamp, Unit, UnitOutcome,
     Write, WriteOutcome,
@@ -53,8 +53,7 @@ pub(super) struct Stored {
     pub(super) entry: EntryId,
     pub(super) operation_id: String,
     pub(super) mark: Mark,
-    /// The keys of its unique values.
-    pub(super) value_keys: Vec<String>,
+    pub(super) values: Values,
 }
 
 /// What is known of a row beside its entry.
@@ -163,26 +162,27 @@ impl Data {
                 return UnitOutcome::Refused(place, refusal);
             }
         }
-        if let Some(refusal) = self.claim_refusal(unit) {
-            return refusal;
-        }
-        let Some((header, values)) = unit.encode() else { return UnitOutcome::Unchanged };
+        let after = match self.check_claims(unit) {
+            Ok(after) => after,
+            Err(refusal) => return refusal,
+        };
+        let Some((mut header, values)) = unit.encode() else { return UnitOutcome::Unchanged };
+        entry::add_dependencies(&mut header, &after);
         let queue = self.queues.entry(unit.partition).or_default();
         if queue.state.undrained >= capacity {
             return UnitOutcome::Refused(0, WriteOutcome::Full);
         }
         let entry = queue.append(&mut self.newest, header, values);
+        let by = Dependency { partition: unit.partition.number, entry };
         for row in &unit.rows {
             let Some(change) = &row.change else { continue };
-            let taken = row
-                .claims
-                .as_ref()
-                .map(|claims| self.take_values(&row.key.key, change, entry, claims));
+            let taken = row.claims.as_ref();
+            let taken = taken.map(|claims| self.take_values(&row.key.key, change, by, claims));
             let _ = self.change_row(&row.key, change, entry, &unit.operation_id);
-            if let (Some(taken), Some(Content::Row(stored))) =
+            if let (Some(taken), Some(Content::Row(stored) | Content::Tombstone(stored))) =
                 (taken, self.slot(&row.key.key).map(|slot| &mut slot.content))
             {
-                stored.value_keys = taken;
+                stored.values = taken;
             }
         }
         UnitOutcome::Written(entry)
@@ -251,12 +251,14 @@ impl Data {
         operation_id: &str,
     ) -> EncodedRow {
         let content = self.slot(&key.key).map(|slot| &slot.content);
-        let (base, mark, value_keys) = match content {
+        let (base, mark, values) = match content {
             Some(Content::Row(stored)) => {
-                (Some(stored.row.clone()), stored.mark, stored.value_keys.clone())
+                (Some(stored.row.clone()), stored.mark, stored.values.clone())
             }
-            Some(Content::Tombstone(stored)) => (None, stored.mark, Vec::new()),
-            Some(Content::Token(_) | Content::Barred(_)) | None => (None, Mark::None, Vec::new()),
+            Some(Content::Tombstone(stored)) => (None, stored.mark, stored.values.clone()),
+            Some(Content::Token(_) | Content::Barred(_)) | None => {
+                (None, Mark::None, Values::default())
+            }
         };
         // A whole row says all there is to say, so it is not stale any more.
         let keeps_mark = matches!(mark, Mark::Held(_)) || matches!(change, Change::Patch(_));
@@ -271,7 +273,7 @@ impl Data {
             _ => set_version(key.model, row, entry),
         };
         let operation_id = operation_id.to_owned();
-        let stored = Stored { row: row.clone(), entry, operation_id, mark, value_keys };
+        let stored = Stored { row: row.clone(), entry, operation_id, mark, values };
         let content = match change {
             Change::Delete => Content::Tombstone(stored),
             _ => Content::Row(stored),
@@ -290,7 +292,7 @@ impl Data {
             entry: fill.offset,
             operation_id: String::new(),
             mark: Mark::None,
-            value_keys: fill.value_keys.clone(),
+            values: Values::of(fill.value_keys.clone()),
         };
         self.slots.insert(fill.key.key.clone(), Slot::expiring(Content::Row(stored), fill.ttl));
     }
@@ -322,13 +324,18 @@ impl Data {
             if is_tombstone || stored.mark == Mark::Stale {
                 self.release_values(&row.key);
                 self.slots.remove(&row.key);
-            } else if let Some(ttl) = row.ttl {
-                // Before the row, which lists them, and with no time left is gone at once.
-                self.expire_values(&row.key, ttl);
-                if let Some(slot) = self.slot(&row.key) {
-                    slot.expires_at = Some(Instant::now() + ttl);
+            } else {
+                self.forget_freed(&row.key, row.entry);
+                if let Some(ttl) = row.ttl {
+                    // Before the row, which lists them, and with no time left is gone at once.
+                    self.expire_values(&row.key, ttl);
+                    if let Some(slot) = self.slot(&row.key) {
+                        slot.expires_at = Some(Instant::now() + ttl);
+                    }
                 }
             }
+        } else if stored.entry > row.entry {
+            self.forget_freed(&row.key, row.entry);
         }
     }
 

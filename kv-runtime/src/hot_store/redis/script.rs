@@ -26,11 +26,11 @@ macro_rules! script {
 
 script!(WRITE, "scheme.lua", "queue.lua", "write.lua");
 script!(WRITE_UNIT, "scheme.lua", "queue.lua", "row.lua", "values.lua", "write_unit.lua");
-script!(SETTLE, "ids.lua", "values.lua", "settle.lua");
+script!(SETTLE, "ids.lua", "values.lua", "release.lua", "settle.lua");
 script!(RESERVE, "scheme.lua", "reserve.lua");
 script!(FILL, "fill.lua");
-script!(INVALIDATE, "values.lua", "invalidate.lua");
-script!(LET_GO, "ids.lua", "values.lua", "let_go.lua");
+script!(INVALIDATE, "ids.lua", "values.lua", "release.lua", "invalidate.lua");
+script!(LET_GO, "ids.lua", "values.lua", "release.lua", "let_go.lua");
 script!(RESERVE_VALUES, "reserve_values.lua");
 script!(FILL_VALUE, "fill_value.lua");
 script!(REBASE, "rebase.lua");

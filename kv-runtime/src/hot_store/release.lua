@@ -1,0 +1,33 @@
+-- What the scripts share by which rows lose values or go; it stands behind `ids.lua` and
+-- `values.lua`.
+
+-- Forgets what a row has given up by entries that are drained: up to one, or all.
+local function forget_freed(key, freed, up_to)
+  local left = {}
+  for _, value_key in ipairs(freed) do
+    local entry = given_up(redis.pcall('GET', value_key), key)
+    if entry and up_to and is_younger(entry, up_to) then
+      left[#left + 1] = value_key
+    elseif entry then
+      redis.call('DEL', value_key)
+    end
+  end
+  if #left < #freed then
+    -- In this order, which Redis allows though it is full.
+    redis.call('HDEL', key, '@freed')
+    if #left > 0 then
+      redis.call('HSET', key, '@freed', table.concat(left, ' '))
+    end
+  end
+end
+
+-- Lets a row's values go with it.
+local function release_values(key)
+  local values, freed = values_of(key)
+  for _, value_key in ipairs(values) do
+    if is_own(redis.pcall('GET', value_key), key) then
+      redis.call('DEL', value_key)
+    end
+  end
+  forget_freed(key, freed)
+end
