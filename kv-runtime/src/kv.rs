@@ -146,7 +146,7 @@ impl Kv {
             PostgresDurableStore::connect(&settings),
         );
         let hot = hot.map_err(|error| ConnectError::Redis {
-            url: settings.redis.url.to_string(),
+            url: settings.redis.address(),
             source: error.into_source(),
         })?;
         let durable = durable.map_err(|error| ConnectError::PostgreSql {

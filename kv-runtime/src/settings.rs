@@ -1,12 +1,14 @@
 //! Everything that can be chosen, from a struct or from the environment.
 
 mod drain;
+mod redis;
 mod url;
 
 use std::str::FromStr;
 use std::time::Duration;
 
 pub use self::drain::DrainSettings;
+pub use self::redis::RedisSettings;
 pub use self::url::ServerUrl;
 use crate::checks::{Check, CheckSettings};
 use crate::durability::Durability;
@@ -106,20 +108,6 @@ pub enum OnFull {
     },
 }
 
-/// The connections to Redis.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct RedisSettings {
-    /// `redis://[user:password@]host[:port][/database]`
-    pub url: ServerUrl,
-    /// How many multiplexed connections. Each serves any number of callers. Default 2.
-    pub connections: usize,
-    /// How long a connection may take to come up. Default 2 s.
-    pub connect_timeout: Duration,
-    /// How long an answer may take. Default 2 s.
-    pub command_timeout: Duration,
-}
-
 /// The pool of connections to PostgreSQL.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -154,12 +142,7 @@ impl Settings {
     /// The defaults, with these servers.
     pub fn new(redis_url: impl Into<ServerUrl>, postgres_url: impl Into<ServerUrl>) -> Self {
         Self {
-            redis: RedisSettings {
-                url: redis_url.into(),
-                connections: 2,
-                connect_timeout: Duration::from_secs(2),
-                command_timeout: Duration::from_secs(2),
-            },
+            redis: RedisSettings::new(redis_url.into()),
             postgres: PostgresSettings {
                 url: postgres_url.into(),
                 max_connections: 10,
@@ -173,12 +156,7 @@ impl Settings {
     /// The defaults for the in-memory pair, which connects to nothing.
     pub fn in_memory() -> Self {
         Self {
-            redis: RedisSettings {
-                url: "".into(),
-                connections: 1,
-                connect_timeout: Duration::ZERO,
-                command_timeout: Duration::ZERO,
-            },
+            redis: RedisSettings::new("".into()),
             postgres: PostgresSettings {
                 url: "".into(),
                 max_connections: 1,
@@ -204,7 +182,8 @@ impl Settings {
         }
     }
 
-    /// Reads `REDIS_URL` and `DATABASE_URL`, which are required, and where they are set
+    /// Reads `REDIS_URL` (or of a cluster `REDIS_CLUSTER_NODES`, with commas between) and
+    /// `DATABASE_URL`, which are required, and where they are set
     /// `KV_PARTITIONS`, `KV_TENANT`, `KV_ROW_TTL_S`, `KV_QUEUE_CAPACITY`,
     /// `KV_ON_FULL_BLOCK_MS` (zero rejects), `KV_MAX_ENTRY_BYTES`,
     /// `KV_OVERLAY_MAX`, `KV_OVERLAY_TIMEOUT_MS`, `KV_SCHEME`, `KV_WRITE_THROUGH_TIMEOUT_MS`,
@@ -233,10 +212,16 @@ impl Settings {
                 SettingsError::new(name, format!("is not set; it should be like `{example}`"))
             })
         };
-        let mut settings = Self::new(
-            required("REDIS_URL", "redis://localhost:6379")?,
-            required("DATABASE_URL", "postgres://user@localhost/database")?,
-        );
+        let nodes = lookup("REDIS_CLUSTER_NODES")?.unwrap_or_default();
+        let nodes = nodes.split(',').map(str::trim).filter(|node| !node.is_empty());
+        let nodes: Vec<ServerUrl> = nodes.map(ServerUrl::from).collect();
+        let redis_url = match nodes.first() {
+            Some(node) => node.expose().to_owned(),
+            None => required("REDIS_URL", "redis://localhost:6379")?,
+        };
+        let postgres_url = required("DATABASE_URL", "postgres://user@localhost/database")?;
+        let mut settings = Self::new(redis_url, postgres_url);
+        settings.redis.cluster_nodes = nodes;
         settings.tenant = lookup("KV_TENANT")?.filter(|tenant| !tenant.is_empty());
         set(&mut settings.partitions, "KV_PARTITIONS", &lookup)?;
         set(&mut settings.queue_capacity, "KV_QUEUE_CAPACITY", &lookup)?;
@@ -311,6 +296,11 @@ impl Settings {
                 "must ask for at least one replica, and give it at least a millisecond",
             ),
             (self.max_entry_bytes > 0, "max_entry_bytes", "must be greater than zero"),
+            (
+                !self.redis.is_cluster() || self.partitions > 1,
+                "partitions",
+                "must be more than one in a cluster: the only one has no part of the slots",
+            ),
             (self.redis.connections > 0, "redis.connections", "must be greater than zero"),
             (
                 self.postgres.max_connections > 0,
@@ -396,6 +386,21 @@ mod tests {
         assert_eq!(settings.on_full, OnFull::Reject);
         let settings = from(&[redis, database, ("KV_ON_FULL_BLOCK_MS", "250")]).expect("valid");
         assert_eq!(settings.on_full, OnFull::Block { timeout: Duration::from_millis(250) });
+    }
+
+    #[test]
+    fn a_cluster_is_given_by_its_nodes() {
+        let nodes = ("REDIS_CLUSTER_NODES", "redis://one:7000, redis://:secret@two:7001,");
+        let settings = from(&[nodes, SERVERS[1]]).expect("valid settings");
+        assert!(settings.redis.is_cluster());
+        assert_eq!(settings.redis.address(), "redis://one:7000, redis://***@two:7001");
+        let error = from(&[nodes, SERVERS[1], ("KV_PARTITIONS", "1")]).expect_err("no tags");
+        assert_eq!(error.setting, "partitions");
+        let settings = from(&SERVERS).expect("valid settings");
+        assert_eq!(
+            (settings.redis.is_cluster(), settings.redis.address().as_str()),
+            (false, SERVERS[0].1)
+        );
     }
 
     #[test]
