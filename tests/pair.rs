@@ -50,12 +50,24 @@ impl Pair {
 
     /// Real servers, with a database and a tenant of the test's own.
     pub async fn servers() -> Self {
+        Self::connect(Self::settings()).await
+    }
+
+    /// The same with a Redis Cluster.
+    pub async fn cluster() -> Self {
+        let mut settings = Self::settings();
+        settings.redis.cluster_nodes = servers().redis_cluster().urls();
+        Self::connect(settings).await
+    }
+
+    /// Settings for real servers, with a database and a tenant of their own.
+    fn settings() -> Settings {
         static TENANTS: AtomicU64 = AtomicU64::new(0);
         let database_url = servers().create_database();
         let mut settings = quick(Settings::new(servers().redis_url(), database_url.as_str()));
         let number = TENANTS.fetch_add(1, Ordering::Relaxed);
         settings.tenant = Some(format!("t{}-{number}", std::process::id()));
-        Self::connect(settings).await
+        settings
     }
 
     /// Real servers, with these settings; makes the tables.
@@ -171,6 +183,10 @@ macro_rules! contract {
 
         mod servers {
             $crate::contract!(@ servers #[$attribute] $($test)*);
+        }
+
+        mod cluster {
+            $crate::contract!(@ cluster #[$attribute] $($test)*);
         }
     };
     (@ $pair:ident #[$attribute:meta] $($test:ident)*) => {

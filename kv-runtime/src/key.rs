@@ -23,6 +23,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 pub(crate) use self::value::one_form;
 use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
+use crate::settings::Settings;
 
 /// What is escaped in a part of an id: what has a meaning in keys, in hash tags
 /// or in the patterns of `SCAN`, and what cannot be seen.
@@ -130,6 +131,16 @@ impl KeySpace {
             count => (0..count).map(|number| tag(number, count)).collect(),
         };
         Self { tenant, tags }
+    }
+
+    /// The keys as the settings have them.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let keys = Self::new(settings.tenant.as_deref(), settings.partitions);
+        match settings.partitions {
+            // What lies together in a cluster needs a tag.
+            1 if settings.redis.is_cluster() => Self { tags: vec![tag(0, 1)], ..keys },
+            _ => keys,
+        }
     }
 
     /// How many partitions there are.

@@ -117,13 +117,13 @@ impl Kv {
         durable: Arc<MemoryDurableStore>,
         watch: Option<Arc<Watch>>,
     ) -> Self {
-        let keys = KeySpace::new(settings.tenant.as_deref(), settings.partitions);
+        let keys = KeySpace::of(&settings);
         let hot = Arc::new(MemoryHotStore::new(&settings, keys, watch));
         Self::new(hot, durable, settings)
     }
 
     fn new(hot: Arc<dyn HotStore>, durable: Arc<dyn DurableStore>, settings: Settings) -> Self {
-        let keys = KeySpace::new(settings.tenant.as_deref(), settings.partitions);
+        let keys = KeySpace::of(&settings);
         Self { stores: Arc::new(Stores::new(hot, durable, keys, settings)) }
     }
 
@@ -140,7 +140,7 @@ impl Kv {
         use crate::hot_store::redis::RedisHotStore;
 
         settings.check()?;
-        let keys = KeySpace::new(settings.tenant.as_deref(), settings.partitions);
+        let keys = KeySpace::of(&settings);
         let (hot, durable) = tokio::join!(
             RedisHotStore::connect(&settings, keys),
             PostgresDurableStore::connect(&settings),

@@ -296,11 +296,6 @@ impl Settings {
                 "must ask for at least one replica, and give it at least a millisecond",
             ),
             (self.max_entry_bytes > 0, "max_entry_bytes", "must be greater than zero"),
-            (
-                !self.redis.is_cluster() || self.partitions > 1,
-                "partitions",
-                "must be more than one in a cluster: the only one has no part of the slots",
-            ),
             (self.redis.connections > 0, "redis.connections", "must be greater than zero"),
             (
                 self.postgres.max_connections > 0,
@@ -394,8 +389,6 @@ mod tests {
         let settings = from(&[nodes, SERVERS[1]]).expect("valid settings");
         assert!(settings.redis.is_cluster());
         assert_eq!(settings.redis.address(), "redis://one:7000, redis://***@two:7001");
-        let error = from(&[nodes, SERVERS[1], ("KV_PARTITIONS", "1")]).expect_err("no tags");
-        assert_eq!(error.setting, "partitions");
         let settings = from(&SERVERS).expect("valid settings");
         assert_eq!(
             (settings.redis.is_cluster(), settings.redis.address().as_str()),

@@ -42,6 +42,7 @@ mod postgres;
 mod process;
 mod proxy;
 mod redis;
+mod redis_cluster;
 mod watcher;
 
 use std::sync::OnceLock;
@@ -50,6 +51,7 @@ pub use self::error::ServerError;
 pub use self::postgres::{PostgresOptions, PostgresServer};
 pub use self::proxy::Proxy;
 pub use self::redis::{RedisOptions, RedisServer};
+pub use self::redis_cluster::RedisCluster;
 use crate::error::with_sources;
 
 static SHARED: OnceLock<Result<Servers, ServerError>> = OnceLock::new();
@@ -59,6 +61,7 @@ static SHARED: OnceLock<Result<Servers, ServerError>> = OnceLock::new();
 pub struct Servers {
     redis: Server<RedisServer>,
     postgres: Server<PostgresServer>,
+    cluster: OnceLock<Result<RedisCluster, ServerError>>,
 }
 
 /// A server of our own, or the URL of one that the environment names.
@@ -78,7 +81,23 @@ impl Servers {
             Some(url) => Server::Given(url),
             None => Server::Private(PostgresServer::start()?),
         };
-        Ok(Self { redis, postgres })
+        Ok(Self { redis, postgres, cluster: OnceLock::new() })
+    }
+
+    /// A Redis Cluster, started on first use.
+    ///
+    /// Tests share its keys, as those of [`redis_url`](Self::redis_url).
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started, with the reason.
+    #[must_use]
+    #[track_caller]
+    pub fn redis_cluster(&self) -> &RedisCluster {
+        match self.cluster.get_or_init(RedisCluster::start) {
+            Ok(cluster) => cluster,
+            Err(error) => panic!("{}", with_sources(error)),
+        }
     }
 
     /// The URL of the Redis server.

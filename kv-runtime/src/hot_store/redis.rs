@@ -1,6 +1,7 @@
 //! The hot side on a Redis server.
 
 mod clock;
+mod cluster;
 mod connection;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzzing;
@@ -14,6 +15,7 @@ mod server;
 mod settling;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,12 +23,10 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, RedisError, Value};
 
-use self::connection::{Connection, Connector};
+use self::connection::{Connection, Connector, Server};
 use self::lane::{Lane, SendWrites, WriteResult};
 use self::replication::Replication;
-use self::script::{
-    FILL, FILL_VALUE, INVALIDATE, LET_GO, LOCATE, REBASE, RESERVE, RESERVE_VALUES, SETTLE,
-};
+use self::script::{FILL, FILL_VALUE, INVALIDATE, LET_GO, LOCATE, REBASE, RESERVE, RESERVE_VALUE};
 use self::writer::Writer;
 use super::{
     EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated, Observed,
@@ -59,6 +59,7 @@ pub(crate) struct RedisHotStore {
     replication: Replication,
     keys: KeySpace,
     writer: Writer,
+    is_cluster: bool,
 }
 
 impl RedisHotStore {
@@ -71,13 +72,19 @@ impl RedisHotStore {
             .map_err(|error| HotStoreError::Configuration(Box::new(error)))?;
         let writer = Writer::new(keys.clone(), settings);
         let connect = async || connector.connect().await.map_err(classify);
-        let mut lanes = Vec::with_capacity(settings.redis.connections);
+        let mut connections = Vec::with_capacity(settings.redis.connections);
         for _ in 0..settings.redis.connections {
-            lanes.push(Lane::new(connect().await?, writer.clone()));
+            connections.push(connect().await?);
         }
+        // A call of a script is about keys of one slot, so that in a cluster each partition has a
+        // lane of its own.
+        let is_cluster = settings.redis.is_cluster();
+        let lanes = if is_cluster { usize::from(keys.partitions()) } else { connections.len() };
+        let lane = |connection: &Connection| Lane::new(connection.clone(), writer.clone());
+        let lanes = connections.iter().cycle().take(lanes).map(lane).collect();
         let (entries, settling) = (connect().await?, connect().await?);
-        let replication = Replication::new(connector, keys.clone());
-        Ok(Self { lanes, entries, settling, replication, keys, writer })
+        let replication = Replication::new(connector, keys.clone(), is_cluster);
+        Ok(Self { lanes, entries, settling, replication, keys, writer, is_cluster })
     }
 
     fn reserve_call(&self, key: &RowKey, token: &str) -> Cmd {
@@ -90,10 +97,52 @@ impl RedisHotStore {
         call
     }
 
+    /// Makes writes that go over one lane.
+    async fn write_together(&self, writes: &[Arc<Write>]) -> Vec<WriteResult> {
+        let Some(first) = writes.first() else { return Vec::new() };
+        let began_ms = self.writer.now_at_least_ms();
+        let lane = self.lane(first.key.partition);
+        let results = match writes {
+            [write] => vec![lane.write(write, &self.writer).await],
+            // They are together already. All calls go over one lane, so that a row that comes
+            // twice is written in order.
+            writes => {
+                let connection = lane.connection();
+                let calls = lane::calls(writes).map(|call| self.writer.send(connection, call));
+                match self.is_cluster {
+                    // One that is sent elsewhere could be overtaken.
+                    true => one_by_one(calls).await,
+                    false => join_all(calls).await.into_iter().flatten().collect(),
+                }
+            }
+        };
+        let is_unknown =
+            |result: &WriteResult| matches!(result, Err(HotStoreError::OutcomeUnknown(_)));
+        if !results.iter().any(is_unknown) {
+            return results;
+        }
+        let retried = writes.iter().zip(results).map(|(write, result)| {
+            // Over the lane of the first try, so that it cannot overtake that.
+            retry(result, move || self.writer.call_one(lane.connection(), write, began_ms))
+        });
+        // Apart, because this rare case would make the future of every write larger.
+        Box::pin(join_all(retried)).await
+    }
+
     /// One lane a partition.
     fn lane(&self, partition: u16) -> &Lane {
         &self.lanes[usize::from(partition) % self.lanes.len()]
     }
+}
+
+async fn one_by_one(
+    calls: impl Iterator<Item = impl Future<Output = Vec<WriteResult>>>,
+) -> Vec<WriteResult> {
+    let mut results = Vec::new();
+    for call in calls {
+        results.extend(call.await);
+    }
+    results
 }
 
 /// What becomes of a write whose answer was lost: `again` asks for it, and makes it if nothing did.
@@ -121,30 +170,24 @@ where
 #[async_trait]
 impl HotStore for RedisHotStore {
     async fn write(&self, writes: &[Arc<Write>]) -> Vec<WriteResult> {
-        let Some(first) = writes.first() else { return Vec::new() };
-        let began_ms = self.writer.now_at_least_ms();
-        let lane = self.lane(first.key.partition);
-        let results = match writes {
-            [write] => vec![lane.write(write, &self.writer).await],
-            // They are together already. All calls go over one lane, so that a row that comes
-            // twice is written in order.
-            writes => {
-                let connection = lane.connection();
-                let calls = lane::calls(writes).map(|call| self.writer.send(connection, call));
-                join_all(calls).await.into_iter().flatten().collect()
-            }
-        };
-        let is_unknown =
-            |result: &WriteResult| matches!(result, Err(HotStoreError::OutcomeUnknown(_)));
-        if !results.iter().any(is_unknown) {
-            return results;
+        let partition = |write: &Arc<Write>| write.key.partition;
+        let is_one = writes.windows(2).all(|pair| partition(&pair[0]) == partition(&pair[1]));
+        if is_one || !self.is_cluster {
+            return self.write_together(writes).await;
         }
-        let retried = writes.iter().zip(results).map(|(write, result)| {
-            // Over the lane of the first try, so that it cannot overtake that.
-            retry(result, move || self.writer.call_one(lane.connection(), write, began_ms))
+        let mut by_partition: BTreeMap<u16, (Vec<usize>, Vec<Arc<Write>>)> = BTreeMap::new();
+        for (place, write) in writes.iter().enumerate() {
+            let (places, writes) = by_partition.entry(partition(write)).or_default();
+            places.push(place);
+            writes.push(Arc::clone(write));
+        }
+        let written = by_partition.values().map(async |(places, writes)| {
+            let results = self.write_together(writes).await;
+            places.iter().copied().zip(results).collect::<Vec<_>>()
         });
-        // Apart, because this rare case would make the future of every write larger.
-        Box::pin(join_all(retried)).await
+        let mut results: Vec<_> = join_all(written).await.into_iter().flatten().collect();
+        results.sort_unstable_by_key(|(place, _)| *place);
+        results.into_iter().map(|(_, result)| result).collect()
     }
 
     async fn write_unit(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError> {
@@ -218,11 +261,14 @@ impl HotStore for RedisHotStore {
         keys: &[String],
         token: &str,
     ) -> Result<Vec<ValueContent>, HotStoreError> {
-        let mut call = RESERVE_VALUES.call(keys.len());
-        call.arg(keys).arg(token).arg(milliseconds(TOKEN_TTL));
+        let calls = keys.iter().map(|key| {
+            let mut call = RESERVE_VALUE.call(1);
+            call.arg(key).arg(token).arg(milliseconds(TOKEN_TTL));
+            call
+        });
         let connection = self.lanes[0].connection();
-        let answers = connection.call(&RESERVE_VALUES, vec![call]).await.map_err(classify)?;
-        reply::value_contents(answers.into_iter().next()).map_err(classify)
+        let answers = connection.call(&RESERVE_VALUE, calls.collect()).await.map_err(classify)?;
+        answers.into_iter().map(reply::value_content).collect::<Result<_, _>>().map_err(classify)
     }
 
     async fn fill_value(&self, fill: &ValueFill, ttl: Duration) -> Result<(), HotStoreError> {
@@ -272,14 +318,9 @@ impl HotStore for RedisHotStore {
         if settlements.is_empty() {
             return Ok(true);
         }
-        let calls: Vec<Cmd> = settlements
-            .iter()
-            .flat_map(|settlement| settling::calls(&self.keys, settlement))
-            .collect();
-        let answers = self.settling.call(&SETTLE, calls).await.map_err(classify)?;
-        let is_settled = !answers.contains(&Value::Int(0));
-        reply::all_done(answers).map_err(classify)?;
-        Ok(is_settled)
+        settling::settle(&self.settling, &self.keys, settlements, self.is_cluster)
+            .await
+            .map_err(classify)
     }
 
     async fn row_state(&self, key: &RowKey) -> Result<RowState, HotStoreError> {
@@ -311,19 +352,11 @@ impl HotStore for RedisHotStore {
         partition: Option<Partition>,
     ) -> Result<Vec<String>, HotStoreError> {
         let pattern = self.keys.rows_pattern(model, partition);
-        let mut cursor = "0".to_owned();
         let mut found = Vec::new();
-        loop {
-            let mut scan = Cmd::new();
-            scan.arg("SCAN").arg(&cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(SCANNED);
-            let answer = self.settling.send_one(&scan).await.map_err(classify)?;
-            let (next, keys) = reply::scanned(answer).map_err(classify)?;
-            found.extend(keys);
-            if next == "0" {
-                return Ok(found);
-            }
-            cursor = next;
+        for server in self.settling.servers().await.map_err(classify)? {
+            scan(&server, &pattern, &mut found).await.map_err(classify)?;
         }
+        Ok(found)
     }
 
     async fn rebase(&self, partition: Partition, to: EntryId) -> Result<(), HotStoreError> {
@@ -440,6 +473,25 @@ impl HotStore for RedisHotStore {
         durability: Durability,
     ) -> Result<(), NotReplicated> {
         self.replication.wait(entries, durability).await
+    }
+}
+
+/// Adds the keys of a server that match a pattern.
+async fn scan(
+    server: &Server<'_>,
+    pattern: &str,
+    found: &mut Vec<String>,
+) -> Result<(), RedisError> {
+    let mut cursor = "0".to_owned();
+    loop {
+        let mut scan = Cmd::new();
+        scan.arg("SCAN").arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCANNED);
+        let (next, keys) = reply::scanned(server.send(&scan).await?)?;
+        found.extend(keys);
+        if next == "0" {
+            return Ok(());
+        }
+        cursor = next;
     }
 }
 

@@ -101,6 +101,22 @@ pub enum ServerError {
     #[error("DATABASE_URL is no URL; write it as postgres://user@host:port/database")]
     DatabaseUrl,
 
+    /// Redis refused a command.
+    #[error("Redis refused a command: {output}")]
+    #[non_exhaustive]
+    Refused {
+        /// What it said.
+        output: String,
+    },
+
+    /// The nodes of a cluster did not come to one state.
+    #[error("the nodes of the Redis Cluster did not agree within {seconds} s")]
+    #[non_exhaustive]
+    NoAgreement {
+        /// How long was waited.
+        seconds: u64,
+    },
+
     /// A URL that a proxy cannot stand before.
     #[error("the server's URL names no port; write it as redis://host:port")]
     NoPort,

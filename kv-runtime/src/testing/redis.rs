@@ -1,7 +1,7 @@
 //! A private Redis.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -11,6 +11,8 @@ use super::process::{ServerProcess, start_on_free_port};
 use super::watcher::Signal;
 
 const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// Commands that move keys take longer.
+const COMMAND_MAX: Duration = Duration::from_secs(10);
 
 /// How a [`RedisServer`] is set up.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +43,17 @@ impl RedisOptions {
         self.settings.push((name.into(), value.into()));
         self
     }
+
+    pub(super) fn of_cluster(mut self) -> Self {
+        let settings = OF_CLUSTER.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.settings.splice(..0, settings);
+        self
+    }
 }
+
+/// The first settings of a node of a cluster, so that those of the test win.
+const OF_CLUSTER: [(&str, &str); 2] =
+    [("cluster-enabled", "yes"), ("cluster-node-timeout", "5000")];
 
 /// A private `redis-server` or `valkey-server`, gone with its directory when dropped.
 #[derive(Debug)]
@@ -92,6 +104,19 @@ impl RedisServer {
         self.port
     }
 
+    /// Sends a command in the form of a line, and answers what the server does.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be reached or refuses the command.
+    pub fn ask(&self, command: &str) -> Result<String, ServerError> {
+        let answer = ask(self.port, command).map_err(ServerError::io("ask Redis"))?;
+        match answer.strip_prefix('-') {
+            None => Ok(answer),
+            Some(refusal) => Err(ServerError::Refused { output: refusal.to_owned() }),
+        }
+    }
+
     /// Kills the server by SIGKILL, as a crash would, and waits until it is gone.
     ///
     /// # Errors
@@ -122,6 +147,23 @@ fn configuration_text(port: u16, options: &RedisOptions) -> String {
         text.push_str(&format!("{name} {value}\n"));
     }
     text
+}
+
+/// A status, a number or a text as it is, without what marks it; an error with its mark.
+fn ask(port: u16, command: &str) -> std::io::Result<String> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
+    stream.set_read_timeout(Some(COMMAND_MAX))?;
+    stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    // The last line is the one to QUIT.
+    let answer = answer.trim_end().strip_suffix("+OK").unwrap_or(&answer).trim_end();
+    Ok(match answer.split_at_checked(1) {
+        Some(("$", rest)) => rest.split_once("\r\n").map_or("", |(_, text)| text).to_owned(),
+        Some(("+" | ":", rest)) => rest.to_owned(),
+        _ => answer.to_owned(),
+    })
 }
 
 /// Whether the server answers a PING, and is the one with this process id: on a port that was

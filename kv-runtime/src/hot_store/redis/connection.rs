@@ -1,62 +1,142 @@
 //! A multiplexed connection that comes back by itself, and calls of scripts over it.
 
+use std::fmt;
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, Pipeline, RedisError, ServerErrorKind, Value};
+use futures_util::future::join_all;
 
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::cluster::ClusterClientBuilder;
+use redis::{Client, Cmd, Pipeline, RedisError, ServerError, ServerErrorKind, Value};
+
+use super::cluster::{Cluster, Node};
 use super::script::Script;
-use crate::settings::RedisSettings;
+use crate::settings::{RedisSettings, ServerUrl};
+
+/// Of a cluster's connection, whose time-outs cannot be left out.
+const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Opens connections.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
-    client: Client,
-    config: ConnectionManagerConfig,
+    client: ServerClient,
+    connect_timeout: Duration,
+    command_timeout: Duration,
+}
+
+#[derive(Debug, Clone)]
+enum ServerClient {
+    Server(Client),
+    /// By some of its nodes.
+    Cluster(Vec<ServerUrl>),
 }
 
 impl Connector {
     pub(super) fn new(settings: &RedisSettings) -> Result<Self, RedisError> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(settings.connect_timeout))
-            .set_response_timeout(Some(settings.command_timeout))
-            .set_min_delay(Duration::from_millis(50))
-            .set_max_delay(Duration::from_secs(1))
-            .set_number_of_retries(2)
-            .set_pipeline_buffer_size(1_024);
-        Ok(Self { client: Client::open(settings.url.expose())?, config })
+        let client = if settings.is_cluster() {
+            ServerClient::Cluster(settings.cluster_nodes.clone())
+        } else {
+            ServerClient::Server(Client::open(settings.url.expose())?)
+        };
+        let RedisSettings { connect_timeout, command_timeout, .. } = *settings;
+        Ok(Self { client, connect_timeout, command_timeout })
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, RedisError> {
-        self.connect_as(self.config.clone()).await
+        self.connect_as(Some(self.command_timeout)).await
     }
 
     /// A connection for commands that block: who asks over it says how long it waits.
     pub(super) async fn connect_to_block(&self) -> Result<Connection, RedisError> {
-        self.connect_as(self.config.clone().set_response_timeout(None)).await
+        self.connect_as(None).await
     }
 
-    async fn connect_as(&self, config: ConnectionManagerConfig) -> Result<Connection, RedisError> {
-        ConnectionManager::new_with_config(self.client.clone(), config).await.map(Connection)
+    async fn connect_as(&self, timeout: Option<Duration>) -> Result<Connection, RedisError> {
+        match &self.client {
+            ServerClient::Server(client) => {
+                let config = ConnectionManagerConfig::new()
+                    .set_connection_timeout(Some(self.connect_timeout))
+                    .set_response_timeout(timeout)
+                    .set_min_delay(Duration::from_millis(50))
+                    .set_max_delay(Duration::from_secs(1))
+                    .set_number_of_retries(2)
+                    .set_pipeline_buffer_size(1_024);
+                let manager = ConnectionManager::new_with_config(client.clone(), config).await?;
+                Ok(Connection::Server(manager))
+            }
+            ServerClient::Cluster(nodes) => {
+                let client = ClusterClientBuilder::new(nodes.iter().map(ServerUrl::expose))
+                    .retries(0)
+                    .connection_timeout(self.connect_timeout)
+                    .response_timeout(timeout.unwrap_or(FOR_EVER))
+                    .build()?;
+                let connection = client.get_async_connection().await?;
+                Ok(Connection::Cluster(Cluster::new(connection, self.command_timeout)))
+            }
+        }
     }
 }
 
 /// A connection. Clones share it, and any number of callers use it at once.
-#[derive(Debug, Clone)]
-pub(super) struct Connection(ConnectionManager);
+#[derive(Clone)]
+pub(super) enum Connection {
+    Server(ConnectionManager),
+    Cluster(Cluster),
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
 
 impl Connection {
     /// Sends a command.
     pub(super) async fn send_one(&self, command: &Cmd) -> Result<Value, RedisError> {
-        self.0.clone().send_packed_command(command).await
+        match self {
+            Self::Server(server) => server.clone().send_packed_command(command).await,
+            Self::Cluster(cluster) => cluster.send(command).await,
+        }
     }
 
-    /// Sends commands in one round trip; an error of one of them is its answer.
+    /// Sends commands in one round trip, in a cluster each to the node of its key; an error that a
+    /// server answers to one of them is its answer.
     pub(super) async fn send(&self, pipeline: &Pipeline) -> Result<Vec<Value>, RedisError> {
-        self.0.clone().send_packed_commands(pipeline, 0, pipeline.len()).await
+        match self {
+            Self::Server(server) => {
+                server.clone().send_packed_commands(pipeline, 0, pipeline.len()).await
+            }
+            Self::Cluster(cluster) => {
+                let answers = pipeline.cmd_iter().map(|command| cluster.send(command));
+                join_all(answers).await.into_iter().map(as_answer).collect()
+            }
+        }
     }
 
-    /// Calls a script once for each command, in one round trip; an error of one of them is its
+    /// Sends commands in one round trip and in order to the server that has this key.
+    pub(super) async fn send_together(
+        &self,
+        pipeline: &Pipeline,
+        key: &str,
+    ) -> Result<Vec<Value>, RedisError> {
+        match self {
+            Self::Server(_) => self.send(pipeline).await,
+            Self::Cluster(cluster) => cluster.send_together(pipeline, key).await,
+        }
+    }
+
+    /// Sends a command to each server that has keys, or to one after the other.
+    pub(super) async fn servers(&self) -> Result<Vec<Server<'_>>, RedisError> {
+        match self {
+            Self::Server(_) => Ok(vec![Server { connection: self, node: None }]),
+            Self::Cluster(cluster) => {
+                let nodes = cluster.nodes().await?.into_iter();
+                Ok(nodes.map(|node| Server { connection: self, node: Some(node) }).collect())
+            }
+        }
+    }
+
+    /// Calls a script once for each command; an error that a server answers to one of them is its
     /// answer.
     ///
     /// A server that does not know the script has not run it: it is loaded and called again.
@@ -75,17 +155,45 @@ impl Connection {
         if unknown.is_empty() {
             return Ok(answers);
         }
-        let mut again = Pipeline::with_capacity(unknown.len() + 1);
-        again.add_command(script.load());
+        for server in self.servers().await? {
+            server.send(&script.load()).await?;
+        }
+        let mut again = Pipeline::with_capacity(unknown.len());
         let commands: Vec<&Cmd> = pipeline.cmd_iter().collect();
         for &at in &unknown {
             again.add_command(commands[at].clone());
         }
-        let loaded = self.send(&again).await?;
-        for (at, answer) in unknown.into_iter().zip(loaded.into_iter().skip(1)) {
+        for (at, answer) in unknown.into_iter().zip(self.send(&again).await?) {
             answers[at] = answer;
         }
         Ok(answers)
+    }
+}
+
+/// One of the servers that a connection leads to.
+pub(super) struct Server<'a> {
+    connection: &'a Connection,
+    /// Which one, in a cluster.
+    node: Option<Node>,
+}
+
+impl Server<'_> {
+    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
+        match (self.connection, &self.node) {
+            (Connection::Cluster(cluster), Some(node)) => cluster.send_to_node(command, node).await,
+            (connection, _) => connection.send_one(command).await,
+        }
+    }
+}
+
+/// An error that a server has answered, as an answer.
+fn as_answer(result: Result<Value, RedisError>) -> Result<Value, RedisError> {
+    match result {
+        Err(error) => match ServerError::try_from(error) {
+            Ok(answered) => Ok(Value::ServerError(answered)),
+            Err(error) => Err(error),
+        },
+        answer => answer,
     }
 }
 

@@ -8,10 +8,11 @@
 //!
 //! All that wait share the next call. While no replica answers, writes go on over their lanes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
 use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::time::Instant;
@@ -36,7 +37,16 @@ const RETRY_PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct Replication {
     connector: Connector,
     keys: Arc<KeySpace>,
-    lines: Mutex<HashMap<Goal, Arc<OnceCell<Line>>>>,
+    goals: Mutex<HashMap<Goal, Arc<Lines>>>,
+    is_cluster: bool,
+}
+
+/// The connection for a goal, opened when it is first needed, and the tasks on it.
+#[derive(Debug, Default)]
+struct Lines {
+    connection: OnceCell<Connection>,
+    /// By what has to be said by one server: in a cluster the number of a partition, else zero.
+    lines: Mutex<HashMap<u16, Line>>,
 }
 
 /// Who has to have the entries.
@@ -46,7 +56,7 @@ enum Goal {
     Disk,
 }
 
-/// The way to a connection's task, which ends when this is dropped.
+/// The way to a task, which ends when this is dropped.
 type Line = mpsc::UnboundedSender<Waiting>;
 
 /// A caller.
@@ -96,14 +106,14 @@ impl Goal {
 }
 
 impl Replication {
-    pub(super) fn new(connector: Connector, keys: KeySpace) -> Self {
-        Self { connector, keys: Arc::new(keys), lines: Mutex::default() }
+    pub(super) fn new(connector: Connector, keys: KeySpace, is_cluster: bool) -> Self {
+        Self { connector, keys: Arc::new(keys), goals: Mutex::default(), is_cluster }
     }
 
     /// Whether the server can do what a mode asks for.
     pub(super) async fn check(&self, durability: Durability) -> Result<(), HotStoreError> {
         match Goal::of(durability) {
-            Some(goal) => self.line(goal).await.map(drop),
+            Some(goal) => self.connection(&self.lines(goal), goal).await.map(drop),
             None => Ok(()),
         }
     }
@@ -116,9 +126,27 @@ impl Replication {
     ) -> Result<(), NotReplicated> {
         let Some(goal) = Goal::of(durability) else { return Ok(()) };
         let deadline = Instant::now() + durability.timeout();
+        let mut parts: BTreeMap<u16, Vec<EntryMark>> = BTreeMap::new();
+        for entry in entries {
+            let part = if self.is_cluster { entry.partition.number } else { 0 };
+            parts.entry(part).or_default().push(entry.clone());
+        }
+        let waits =
+            parts.iter().map(|(&part, entries)| self.wait_for(part, entries, goal, deadline));
+        try_join_all(waits).await.map(drop)
+    }
+
+    /// For entries of which one server has to say it.
+    async fn wait_for(
+        &self,
+        part: u16,
+        entries: &[EntryMark],
+        goal: Goal,
+        deadline: Instant,
+    ) -> Result<(), NotReplicated> {
         let mut failure = None;
         loop {
-            let asked = self.ask(goal, entries, deadline);
+            let asked = self.ask(goal, part, entries, deadline);
             let Ok(asked) = tokio::time::timeout_at(deadline + ANSWER_GRACE, asked).await else {
                 return Err(NotReplicated { acknowledged: 0, source: failure });
             };
@@ -144,30 +172,45 @@ impl Replication {
     async fn ask(
         &self,
         goal: Goal,
+        part: u16,
         entries: &[EntryMark],
         deadline: Instant,
     ) -> Result<Acknowledged, HotStoreError> {
         let (answer, acknowledged) = oneshot::channel();
         let waiting = Waiting { entries: entries.to_vec(), deadline, answer };
         let ended = || HotStoreError::Unavailable("the connection's task has ended".into());
-        self.line(goal).await?.send(waiting).map_err(|_| ended())?;
+        self.line(goal, part).await?.send(waiting).map_err(|_| ended())?;
         acknowledged.await.map_err(|_| ended())?.map_err(classify)
     }
 
-    /// The connection for a goal, opened when it is first needed.
-    async fn line(&self, goal: Goal) -> Result<Line, HotStoreError> {
-        let cell = {
-            let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(lines.entry(goal).or_default())
-        };
+    fn lines(&self, goal: Goal) -> Arc<Lines> {
+        let mut goals = self.goals.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(goals.entry(goal).or_default())
+    }
+
+    async fn connection<'a>(
+        &self,
+        lines: &'a Lines,
+        goal: Goal,
+    ) -> Result<&'a Connection, HotStoreError> {
         let open = async || {
             let connection = self.connector.connect_to_block().await.map_err(classify)?;
             check_goal(&connection, goal).await?;
-            let (line, queue) = mpsc::unbounded_channel();
-            tokio::spawn(serve(connection, goal, Arc::clone(&self.keys), queue));
-            Ok(line)
+            Ok(connection)
         };
-        cell.get_or_try_init(open).await.cloned()
+        lines.connection.get_or_try_init(open).await
+    }
+
+    async fn line(&self, goal: Goal, part: u16) -> Result<Line, HotStoreError> {
+        let lines = self.lines(goal);
+        let connection = self.connection(&lines, goal).await?;
+        let mut lines = lines.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = || {
+            let (line, queue) = mpsc::unbounded_channel();
+            tokio::spawn(serve(connection.clone(), goal, Arc::clone(&self.keys), queue));
+            line
+        };
+        Ok(lines.entry(part).or_insert_with(open).clone())
     }
 }
 
@@ -187,8 +230,15 @@ async fn check_goal(connection: &Connection, goal: Goal) -> Result<(), HotStoreE
     if goal != Goal::Disk {
         return Ok(());
     }
-    let answer = connection.send_one(&goal.wait_command(Duration::ZERO)).await;
-    match answer.and_then(reply::acknowledged) {
+    let wait = goal.wait_command(Duration::ZERO);
+    let asked = async {
+        let mut answer = Value::Nil;
+        for server in connection.servers().await? {
+            answer = server.send(&wait).await?;
+        }
+        reply::acknowledged(answer)
+    };
+    match asked.await {
         Ok(_) => Ok(()),
         Err(error) if error.kind() != ErrorKind::Server(ServerErrorKind::ResponseError) => {
             Err(classify(error))
@@ -228,7 +278,9 @@ async fn serve(
             pipeline.add_command(locate_call(&keys, entry, true));
         }
         pipeline.add_command(goal.wait_command(timeout));
-        let answers = connection.send(&pipeline).await;
+        let first = callers.iter().find_map(|caller| caller.entries.first());
+        let key = first.map(|entry| keys.state(entry.partition)).unwrap_or_default();
+        let answers = connection.send_together(&pipeline, &key).await;
         tell(callers.drain(..), answers);
     }
 }
@@ -294,7 +346,7 @@ mod tests {
         full.arg("CONFIG").arg("SET").arg("maxmemory").arg(1);
         connection.send_one(&full).await.expect("the server is up");
 
-        let replication = Replication::new(connector, KeySpace::new(None, 1));
+        let replication = Replication::new(connector, KeySpace::new(None, 1), false);
         let timeout = Duration::from_secs(30);
         let one = Durability::Replicated { replicas: 1, timeout };
         replication.wait(&[mark("mine")], one).await.expect("the replica has it");

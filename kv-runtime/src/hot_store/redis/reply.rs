@@ -114,11 +114,9 @@ fn unit_refused(items: &[Value]) -> Option<UnitOutcome> {
     }
 }
 
-/// `reserve_values.lua`: what is under each key.
-pub(super) fn value_contents(answer: Option<Value>) -> Result<Vec<ValueContent>, RedisError> {
-    const WHAT: &str = "unique values";
-    let contents = items(answer.unwrap_or(Value::Nil), WHAT)?;
-    contents.iter().map(|found| Ok(ValueContent(text(found, WHAT)?.to_owned()))).collect()
+/// `reserve_value.lua`: what is under a value's key.
+pub(super) fn value_content(answer: Value) -> Result<ValueContent, RedisError> {
+    Ok(ValueContent(text(&answer, "a unique value")?.to_owned()))
 }
 
 /// `reserve.lua`, with the row's metadata as it stands.

@@ -31,7 +31,7 @@ script!(RESERVE, "scheme.lua", "reserve.lua");
 script!(FILL, "fill.lua");
 script!(INVALIDATE, "ids.lua", "values.lua", "release.lua", "invalidate.lua");
 script!(LET_GO, "ids.lua", "values.lua", "release.lua", "let_go.lua");
-script!(RESERVE_VALUES, "reserve_values.lua");
+script!(RESERVE_VALUE, "reserve_value.lua");
 script!(FILL_VALUE, "fill_value.lua");
 script!(REBASE, "rebase.lua");
 script!(CLOSE, "close.lua");

@@ -49,12 +49,19 @@ impl StoreChecks for RedisHotStore {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let answer = self.entries.send_one(&redis::cmd("INFO")).await.and_then(read);
-        let info: String = match answer {
-            Err(error) if error.code() == Some("NOPERM") => String::new(),
-            answer => answer.map_err(classify)?,
-        };
-        Ok(wanted.iter().filter_map(|rule| rule.apply(&info)).collect())
+        let mut problems: Vec<Problem> = Vec::new();
+        for server in self.entries.servers().await.map_err(classify)? {
+            let answer = server.send(&redis::cmd("INFO")).await.and_then(read);
+            let info: String = match answer {
+                Err(error) if error.code() == Some("NOPERM") => String::new(),
+                answer => answer.map_err(classify)?,
+            };
+            let found = wanted.iter().filter_map(|rule| rule.apply(&info));
+            // The nodes of a cluster are mostly set up alike.
+            problems
+                .extend(found.filter(|problem| !problems.contains(problem)).collect::<Vec<_>>());
+        }
+        Ok(problems)
     }
 
     async fn check_models(

@@ -1,0 +1,12 @@
+-- Leaves a token under the key of a unique value that has none, so that only its holders may say whose
+-- it is.
+--
+-- KEYS: the key of a value. ARGV: a token, its time to live in milliseconds.
+-- Answers what is under it then.
+
+local found = redis.call('GET', KEYS[1])
+if not found then
+  found = 'reading ' .. ARGV[1]
+  redis.call('SET', KEYS[1], found, 'PX', ARGV[2])
+end
+return found
