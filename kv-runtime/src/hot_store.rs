@@ -25,7 +25,7 @@ use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
 use crate::scheme::StorageScheme;
 
-pub(crate) use self::claim::{Claim, ValueContent, ValueFill};
+pub(crate) use self::claim::{Claim, FreeValue, ValueContent, ValueFill};
 pub(crate) use self::terms::{Increment, Terms};
 pub(crate) use self::unit::{Observed, Stamp, Unit, UnitOutcome, UnitRow};
 

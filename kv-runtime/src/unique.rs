@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::entry::Change;
+use crate::entry::{Change, Dependency};
 use crate::error::{Error, Operation};
-use crate::hot_store::{Claim, Unit, UnitRow, ValueContent, ValueFill};
+use crate::hot_store::{Claim, FreeValue, Unit, UnitRow, ValueContent, ValueFill};
 use crate::key::{KeySpace, RowKey, one_form};
 use crate::model::{IndexDescriptor, ModelDescriptor};
 use crate::row::EncodedRow;
@@ -105,6 +105,8 @@ pub(crate) struct Owner {
     pub(crate) found: ValueContent,
     /// `None` if it is nobody's.
     pub(crate) row: Option<(RowKey, EncodedRow)>,
+    /// The row that has given it up, if one has lately.
+    had_by: Option<RowKey>,
 }
 
 /// Looks for the owner of a value on both sides.
@@ -152,29 +154,27 @@ pub(crate) async fn owner_of(
         let row = rows.read(at, vec![key.clone()]).await?.pop().flatten();
         Ok::<_, Error>(row.filter(|row| has_values(model, index, row, values)))
     };
-    if let Some(known) = found.row_key().and_then(|key| stores.keys.parse_row(model, key))
-        && let Some(row) = has_value(&known).await?
-    {
-        return Ok(Owner { found, row: Some((known, row)) });
-    }
-    if found.free().is_some() {
-        // PostgreSQL may not have heard of that.
-        return Ok(Owner { found, row: None });
+    let mut had_by = None;
+    if let Some(known) = found.row_key().and_then(|key| stores.keys.parse_row(model, key)) {
+        if let Some(row) = has_value(&known).await? {
+            return Ok(Owner { found, row: Some((known, row)), had_by: None });
+        }
+        had_by = Some(known);
     }
     // Nothing is known, or what was has changed since.
     let fetched = stores.find_by(model, position, values).await;
     let fetched = fetched.map_err(|error| Error::from_durable(at, error))?;
-    let Some(fetched) = fetched else { return Ok(Owner { found, row: None }) };
+    let Some(fetched) = fetched else { return Ok(Owner { found, row: None, had_by }) };
     let candidate = stores.keys.row(model, model.id_of(&fetched));
-    let row = has_value(&candidate).await?;
-    if row.is_some() {
-        let key = stores.keys.value_key(model, index, values);
-        let fill = ValueFill { key, found: found.clone(), row: candidate.clone() };
-        if let Err(error) = stores.fill_value(&fill, rows.ttl()).await {
-            tracing::debug!(%error, "the owner of a unique value was not noted");
-        }
+    let Some(row) = has_value(&candidate).await? else {
+        return Ok(Owner { found, row: None, had_by: had_by.or(Some(candidate)) });
+    };
+    let key = stores.keys.value_key(model, index, values);
+    let fill = ValueFill { key, found: found.clone(), row: candidate.clone() };
+    if let Err(error) = stores.fill_value(&fill, rows.ttl()).await {
+        tracing::debug!(%error, "the owner of a unique value was not noted");
     }
-    Ok(Owner { found, row: row.map(|row| (candidate, row)) })
+    Ok(Owner { found, row: Some((candidate, row)), had_by: None })
 }
 
 /// Asks whose the value of a unit's claim is: what the claim can go by, if it needs anything; an
@@ -185,15 +185,35 @@ pub(crate) async fn probe(
     unit: &Unit,
     row: &RowKey,
     claim: &Claim,
-) -> Result<Option<ValueContent>, Error> {
-    let Owner { found, row: owner } =
+) -> Result<Option<FreeValue>, Error> {
+    let Owner { found, row: owner, had_by } =
         owner(stores, at, row.model, claim.index, &claim.values).await?;
     match owner {
         // The script knows that now.
         Some((owner, _)) if owner.key != row.key && gives_up(unit, &owner, claim.index) => Ok(None),
         Some((owner, _)) if owner.key != row.key => Err(not_unique(at, row, claim)),
-        _ => Ok(Some(found)),
+        Some(_) => Ok(Some(FreeValue { found, after: None })),
+        None => {
+            let after = match had_by {
+                Some(key) => newest_entry(stores, at, &key).await?,
+                None => None,
+            };
+            Ok(Some(FreeValue { found, after }))
+        }
     }
+}
+
+/// The newest entry of a row that has given a value up, where Redis has the row: not older than the
+/// one by which it did.
+async fn newest_entry(
+    stores: &Arc<Stores>,
+    at: Operation,
+    key: &RowKey,
+) -> Result<Option<Dependency>, Error> {
+    let observed = stores.observe(key, &random_id()).await;
+    let observed = observed.map_err(|error| Error::from_hot(at, &key.id, error))?;
+    let entry = observed.stamp.entry();
+    Ok(entry.map(|entry| Dependency { partition: key.partition, entry }))
 }
 
 /// Whether a unit makes a row give up the value that it has by an index.

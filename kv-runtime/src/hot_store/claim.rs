@@ -3,17 +3,17 @@
 //! A unique value has a key of its own in Redis, which says whose it is:
 //!
 //! ```text
-//! row <entry> <key of the row>                taken, by that entry
-//! free <entry> <partition> <key of the row>   given up, by that entry, which is not drained
-//! reading <token>                             a reader is asking PostgreSQL whose it is
+//! row <entry> <key of the row>     taken, by that entry
+//! reading <token>                  a reader is asking PostgreSQL whose it is
 //! ```
 //!
 //! A row lists the keys of its values in its field `@values`. They are pinned with it, and expire
 //! with it; a value without a key is whose PostgreSQL says.
 //!
-//! The keys of those that it has given up it lists in `@freed`, until that is drained. Who takes
-//! one of them meanwhile notes in its entry what that has to take effect after, so that a drainer
-//! which comes to the new row first leaves it for later.
+//! Who finds a value taken asks the row, which may have given it up since. Until that is drained the
+//! key stays as it is (the row lists it in `@freed`), and who takes the value then notes in the own
+//! entry what that has to take effect after: a drainer that comes to the new row first leaves it
+//! for later.
 
 use crate::entry::{Dependency, EntryId};
 use crate::key::RowKey;
@@ -30,8 +30,17 @@ pub(crate) struct Claim {
     pub(crate) key: Option<String>,
     /// What the keys of the index begin with: the row gives up the one it had.
     pub(crate) prefix: String,
-    /// As long as this is under its key, it is free: what was there when PostgreSQL was asked.
-    pub(crate) probe: Option<ValueContent>,
+    /// What was found out, once it was asked.
+    pub(crate) probe: Option<FreeValue>,
+}
+
+/// A value that is nobody's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct FreeValue {
+    /// As long as this is under its key: what was there when it was asked.
+    pub(crate) found: ValueContent,
+    /// The entry that has given it up, or a later one of that row.
+    pub(crate) after: Option<Dependency>,
 }
 
 impl Claim {
@@ -39,7 +48,7 @@ impl Claim {
     /// dash).
     pub(crate) fn arguments(&self) -> (&str, &str) {
         let Some(key) = &self.key else { return (&self.prefix, "-") };
-        (key, self.probe.as_ref().map_or("?", |found| &found.0))
+        (key, self.probe.as_ref().map_or("?", |free| &free.found.0))
     }
 }
 
@@ -56,26 +65,9 @@ impl ValueContent {
         Self(format!("row {by} {row_key}"))
     }
 
-    pub(crate) fn given_up(by: Dependency, row_key: &str) -> Self {
-        Self(format!("free {} {} {row_key}", by.entry, by.partition))
-    }
-
     /// The key of the row that has it, if one has.
     pub(crate) fn row_key(&self) -> Option<&str> {
         self.0.strip_prefix("row ")?.split_once(' ').map(|(_, key)| key)
-    }
-
-    /// What has given it up, and the key of the row that had it, if it was given up.
-    pub(crate) fn free(&self) -> Option<(Dependency, &str)> {
-        let mut words = self.0.strip_prefix("free ")?.splitn(3, ' ');
-        let (entry, partition, row_key) = (words.next()?, words.next()?, words.next()?);
-        let by = Dependency { partition: partition.parse().ok()?, entry: entry.parse().ok()? };
-        Some((by, row_key))
-    }
-
-    /// Whether nobody knows whose it is.
-    pub(crate) fn is_token(&self) -> bool {
-        self.0.starts_with("reading ")
     }
 }
 

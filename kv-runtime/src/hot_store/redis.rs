@@ -274,8 +274,8 @@ impl HotStore for RedisHotStore {
     async fn fill_value(&self, fill: &ValueFill, ttl: Duration) -> Result<(), HotStoreError> {
         let mut call = FILL_VALUE.call(1);
         // Older than any entry, because it is not known which one took it.
-        let content = format!("row {} {}", EntryId::ZERO, fill.row.key);
-        call.arg(&fill.key).arg(&fill.found.0).arg(content).arg(milliseconds(ttl));
+        let content = ValueContent::taken(EntryId::ZERO, &fill.row.key);
+        call.arg(&fill.key).arg(&fill.found.0).arg(content.0).arg(milliseconds(ttl));
         let connection = self.lane(fill.row.partition).connection();
         let answers = connection.call(&FILL_VALUE, vec![call]).await;
         answers.and_then(reply::all_done).map_err(classify)

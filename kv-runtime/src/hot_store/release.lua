@@ -4,11 +4,11 @@
 -- Forgets what a row has given up by entries that are drained: up to one, or all.
 local function forget_freed(key, freed, up_to)
   local left = {}
-  for _, value_key in ipairs(freed) do
-    local entry = given_up(redis.pcall('GET', value_key), key)
-    if entry and up_to and is_younger(entry, up_to) then
-      left[#left + 1] = value_key
-    elseif entry then
+  for i = 1, #freed, 2 do
+    local entry, value_key = freed[i], freed[i + 1]
+    if up_to and is_younger(entry, up_to) then
+      left[#left + 1], left[#left + 2] = entry, value_key
+    elseif is_own(redis.pcall('GET', value_key), key) then
       redis.call('DEL', value_key)
     end
   end

@@ -1,6 +1,6 @@
 //! Units of work: changes of rows of one partition that are made together, with one entry.
 
-use super::{Claim, Probe, ReadOutcome, ValueContent, WriteOutcome};
+use super::{Claim, FreeValue, Probe, ReadOutcome, WriteOutcome};
 use crate::entry::{self, Change, EntryId};
 use crate::key::{Partition, RowKey};
 
@@ -30,11 +30,10 @@ pub(crate) struct UnitRow {
 
 impl Unit {
     /// Notes what a claim can go by.
-    pub(crate) fn note(&mut self, row: usize, claim: usize, found: Option<ValueContent>) {
+    pub(crate) fn note(&mut self, row: usize, claim: usize, free: Option<FreeValue>) {
         let claims = self.rows[row].claims.as_mut();
-        if let (Some(claim), Some(found)) = (claims.and_then(|claims| claims.get_mut(claim)), found)
-        {
-            claim.probe = Some(found);
+        if let (Some(claim), Some(free)) = (claims.and_then(|claims| claims.get_mut(claim)), free) {
+            claim.probe = Some(free);
         }
     }
 
@@ -44,13 +43,26 @@ impl Unit {
             .rows
             .iter()
             .filter_map(|row| Some((row.key.model, row.key.id.as_str(), row.change.as_ref()?)));
-        entry::encode_unit(changes, &self.operation_id)
+        let (mut header, values) = entry::encode_unit(changes, &self.operation_id)?;
+        let claims = self.rows.iter().flat_map(|row| row.claims.iter().flatten());
+        let after = claims.filter_map(|claim| claim.probe.as_ref()?.after);
+        // Within a partition entries are in order by themselves.
+        let after = after.filter(|after| after.partition != self.partition.number);
+        entry::add_dependencies(&mut header, &after.collect::<Vec<_>>());
+        Some((header, values))
     }
 }
 
 /// What tells a row, or its absence, from what else was or will be under its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stamp(pub(crate) String);
+
+impl Stamp {
+    /// The newest entry of the row, or the offset that it was filled as of.
+    pub(crate) fn entry(&self) -> Option<EntryId> {
+        self.0.split(' ').next()?.parse().ok()
+    }
+}
 
 /// A row as it was read for a unit of work.
 #[derive(Debug)]

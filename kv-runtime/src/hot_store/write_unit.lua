@@ -3,7 +3,7 @@
 -- KEYS: the partition's state and stream, then the rows.
 -- ARGV: the number of partitions, the bound of undrained entries, when the first try began, and
 --   whether rows that are held take changes, all as in `write.lua`; the entry's header (empty where
---   nothing is changed) and values, the operation id, the partition's number, then for each row:
+--   nothing is changed) and values, the operation id, then for each row:
 --   the `@` that it was read with (empty where it was not read), probe,
 --   operation (empty where it was only read), its columns as in `row.lua`, the number of
 --   its claims on unique values (empty where it is about none), and for each its key and what
@@ -41,36 +41,33 @@ local function is_replaced(value_key, operation, claims)
   return operation ~= 'patch'
 end
 
--- Whether a row can have a value. `freed` are those that rows of this unit give up. Where an entry of
--- another partition gives it up, this one has to take effect after that: it is noted in `after`.
-local function can_have(key, claim, freed, partition, after)
+-- Whether a row can have a value. `freed` are those that rows of this unit give up.
+local function can_have(key, claim, freed)
   if claim.found == '-' then
     return true
   end
   local found = call('GET', claim.key)
-  local entry, of_partition = given_up(found)
-  if entry and of_partition ~= partition then
-    after[#after + 1] = of_partition .. '/' .. entry
-  end
-  return entry or is_own(found, key) or found == claim.found or freed[claim.key]
+  return is_own(found, key) or found == claim.found or freed[claim.key]
 end
 
 -- Gives up values and takes others: the lists of those that the row has then, and of those that it
 -- has given up.
-local function take_values(key, operation, entry, claims, partition)
-  local kept = {}
-  local had, freed = values_of(key)
+local function take_values(key, operation, entry, claims)
+  local had, had_freed = values_of(key)
+  local kept, freed, is_claimed = {}, {}, {}
+  for _, claim in ipairs(claims) do
+    is_claimed[claim.key] = true
+  end
+  for i = 1, #had_freed, 2 do
+    if not is_claimed[had_freed[i + 1]] then
+      freed[#freed + 1], freed[#freed + 2] = had_freed[i], had_freed[i + 1]
+    end
+  end
   for _, value_key in ipairs(had) do
     if not is_replaced(value_key, operation, claims) then
       kept[#kept + 1] = value_key
-    else
-      local found = call('GET', value_key)
-      -- It is the row's own as well where nothing is known, or a reader asks for it. Another row of
-      -- this unit may have taken it.
-      if not found or is_own(found, key) or string.sub(found, 1, 8) == 'reading ' then
-        call('SET', value_key, 'free ' .. entry .. ' ' .. partition .. ' ' .. key)
-        freed[#freed + 1] = value_key
-      end
+    elseif not is_claimed[value_key] and is_own(call('GET', value_key), key) then
+      freed[#freed + 1], freed[#freed + 2] = entry, value_key
     end
   end
   for _, claim in ipairs(claims) do
@@ -79,22 +76,15 @@ local function take_values(key, operation, entry, claims, partition)
       kept[#kept + 1] = claim.key
     end
   end
-  if #freed == 0 then
+  if #freed == 0 and #had_freed == 0 then
     return table.concat(kept, ' ')
   end
-  local still_freed, seen = {}, {}
-  for _, value_key in ipairs(freed) do
-    if not seen[value_key] and given_up(call('GET', value_key), key) then
-      seen[value_key] = true
-      still_freed[#still_freed + 1] = value_key
-    end
-  end
-  return table.concat(kept, ' '), table.concat(still_freed, ' ')
+  return table.concat(kept, ' '), table.concat(freed, ' ')
 end
 
 local partitions, bound = ARGV[1], tonumber(ARGV[2])
 local takes_held = ARGV[4] == '1'
-local header, values, operation_id, partition = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local header, values, operation_id = ARGV[5], ARGV[6], ARGV[7]
 local state, stream = KEYS[1], KEYS[2]
 
 if ARGV[3] ~= '0' then
@@ -107,7 +97,7 @@ if ARGV[3] ~= '0' then
 end
 
 local changes = {}
-local at = 9
+local at = 8
 for i = 3, #KEYS do
   local key = KEYS[i]
   local seen, probe, operation = ARGV[at], ARGV[at + 1], ARGV[at + 2]
@@ -146,10 +136,9 @@ for _, change in ipairs(changes) do
     end
   end
 end
-local after = {}
 for _, change in ipairs(changes) do
   for j, claim in ipairs(change.claims or {}) do
-    if not can_have(change[1], claim, freed, partition, after) then
+    if not can_have(change[1], claim, freed) then
       return { change.place, VALUE, j }
     end
   end
@@ -164,9 +153,6 @@ if type(room) == 'table' then
 elseif room < 1 then
   return { 0, FULL }
 end
-if #after > 0 then
-  header = header .. ' ' .. table.concat(after, ',')
-end
 local entry = append(state, stream, partitions, header, values)
 if type(entry) == 'string' then
   for _, change in ipairs(changes) do
@@ -174,7 +160,7 @@ if type(entry) == 'string' then
     -- Before the row, which lists those it had.
     local values, freed
     if change.claims then
-      values, freed = take_values(key, operation, entry, change.claims, partition)
+      values, freed = take_values(key, operation, entry, change.claims)
     end
     change_row(key, operation, entry, operation_id, meta, is_held, mark, unpack(change, 6, 9))
     if values and operation ~= 'delete' then

@@ -9,7 +9,7 @@ use super::touched::Touched;
 use super::{Attempt, Transaction};
 use crate::durability::Durability;
 use crate::error::{Error, Operation};
-use crate::hot_store::{Probe, Unit, UnitOutcome, UnitRow, ValueContent, WriteOutcome};
+use crate::hot_store::{FreeValue, Probe, Unit, UnitOutcome, UnitRow, WriteOutcome};
 use crate::receipt::Receipt;
 use crate::room::RoomWait;
 use crate::rows::{LOADS_MAX, random_id};
@@ -120,7 +120,7 @@ impl Transaction {
         unit: &Unit,
         row: usize,
         claim: usize,
-    ) -> Result<Option<ValueContent>, Error> {
+    ) -> Result<Option<FreeValue>, Error> {
         let UnitRow { key, claims, .. } = &unit.rows[row];
         match claims.as_ref().and_then(|claims| claims.get(claim)) {
             Some(claim) => unique::probe(&self.stores, at, unit, key, claim).await,

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use super::values::{Value, Values};
-use crate::entry::{self, Change, Dependency, EntryId, RawEntry, set_version};
+use crate::entry::{Change, EntryId, RawEntry, set_version};
 use crate::hot_store::{
     Fill, PartitionState, Probe, ReadOutcome, SchemeMark, SettledRow, Stamp, Unit, UnitOutcome,
     Write, WriteOutcome,
@@ -162,22 +162,19 @@ impl Data {
                 return UnitOutcome::Refused(place, refusal);
             }
         }
-        let after = match self.check_claims(unit) {
-            Ok(after) => after,
-            Err(refusal) => return refusal,
-        };
-        let Some((mut header, values)) = unit.encode() else { return UnitOutcome::Unchanged };
-        entry::add_dependencies(&mut header, &after);
+        if let Some(refusal) = self.claim_refusal(unit) {
+            return refusal;
+        }
+        let Some((header, values)) = unit.encode() else { return UnitOutcome::Unchanged };
         let queue = self.queues.entry(unit.partition).or_default();
         if queue.state.undrained >= capacity {
             return UnitOutcome::Refused(0, WriteOutcome::Full);
         }
         let entry = queue.append(&mut self.newest, header, values);
-        let by = Dependency { partition: unit.partition.number, entry };
         for row in &unit.rows {
             let Some(change) = &row.change else { continue };
             let taken = row.claims.as_ref();
-            let taken = taken.map(|claims| self.take_values(&row.key.key, change, by, claims));
+            let taken = taken.map(|claims| self.take_values(&row.key.key, change, entry, claims));
             let _ = self.change_row(&row.key, change, entry, &unit.operation_id);
             if let (Some(taken), Some(Content::Row(stored) | Content::Tombstone(stored))) =
                 (taken, self.slot(&row.key.key).map(|slot| &mut slot.content))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::data::{Content, Data};
-use crate::entry::{Change, Dependency, EntryId};
+use crate::entry::{Change, EntryId};
 use crate::hot_store::{Claim, Unit, UnitOutcome, ValueContent, ValueFill};
 
 /// What is under the key of a unique value.
@@ -21,8 +21,8 @@ pub(super) struct Value {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Values {
     pub(super) own: Vec<String>,
-    /// Of those that it has given up, until that is drained.
-    freed: Vec<String>,
+    /// Of those that it has given up, with the entry by which it did, until that is drained.
+    freed: Vec<(EntryId, String)>,
 }
 
 impl Values {
@@ -62,16 +62,6 @@ impl Data {
         }
     }
 
-    /// The entry by which a row has given a value up, if it has.
-    fn given_up(&mut self, value_key: &str, row_key: &str) -> Option<EntryId> {
-        let (by, of_row) = self.value(value_key)?.free()?;
-        (of_row == row_key).then_some(by.entry)
-    }
-
-    fn put_value(&mut self, key: &str, content: ValueContent) {
-        self.values.insert(key.to_owned(), Value { content, expires_at: None });
-    }
-
     pub(super) fn reserve_value(&mut self, key: &str, token: &str, ttl: Duration) -> ValueContent {
         if let Some(found) = self.value(key) {
             return found.clone();
@@ -90,8 +80,8 @@ impl Data {
         }
     }
 
-    /// What the unit has to take effect after; or why it cannot have one of the values that it claims.
-    pub(super) fn check_claims(&mut self, unit: &Unit) -> Result<Vec<Dependency>, UnitOutcome> {
+    /// Why a unit cannot have one of the values that it claims, if it cannot.
+    pub(super) fn claim_refusal(&mut self, unit: &Unit) -> Option<UnitOutcome> {
         let mut freed = HashSet::new();
         for row in &unit.rows {
             let (Some(change), Some(claims)) = (&row.change, &row.claims) else { continue };
@@ -101,25 +91,19 @@ impl Data {
                 }
             }
         }
-        let mut after = Vec::new();
         for (place, row) in unit.rows.iter().enumerate() {
             for (claim_place, claim) in row.claims.iter().flatten().enumerate() {
                 let Some(key) = &claim.key else { continue };
-                let found = self.value(key);
-                if let Some((by, _)) = found.and_then(ValueContent::free) {
-                    after.push(by);
-                    continue;
-                }
-                let is_free = found.is_some_and(|found| {
-                    found.row_key() == Some(&row.key.key) || claim.probe.as_ref() == Some(found)
+                let free = claim.probe.as_ref().map(|free| &free.found);
+                let is_free = self.value(key).is_some_and(|found| {
+                    found.row_key() == Some(&row.key.key) || free == Some(found)
                 });
                 if !is_free && !freed.contains(key) {
-                    return Err(UnitOutcome::ValueRefused { row: place, claim: claim_place });
+                    return Some(UnitOutcome::ValueRefused { row: place, claim: claim_place });
                 }
             }
         }
-        after.retain(|by| by.partition != unit.partition.number);
-        Ok(after)
+        None
     }
 
     /// Gives up values and takes others: the keys of those that the row has then.
@@ -127,44 +111,33 @@ impl Data {
         &mut self,
         row_key: &str,
         change: &Change,
-        by: Dependency,
+        entry: EntryId,
         claims: &[Claim],
     ) -> Values {
         let mut values = self.values_of(row_key);
+        let claimed: Vec<&String> = claims.iter().filter_map(|claim| claim.key.as_ref()).collect();
+        values.freed.retain(|(_, key)| !claimed.contains(&key));
         for key in std::mem::take(&mut values.own) {
             if !is_replaced(&key, change, claims) {
                 values.own.push(key);
-                continue;
-            }
-            let is_others =
-                |found: &ValueContent| !found.is_token() && found.row_key() != Some(row_key);
-            if !self.value(&key).is_some_and(is_others) {
-                self.put_value(&key, ValueContent::given_up(by, row_key));
-                values.freed.push(key);
+            } else if !claimed.contains(&&key) && self.is_own(&key, row_key) {
+                values.freed.push((entry, key));
             }
         }
-        for key in claims.iter().filter_map(|claim| claim.key.as_ref()) {
-            self.put_value(key, ValueContent::taken(by.entry, row_key));
+        for key in claimed {
+            let content = ValueContent::taken(entry, row_key);
+            self.values.insert(key.clone(), Value { content, expires_at: None });
             values.own.push(key.clone());
         }
-        let mut seen = HashSet::new();
-        values
-            .freed
-            .retain(|key| self.given_up(key, row_key).is_some() && seen.insert(key.clone()));
         values
     }
 
     /// Forgets what a row has given up by entries that are drained.
     pub(super) fn forget_freed(&mut self, row_key: &str, up_to: EntryId) {
         let mut values = self.values_of(row_key);
-        values.freed.retain(|key| match self.given_up(key, row_key) {
-            Some(entry) if entry > up_to => true,
-            Some(_) => {
-                self.values.remove(key);
-                false
-            }
-            None => false,
-        });
+        let (drained, left) = values.freed.into_iter().partition(|(entry, _)| *entry <= up_to);
+        values.freed = left;
+        self.release(row_key, drained);
         if let Some(Content::Row(stored) | Content::Tombstone(stored)) =
             self.slot(row_key).map(|slot| &mut slot.content)
         {
@@ -174,10 +147,17 @@ impl Data {
 
     /// Lets a row's values go with it.
     pub(super) fn release_values(&mut self, row_key: &str) {
-        let values = self.values_of(row_key);
-        for key in values.own.iter().chain(&values.freed) {
-            if self.is_own(key, row_key) || self.given_up(key, row_key).is_some() {
-                self.values.remove(key);
+        let Values { own, freed } = self.values_of(row_key);
+        self.release(
+            row_key,
+            own.into_iter().map(|key| (EntryId::ZERO, key)).chain(freed).collect(),
+        );
+    }
+
+    fn release(&mut self, row_key: &str, values: Vec<(EntryId, String)>) {
+        for (_, key) in values {
+            if self.is_own(&key, row_key) {
+                self.values.remove(&key);
             }
         }
     }

@@ -174,7 +174,7 @@ impl Writer {
         }
         self.add_settings(&mut call, began_ms);
         let (header, values) = unit.encode().unwrap_or_default();
-        call.arg(header).arg(values).arg(&unit.operation_id).arg(unit.partition.number);
+        call.arg(header).arg(values).arg(&unit.operation_id);
         for row in &unit.rows {
             call.arg(row.seen.as_ref().map_or("", |stamp| &stamp.0)).arg(row.probe.token());
             match &row.change {
