@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use diesel::QueryableByName;
 use diesel::sql_types::{Nullable, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use kv_runtime::testing::servers;
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, RedisError};
 
@@ -154,6 +155,12 @@ impl RedisView {
 pub async fn connect(url: &str) -> MultiplexedConnection {
     let client = redis::Client::open(url).expect("a valid address");
     client.get_multiplexed_async_connection().await.expect("the server is up")
+}
+
+/// The slot of a cluster that a key lies in.
+pub fn slot_of(key: &str) -> u16 {
+    let answer = servers().redis_cluster().nodes()[0].ask(&format!("CLUSTER KEYSLOT {key}"));
+    answer.expect("the server is up").parse().expect("a number")
 }
 
 /// The stream of a queue that lies in the same partition as a row.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
-use kv_runtime::testing::servers;
+use kv_runtime::testing::{RedisCluster, servers};
 use kv_runtime::{
     DrainStatus, Drainer, DrainerBuilder, Kv, KvModel, Repository, Settings, StorageScheme,
 };
@@ -53,10 +53,15 @@ impl Pair {
         Self::connect(Self::settings()).await
     }
 
-    /// The same with a Redis Cluster.
+    /// The same with the Redis Cluster that the tests share.
     pub async fn cluster() -> Self {
+        Self::on_cluster(servers().redis_cluster()).await
+    }
+
+    /// The same with a Redis Cluster of the test's own.
+    pub async fn on_cluster(cluster: &RedisCluster) -> Self {
         let mut settings = Self::settings();
-        settings.redis.cluster_nodes = servers().redis_cluster().urls();
+        settings.redis.cluster_nodes = cluster.urls();
         Self::connect(settings).await
     }
 

@@ -389,6 +389,10 @@ pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
     /// Says whose a unique value is, where its token still is.
     async fn fill_value(&self, fill: &ValueFill, ttl: Duration) -> Result<(), HotStoreError>;
 
+    /// Makes sure that a unit of this partition and operation id which has not been written yet never
+    /// will: who takes over values that were being taken for it.
+    async fn revoke(&self, partition: Partition, nonce: &str) -> Result<(), HotStoreError>;
+
     /// Removes a clean row.
     async fn invalidate(&self, key: &RowKey) -> Result<Invalidated, HotStoreError>;
 

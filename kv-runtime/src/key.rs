@@ -195,6 +195,11 @@ impl KeySpace {
         self.of_partition(partition, ".lease")
     }
 
+    /// The key of a nonce beside a partition's rows.
+    pub(crate) fn nonce(&self, partition: Partition, nonce: &str) -> String {
+        self.of_partition(partition, &format!(".nonce:{nonce}"))
+    }
+
     /// The key of a queue's drainers; it belongs to no partition.
     pub(crate) fn drainers(&self, queue: &str) -> String {
         format!("{}{queue}.drainers", self.tenant)
@@ -273,6 +278,14 @@ fn tag_names(number: u16) -> impl Iterator<Item = String> {
 
 fn is_in_share(name: &str, number: u16, count: u16) -> bool {
     slot(name) * usize::from(count) / SLOTS == usize::from(number)
+}
+
+/// The slot of a key: that of its tag, if it has one.
+#[cfg(feature = "redis")]
+pub(crate) fn slot_of_key(key: &str) -> u16 {
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    let name = tag.map(|(tag, _)| tag).filter(|tag| !tag.is_empty());
+    u16::try_from(slot(name.unwrap_or(key))).unwrap_or_default()
 }
 
 fn slot(name: &str) -> usize {

@@ -1,15 +1,21 @@
 //! Unique values: which ones a change is about, and whose a value is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::entry::{Change, Dependency};
 use crate::error::{Error, Operation};
 use crate::hot_store::{Claim, FreeValue, Unit, UnitRow, ValueContent, ValueFill};
-use crate::key::{KeySpace, RowKey, one_form};
+use crate::key::{KeySpace, Partition, RowKey, one_form};
 use crate::model::{IndexDescriptor, ModelDescriptor};
 use crate::row::EncodedRow;
 use crate::rows::{Rows, random_id};
 use crate::stores::Stores;
+
+/// How often it is looked whether another write has taken a value that it is at, and the pause before
+/// each look: longer together than such a write may take.
+const TAKING_TRIES: u32 = 500;
+const TAKING_PAUSE: Duration = Duration::from_millis(10);
 
 /// The unique indexes that Redis knows the values of, with their positions. Which rows a partial one
 /// is about, only PostgreSQL can say.
@@ -169,6 +175,10 @@ pub(crate) async fn owner_of(
     let Some(row) = has_value(&candidate).await? else {
         return Ok(Owner { found, row: None, had_by: had_by.or(Some(candidate)) });
     };
+    if found.taking().is_some() {
+        // That write will find out.
+        return Ok(Owner { found, row: Some((candidate, row)), had_by: None });
+    }
     let key = stores.keys.value_key(model, index, values);
     let fill = ValueFill { key, found: found.clone(), row: candidate.clone() };
     if let Err(error) = stores.fill_value(&fill, rows.ttl()).await {
@@ -186,20 +196,42 @@ pub(crate) async fn probe(
     row: &RowKey,
     claim: &Claim,
 ) -> Result<Option<FreeValue>, Error> {
-    let Owner { found, row: owner, had_by } =
-        owner(stores, at, row.model, claim.index, &claim.values).await?;
-    match owner {
-        // The script knows that now.
-        Some((owner, _)) if owner.key != row.key && gives_up(unit, &owner, claim.index) => Ok(None),
-        Some((owner, _)) if owner.key != row.key => Err(not_unique(at, row, claim)),
-        Some(_) => Ok(Some(FreeValue { found, after: None })),
-        None => {
-            let after = match had_by {
-                Some(key) => newest_entry(stores, at, &key).await?,
-                None => None,
+    let mut tries = 0..TAKING_TRIES;
+    loop {
+        let Owner { mut found, row: owner, mut had_by } =
+            owner(stores, at, row.model, claim.index, &claim.values).await?;
+        if let Some((owner, _)) = owner {
+            let is_others = owner.key != row.key && !gives_up(unit, &owner, claim.index);
+            return match is_others {
+                true => Err(not_unique(at, row, claim)),
+                false => Ok(Some(FreeValue { found, after: None })),
             };
-            Ok(Some(FreeValue { found, after }))
         }
+        match found.taking().filter(|taking| taking.row_key != row.key) {
+            Some(taking) if taking.is_late => {
+                let partition = Partition { queue: row.model.queue, number: taking.partition };
+                let revoked = stores.hot.revoke(partition, taking.nonce).await;
+                revoked.map_err(|error| Error::from_hot(at, &row.id, error))?;
+                // It may have been written before that.
+                let owner =
+                    owner_of(stores, at, row.model, claim.index, &claim.values, found).await?;
+                if owner.row.is_some_and(|(owner, _)| owner.key != row.key) {
+                    return Err(not_unique(at, row, claim));
+                }
+                (found, had_by) = (owner.found, owner.had_by);
+            }
+            Some(_) if tries.next().is_some() => {
+                tokio::time::sleep(TAKING_PAUSE.mul_f64(0.5 + fastrand::f64())).await;
+                continue;
+            }
+            Some(_) => return Err(Error::busy(at, &row.id)),
+            None => {}
+        }
+        let after = match had_by {
+            Some(key) => newest_entry(stores, at, &key).await?,
+            None => None,
+        };
+        return Ok(Some(FreeValue { found, after }));
     }
 }
 

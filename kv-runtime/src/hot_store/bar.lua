@@ -15,7 +15,7 @@ end
 if meta and not string.find(meta, '^reading ') and string.sub(meta, -7) ~= ' filled' then
   return 0
 end
-redis.call('DEL', KEYS[1])
+clear(KEYS[1])
 redis.call('HSET', KEYS[1], '@', 'reading !' .. ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1

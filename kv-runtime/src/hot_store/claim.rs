@@ -3,8 +3,10 @@
 //! A unique value has a key of its own in Redis, which says whose it is:
 //!
 //! ```text
-//! row <entry> <key of the row>     taken, by that entry
-//! reading <token>                  a reader is asking PostgreSQL whose it is
+//! row <entry> <key of the row>                             taken, by that entry
+//! reading <token>                                          a reader is asking PostgreSQL whose it is
+//! taking <nonce> <time> <partition> <key of the row>       being taken until then, from another slot
+//! late <nonce> <time> <partition> <key of the row>         the same when that time is over
 //! ```
 //!
 //! A row lists the keys of its values in its field `@values`. They are pinned with it, and expire
@@ -52,6 +54,18 @@ impl Claim {
     }
 }
 
+/// A write that takes a value from another slot of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taking<'a> {
+    /// The operation id of its unit.
+    pub(crate) nonce: &'a str,
+    /// The number of that one's partition.
+    pub(crate) partition: u16,
+    pub(crate) row_key: &'a str,
+    /// Whether its time is over.
+    pub(crate) is_late: bool,
+}
+
 /// What is under the key of a unique value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ValueContent(pub(crate) String);
@@ -65,9 +79,31 @@ impl ValueContent {
         Self(format!("row {by} {row_key}"))
     }
 
-    /// The key of the row that has it, if one has.
+    /// The key of the row that has it, if one has; or of the one that it is being taken for.
     pub(crate) fn row_key(&self) -> Option<&str> {
-        self.0.strip_prefix("row ")?.split_once(' ').map(|(_, key)| key)
+        match self.0.strip_prefix("row ") {
+            Some(rest) => rest.split_once(' ').map(|(_, key)| key),
+            None => self.taking().map(|taking| taking.row_key),
+        }
+    }
+
+    /// Whether nobody knows whose it is.
+    #[cfg(feature = "redis")]
+    pub(crate) fn is_token(&self) -> bool {
+        self.0.starts_with("reading ")
+    }
+
+    /// Who is taking it.
+    pub(crate) fn taking(&self) -> Option<Taking<'_>> {
+        let mut words = self.0.splitn(5, ' ');
+        let is_late = match words.next()? {
+            "taking" => false,
+            "late" => true,
+            _ => return None,
+        };
+        let (nonce, _, partition, row_key) =
+            (words.next()?, words.next()?, words.next()?, words.next()?);
+        Some(Taking { nonce, partition: partition.parse().ok()?, row_key, is_late })
     }
 }
 

@@ -8,17 +8,17 @@
 
 local meta = redis.pcall('HGET', KEYS[1], '@')
 if type(meta) ~= 'string' then
-  return 0
+  return answer(0)
 end
 local newest = string.match(meta, '^%d+%-%d+')
 if not newest then
   -- A reader that has asked PostgreSQL before may not put here what it found.
   redis.call('DEL', KEYS[1])
-  return 1
+  return answer(1)
 end
 local letter = string.match(meta, ' (%d+%-%d+) held$')
 if letter and is_younger(letter, ARGV[1]) then
-  return 0
+  return answer(0)
 end
 if string.find(meta, ' filled', 1, true) or not is_younger(newest, ARGV[1]) then
   release_values(KEYS[1])
@@ -28,4 +28,4 @@ elseif string.sub(meta, -6) ~= ' stale' then
   redis.call('PERSIST', KEYS[1])
   redis.call('HSET', KEYS[1], '@', string.gsub(meta, ' %d+%-%d+ held$', '') .. ' stale')
 end
-return 1
+return answer(1)

@@ -140,6 +140,11 @@ impl HotStore for MemoryHotStore {
         Ok(())
     }
 
+    async fn revoke(&self, _: Partition, _: &str) -> Result<(), HotStoreError> {
+        // Values are taken together with their rows.
+        Ok(())
+    }
+
     async fn invalidate(&self, key: &RowKey) -> Result<Invalidated, HotStoreError> {
         let mut data = self.lock();
         let is_dirty = data.slot(&key.key).is_some_and(|slot| slot.expires_at.is_none());

@@ -13,6 +13,7 @@ mod schemes;
 mod script;
 mod server;
 mod settling;
+mod values;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,9 @@ use redis::{Cmd, Pipeline, RedisError, Value};
 use self::connection::{Connection, Connector, Server};
 use self::lane::{Lane, SendWrites, WriteResult};
 use self::replication::Replication;
-use self::script::{FILL, FILL_VALUE, INVALIDATE, LET_GO, LOCATE, REBASE, RESERVE, RESERVE_VALUE};
+use self::script::{
+    ELSEWHERE, FILL, HERE, LOCATE, REBASE, RESERVE, RESERVE_VALUE, SWAP_VALUE, ValueScripts,
+};
 use self::writer::Writer;
 use super::{
     EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated, Observed,
@@ -60,6 +63,7 @@ pub(crate) struct RedisHotStore {
     keys: KeySpace,
     writer: Writer,
     is_cluster: bool,
+    scripts: &'static ValueScripts,
 }
 
 impl RedisHotStore {
@@ -70,7 +74,9 @@ impl RedisHotStore {
     ) -> Result<Self, HotStoreError> {
         let connector = Connector::new(&settings.redis)
             .map_err(|error| HotStoreError::Configuration(Box::new(error)))?;
-        let writer = Writer::new(keys.clone(), settings);
+        let is_cluster = settings.redis.is_cluster();
+        let scripts = if is_cluster { &ELSEWHERE } else { &HERE };
+        let writer = Writer::new(keys.clone(), settings, scripts.write_unit);
         let connect = async || connector.connect().await.map_err(classify);
         let mut connections = Vec::with_capacity(settings.redis.connections);
         for _ in 0..settings.redis.connections {
@@ -78,13 +84,12 @@ impl RedisHotStore {
         }
         // A call of a script is about keys of one slot, so that in a cluster each partition has a
         // lane of its own.
-        let is_cluster = settings.redis.is_cluster();
         let lanes = if is_cluster { usize::from(keys.partitions()) } else { connections.len() };
         let lane = |connection: &Connection| Lane::new(connection.clone(), writer.clone());
         let lanes = connections.iter().cycle().take(lanes).map(lane).collect();
         let (entries, settling) = (connect().await?, connect().await?);
         let replication = Replication::new(connector, keys.clone(), is_cluster);
-        Ok(Self { lanes, entries, settling, replication, keys, writer, is_cluster })
+        Ok(Self { lanes, entries, settling, replication, keys, writer, is_cluster, scripts })
     }
 
     fn reserve_call(&self, key: &RowKey, token: &str) -> Cmd {
@@ -193,8 +198,29 @@ impl HotStore for RedisHotStore {
     async fn write_unit(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError> {
         let began_ms = self.writer.now_at_least_ms();
         let connection = self.lane(unit.partition.number).connection();
-        let result = self.writer.call_unit(connection, unit, 0).await;
-        retry(result, || self.writer.call_unit(connection, unit, began_ms)).await
+        let call = async || {
+            let result = self.writer.call_unit(connection, unit, 0).await;
+            retry(result, || self.writer.call_unit(connection, unit, began_ms)).await
+        };
+        if !self.is_cluster || !values::takes_values(unit) {
+            return call().await;
+        }
+        let taken = values::take(connection, &self.keys, unit).await.map_err(classify)?;
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(refusal) => return Ok(refusal),
+        };
+        let outcome = call().await;
+        match &outcome {
+            // The write is done; whoever looks before that finds out by the row.
+            Ok(UnitOutcome::Written(entry)) => {
+                drop(tokio::spawn(taken.keep(connection.clone(), *entry)));
+            }
+            // It may be done, or be done yet.
+            Err(HotStoreError::OutcomeUnknown(_)) => {}
+            _ => taken.give_back(connection).await,
+        }
+        outcome
     }
 
     async fn observe(&self, key: &RowKey, token: &str) -> Result<Observed, HotStoreError> {
@@ -272,23 +298,29 @@ impl HotStore for RedisHotStore {
     }
 
     async fn fill_value(&self, fill: &ValueFill, ttl: Duration) -> Result<(), HotStoreError> {
-        let mut call = FILL_VALUE.call(1);
         // Older than any entry, because it is not known which one took it.
         let content = ValueContent::taken(EntryId::ZERO, &fill.row.key);
-        call.arg(&fill.key).arg(&fill.found.0).arg(content.0).arg(milliseconds(ttl));
+        let ttl = milliseconds(ttl).to_string();
+        let call = values::swap_call(&fill.key, &fill.found.0, &content.0, &ttl);
         let connection = self.lane(fill.row.partition).connection();
-        let answers = connection.call(&FILL_VALUE, vec![call]).await;
+        let answers = connection.call(&SWAP_VALUE, vec![call]).await;
         answers.and_then(reply::all_done).map_err(classify)
     }
 
+    async fn revoke(&self, partition: Partition, nonce: &str) -> Result<(), HotStoreError> {
+        let connection = self.lane(partition.number).connection();
+        values::revoke(connection, self.keys.nonce(partition, nonce)).await.map_err(classify)
+    }
+
     async fn invalidate(&self, key: &RowKey) -> Result<Invalidated, HotStoreError> {
-        let mut call = INVALIDATE.call(1);
+        let script = self.scripts.invalidate;
+        let mut call = script.call(1);
         call.arg(&key.key);
         let connection = self.lane(key.partition).connection();
-        let answers = connection.call(&INVALIDATE, vec![call]).await.map_err(classify)?;
-        match answers.into_iter().next() {
-            Some(Value::Int(1)) => Ok(Invalidated::Clean),
-            Some(Value::ServerError(error)) => Err(classify(error.into())),
+        let mut answers = connection.call(script, vec![call]).await.map_err(classify)?;
+        let answer = answers.pop().unwrap_or(Value::Nil);
+        match values::done(connection, answer).await.map_err(classify)? {
+            Value::Int(1) => Ok(Invalidated::Clean),
             _ => Ok(Invalidated::Dirty),
         }
     }
@@ -318,7 +350,7 @@ impl HotStore for RedisHotStore {
         if settlements.is_empty() {
             return Ok(true);
         }
-        settling::settle(&self.settling, &self.keys, settlements, self.is_cluster)
+        settling::settle(&self.settling, &self.keys, settlements, self.scripts)
             .await
             .map_err(classify)
     }
@@ -337,13 +369,16 @@ impl HotStore for RedisHotStore {
         if keys.is_empty() {
             return Ok(());
         }
+        let script = self.scripts.let_go;
         let calls = keys.iter().map(|key| {
-            let mut call = LET_GO.call(1);
+            let mut call = script.call(1);
             call.arg(key).arg(up_to.to_string());
             call
         });
-        let answers = self.settling.call(&LET_GO, calls.collect()).await;
-        answers.and_then(reply::all_done).map_err(classify)
+        for answer in self.settling.call(script, calls.collect()).await.map_err(classify)? {
+            values::done(&self.settling, answer).await.map_err(classify)?;
+        }
+        Ok(())
     }
 
     async fn scan(
@@ -353,7 +388,7 @@ impl HotStore for RedisHotStore {
     ) -> Result<Vec<String>, HotStoreError> {
         let pattern = self.keys.rows_pattern(model, partition);
         let mut found = Vec::new();
-        for server in self.settling.servers().await.map_err(classify)? {
+        for server in self.settling.servers() {
             scan(&server, &pattern, &mut found).await.map_err(classify)?;
         }
         Ok(found)

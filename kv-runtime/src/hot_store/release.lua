@@ -8,8 +8,8 @@ local function forget_freed(key, freed, up_to)
     local entry, value_key = freed[i], freed[i + 1]
     if up_to and is_younger(entry, up_to) then
       left[#left + 1], left[#left + 2] = entry, value_key
-    elseif is_own(redis.pcall('GET', value_key), key) then
-      redis.call('DEL', value_key)
+    else
+      drop_value(value_key, key)
     end
   end
   if #left < #freed then
@@ -25,9 +25,7 @@ end
 local function release_values(key)
   local values, freed = values_of(key)
   for _, value_key in ipairs(values) do
-    if is_own(redis.pcall('GET', value_key), key) then
-      redis.call('DEL', value_key)
-    end
+    drop_value(value_key, key)
   end
   forget_freed(key, freed)
 end

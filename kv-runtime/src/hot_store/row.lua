@@ -108,7 +108,8 @@ local function change_row(
     call('PERSIST', key)
   else
     if found then
-      call('DEL', key)
+      clear(key)
+      call('PERSIST', key)
     end
     if operation == 'delete' then
       call('HSET', key, '@', meta)

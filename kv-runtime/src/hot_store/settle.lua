@@ -13,7 +13,8 @@
 --
 -- Rows whose entries became dead letters stay, and say so. Rows that nobody else has stay as well.
 --
--- Answers 1, or 0 where another position than the one given was settled before.
+-- Answers 1, or 0 where another position than the one given was settled before; in a cluster with
+-- what is to become of values.
 
 local call, pcall, find = redis.call, redis.pcall, string.find
 
@@ -57,9 +58,7 @@ for i = 3, #KEYS do
         local values, freed = values_of(key)
         forget_freed(key, freed)
         for _, value_key in ipairs(is_kept and {} or values) do
-          if is_own(pcall('GET', value_key), key) then
-            call('PEXPIRE', value_key, time_to_live)
-          end
+          expire_value(value_key, key, time_to_live)
         end
       end
       if not is_kept then
@@ -72,10 +71,10 @@ end
 -- Another has settled this, or Redis or PostgreSQL went back in time: the drainer looks again.
 if ARGV[2] ~= '' then
   if (call('HGET', KEYS[1], 'position') or '0-0') ~= ARGV[1] then
-    return 0
+    return answer(0)
   end
   local trimmed = call('XTRIM', KEYS[2], 'MINID', ARGV[4])
   call('HINCRBY', KEYS[1], 'retained', tonumber(ARGV[3]) - trimmed)
   call('HSET', KEYS[1], 'position', ARGV[2], 'trimmed', ARGV[4])
 end
-return 1
+return answer(1)

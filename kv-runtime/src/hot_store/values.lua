@@ -1,15 +1,10 @@
--- What the scripts share that know unique values; it stands in front of each of them.
+-- What the scripts share that know unique values; it stands in front of each of them. Before it comes
+-- `values_here.lua`, or in a cluster `values_elsewhere.lua`.
 --
--- Under the key of a value is `row <entry> <key of the row>`, or `reading <token>`. A row's field
+-- What is under the key of a value, says `claim.rs`. A row's field
 -- `@values` lists the keys of its values; `@freed` those that it has given up, each behind the entry
 -- by which it did. The latter stay as they are until that is drained: who asks whose a value is then
 -- asks the row, and learns that another entry has to come first.
-
--- Whether what is under a value's key says that it is this row's.
-local function is_own(found, key)
-  return type(found) == 'string' and string.sub(found, 1, 4) == 'row '
-    and string.match(found, '^row %S+ (.+)$') == key
-end
 
 local function words_of(listed)
   local words = {}

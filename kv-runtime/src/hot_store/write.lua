@@ -173,13 +173,16 @@ for i = 1, #KEYS / 3 do
         end
         call('PERSIST', key)
       else
-        if is_there or deleted or token then
-          call('DEL', key)
+        if is_there then
+          clear(key)
         end
         if operation == 'delete' then
           call('HSET', key, '@', meta)
         else
           call('HSET', key, '@', meta, unpack(ARGV, first_item, last_item))
+        end
+        if is_there or token then
+          call('PERSIST', key)
         end
       end
       if version_column then

@@ -1,9 +1,11 @@
 -- Makes the changes of a unit of work with one entry: all of them, or none.
 --
--- KEYS: the partition's state and stream, then the rows.
+-- KEYS: the partition's state and stream, the nonce by which values elsewhere were taken for it where
+--   some were, then the rows.
 -- ARGV: the number of partitions, the bound of undrained entries, when the first try began, and
 --   whether rows that are held take changes, all as in `write.lua`; the entry's header (empty where
---   nothing is changed) and values, the operation id, then for each row:
+--   nothing is changed) and values, the operation id, 1 where there is a nonce (else 0),
+--   then for each row:
 --   the `@` that it was read with (empty where it was not read), probe,
 --   operation (empty where it was only read), its columns as in `row.lua`, the number of
 --   its claims on unique values (empty where it is about none), and for each its key and what
@@ -41,15 +43,6 @@ local function is_replaced(value_key, operation, claims)
   return operation ~= 'patch'
 end
 
--- Whether a row can have a value. `freed` are those that rows of this unit give up.
-local function can_have(key, claim, freed)
-  if claim.found == '-' then
-    return true
-  end
-  local found = call('GET', claim.key)
-  return is_own(found, key) or found == claim.found or freed[claim.key]
-end
-
 -- Gives up values and takes others: the lists of those that the row has then, and of those that it
 -- has given up.
 local function take_values(key, operation, entry, claims)
@@ -66,13 +59,13 @@ local function take_values(key, operation, entry, claims)
   for _, value_key in ipairs(had) do
     if not is_replaced(value_key, operation, claims) then
       kept[#kept + 1] = value_key
-    elseif not is_claimed[value_key] and is_own(call('GET', value_key), key) then
+    elseif not is_claimed[value_key] and owns_value(value_key, key) then
       freed[#freed + 1], freed[#freed + 2] = entry, value_key
     end
   end
   for _, claim in ipairs(claims) do
     if claim.found ~= '-' then
-      call('SET', claim.key, 'row ' .. entry .. ' ' .. key)
+      put_value(claim.key, entry, key)
       kept[#kept + 1] = claim.key
     end
   end
@@ -85,7 +78,8 @@ end
 local partitions, bound = ARGV[1], tonumber(ARGV[2])
 local takes_held = ARGV[4] == '1'
 local header, values, operation_id = ARGV[5], ARGV[6], ARGV[7]
-local state, stream = KEYS[1], KEYS[2]
+local state, stream, nonce = KEYS[1], KEYS[2], ARGV[8] == '1' and KEYS[3]
+local first_row = nonce and 4 or 3
 
 if ARGV[3] ~= '0' then
   local done = earlier_tries(state, stream, tonumber(ARGV[3]))
@@ -97,8 +91,8 @@ if ARGV[3] ~= '0' then
 end
 
 local changes = {}
-local at = 8
-for i = 3, #KEYS do
+local at = 9
+for i = first_row, #KEYS do
   local key = KEYS[i]
   local seen, probe, operation = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local first_null, first_item, last_item, version_column, next_at = columns_at(at + 3)
@@ -118,12 +112,12 @@ for i = 3, #KEYS do
     or operation ~= ''
       and refusal(operation, probe, takes_held, is_there, deleted, token, is_held)
   if refused then
-    return { i - 2, refused }
+    return { i - first_row + 1, refused }
   end
   if operation ~= '' then
     changes[#changes + 1] = {
       key, operation, meta, is_held, mark, first_null, first_item, last_item, version_column,
-      place = i - 2, claims = claims }
+      place = i - first_row + 1, claims = claims }
   end
 end
 
@@ -131,7 +125,7 @@ local freed = {}
 for _, change in ipairs(changes) do
   for _, value_key in ipairs(change.claims and values_of(change[1]) or {}) do
     if is_replaced(value_key, change[2], change.claims)
-      and is_own(call('GET', value_key), change[1]) then
+      and owns_value(value_key, change[1]) then
       freed[value_key] = true
     end
   end
@@ -147,6 +141,10 @@ end
 if header == '' then
   return false
 end
+if nonce and call('EXISTS', nonce) == 0 then
+  -- Another has taken them meanwhile.
+  return { 0, VALUE, 0 }
+end
 local room = room_of(state, stream, bound)
 if type(room) == 'table' then
   return room
@@ -155,6 +153,9 @@ elseif room < 1 then
 end
 local entry = append(state, stream, partitions, header, values)
 if type(entry) == 'string' then
+  if nonce then
+    call('DEL', nonce)
+  end
   for _, change in ipairs(changes) do
     local key, operation, meta, is_held, mark = unpack(change, 1, 5)
     -- Before the row, which lists those it had.

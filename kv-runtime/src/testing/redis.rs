@@ -111,10 +111,7 @@ impl RedisServer {
     /// When the server cannot be reached or refuses the command.
     pub fn ask(&self, command: &str) -> Result<String, ServerError> {
         let answer = ask(self.port, command).map_err(ServerError::io("ask Redis"))?;
-        match answer.strip_prefix('-') {
-            None => Ok(answer),
-            Some(refusal) => Err(ServerError::Refused { output: refusal.to_owned() }),
-        }
+        answer.map_err(|output| ServerError::Refused { output })
     }
 
     /// Kills the server by SIGKILL, as a crash would, and waits until it is gone.
@@ -149,8 +146,8 @@ fn configuration_text(port: u16, options: &RedisOptions) -> String {
     text
 }
 
-/// A status, a number or a text as it is, without what marks it; an error with its mark.
-fn ask(port: u16, command: &str) -> std::io::Result<String> {
+/// A status, a number or a text as it is; a list with the marks of its parts.
+fn ask(port: u16, command: &str) -> std::io::Result<Result<String, String>> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
     stream.set_read_timeout(Some(COMMAND_MAX))?;
@@ -160,9 +157,10 @@ fn ask(port: u16, command: &str) -> std::io::Result<String> {
     // The last line is the one to QUIT.
     let answer = answer.trim_end().strip_suffix("+OK").unwrap_or(&answer).trim_end();
     Ok(match answer.split_at_checked(1) {
-        Some(("$", rest)) => rest.split_once("\r\n").map_or("", |(_, text)| text).to_owned(),
-        Some(("+" | ":", rest)) => rest.to_owned(),
-        _ => answer.to_owned(),
+        Some(("-", error)) => Err(error.to_owned()),
+        Some(("$", rest)) => Ok(rest.split_once("\r\n").map_or("", |(_, text)| text).to_owned()),
+        Some(("+" | ":", rest)) => Ok(rest.to_owned()),
+        _ => Ok(answer.to_owned()),
     })
 }
 

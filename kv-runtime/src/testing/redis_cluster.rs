@@ -118,9 +118,12 @@ impl RedisCluster {
             from.ask(&format!("MIGRATE 127.0.0.1 {port} \"\" 0 5000 KEYS {keys}"))?;
         }
         // The new owner first: then nobody is without one in between.
-        for node in [to, from].into_iter().chain(&self.nodes) {
+        let assign = format!("CLUSTER SETSLOT {slot} NODE {to_id}");
+        to.ask(&assign)?;
+        from.ask(&assign)?;
+        for node in &self.nodes {
             // One that is down, or a replica, hears of it from the others.
-            let _ = node.ask(&format!("CLUSTER SETSLOT {slot} NODE {to_id}"));
+            let _ = node.ask(&assign);
         }
         Ok(())
     }

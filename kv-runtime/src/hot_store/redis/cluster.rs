@@ -1,118 +1,285 @@
 //! The nodes of a Redis Cluster: each command goes to the one that has its slot.
 //!
-//! The client knows which node that is, and finds out when it is another one. It could also ask
-//! again by itself, but does that after a cut as well, when nobody knows whether a command was run:
-//! so here it only tells, and what was certainly not run is asked again.
+//! The Redis client has a connection to clusters of its own, which asks again after a cut as well,
+//! when nobody knows whether a command was run; told not to, it stands still for good while slots
+//! move. So here are one connection to each node and the map of the slots, and only what was
+//! certainly not run is asked again.
 
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
-use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
+use futures_util::future::{join_all, try_join_all};
+use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::{
+    Arg, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline,
+    RedisError, ServerErrorKind, Value,
+};
 use tokio::time::Instant;
+
+use super::reply;
+use crate::key::slot_of_key;
+use crate::settings::ServerUrl;
 
 /// The pauses before a command is asked again whose slot is on its way from node to node.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
-/// Connections to all nodes.
-#[derive(Clone)]
+/// Connections to all nodes. Clones share them.
+#[derive(Debug, Clone)]
 pub(super) struct Cluster {
-    nodes: ClusterConnection,
-    /// How long a command may be asked again.
-    patience: Duration,
+    inner: Arc<Inner>,
 }
 
-/// A node that has slots.
-#[derive(Debug, Clone, PartialEq, Eq)]
+struct Inner {
+    /// By which the others are found.
+    seeds: Vec<ConnectionInfo>,
+    config: ConnectionManagerConfig,
+    /// How long a command may be asked again.
+    patience: Duration,
+    map: Mutex<SlotMap>,
+    connections: Mutex<HashMap<Node, ConnectionManager>>,
+    /// Who looks for the present map.
+    looking: tokio::sync::Mutex<()>,
+}
+
+/// A node of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Node {
     host: String,
     port: u16,
 }
 
+/// The masters, by the last slot of each of their ranges.
+#[derive(Debug, Clone, Default)]
+struct SlotMap {
+    ranges: BTreeMap<u16, (u16, Node)>,
+    /// Slots of which a node has said since that they are elsewhere.
+    moved: HashMap<u16, Node>,
+    /// Raised with each look.
+    looks: u64,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").finish_non_exhaustive()
+    }
+}
+
 impl Cluster {
-    pub(super) fn new(nodes: ClusterConnection, patience: Duration) -> Self {
-        Self { nodes, patience }
+    /// Connects to one of some nodes, and learns of the others.
+    pub(super) async fn connect(
+        seeds: &[ServerUrl],
+        config: ConnectionManagerConfig,
+        patience: Duration,
+    ) -> Result<Self, RedisError> {
+        let seeds = seeds.iter().map(|seed| seed.expose().into_connection_info());
+        let inner = Inner {
+            seeds: seeds.collect::<Result<_, _>>()?,
+            config,
+            patience,
+            map: Mutex::default(),
+            connections: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
+        };
+        let cluster = Self { inner: Arc::new(inner) };
+        cluster.look(0).await?;
+        Ok(cluster)
+    }
+
+    /// Sends commands, those of a node in one round trip; an error that a server answers to one of
+    /// them is its answer.
+    pub(super) async fn send(&self, pipeline: &Pipeline) -> Result<Vec<Value>, RedisError> {
+        let mut by_node: HashMap<Node, (Vec<usize>, Pipeline)> = HashMap::new();
+        for (place, command) in pipeline.cmd_iter().enumerate() {
+            let (places, commands) = by_node.entry(self.node_of(slot_of(command))?).or_default();
+            places.push(place);
+            commands.add_command(command.clone());
+        }
+        let sent = by_node.into_iter().map(async |(node, (places, commands))| {
+            let answers = self.send_to_node(&commands, &node).await?;
+            Ok::<_, RedisError>(places.into_iter().zip(answers))
+        });
+        let mut answers = vec![Value::Nil; pipeline.len()];
+        // All of them, so that none is given up on its way because of another.
+        for sent in join_all(sent).await {
+            sent?.for_each(|(place, answer)| answers[place] = answer);
+        }
+        let commands = pipeline.cmd_iter();
+        let settled = commands.zip(answers).map(|(command, answer)| self.settle(command, answer));
+        try_join_all(settled).await
     }
 
     /// Sends a command to the node of its key.
-    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
-        let route = route_of(command);
-        let deadline = Instant::now() + self.patience;
-        let mut pause = PAUSE_MIN;
-        let mut answer = self.send_to(command, route.clone()).await;
-        while let Some(refusal) = not_run(&answer) {
-            if Instant::now() >= deadline {
-                break;
-            }
-            answer = match refusal.redirect_node().map(|(address, _)| Node::parse(address)) {
-                Some(Some(node)) if refusal.kind() == ServerErrorKind::Ask.into() => {
-                    self.ask(command, node).await
-                }
-                _ => {
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
-                    self.send_to(command, route.clone()).await
-                }
-            };
-        }
-        answer
+    pub(super) async fn send_one(&self, command: &Cmd) -> Result<Value, RedisError> {
+        let mut pipeline = Pipeline::with_capacity(1);
+        pipeline.add_command(command.clone());
+        Ok(self.send(&pipeline).await?.pop().unwrap_or(Value::Nil))
     }
 
-    /// Sends commands to the node of a key, in one round trip.
+    /// Sends commands in one round trip to the node of a key, whatever they are about.
     pub(super) async fn send_together(
         &self,
         pipeline: &Pipeline,
         key: &str,
     ) -> Result<Vec<Value>, RedisError> {
-        let route = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
-        self.nodes.clone().route_pipeline(pipeline.clone(), 0, pipeline.len(), route).await
-    }
-
-    /// Sends a command to one node, whatever its key.
-    pub(super) async fn send_to_node(
-        &self,
-        command: &Cmd,
-        node: &Node,
-    ) -> Result<Value, RedisError> {
-        self.send_to(command, node.route()).await
+        let looks = self.map().looks;
+        let node = self.node_of(slot_of_key(key))?;
+        let answers = self.send_to_node(pipeline, &node).await?;
+        if answers.iter().any(|answer| not_run(answer).is_some()) {
+            self.look(looks).await?;
+        }
+        Ok(answers)
     }
 
     /// The nodes that have slots.
-    pub(super) async fn nodes(&self) -> Result<Vec<Node>, RedisError> {
-        let mut slots = Cmd::new();
-        slots.arg("CLUSTER").arg("SLOTS");
-        let answer = self.send_to(&slots, SingleNodeRoutingInfo::Random).await?;
+    pub(super) fn nodes(&self) -> Vec<Node> {
         let mut nodes: Vec<Node> = Vec::new();
-        for range in items(&answer)? {
-            // Behind the range's ends the master comes first, with host and port.
-            let master = items(range)?.get(2).map(items).transpose()?.unwrap_or_default();
-            let [host, port, ..] = master else { continue };
-            let host = redis::from_redis_value_ref(host)?;
-            let node = Node { host, port: redis::from_redis_value_ref(port)? };
-            if !nodes.contains(&node) {
-                nodes.push(node);
+        for (_, node) in self.map().ranges.values() {
+            if !nodes.contains(node) {
+                nodes.push(node.clone());
             }
         }
-        Ok(nodes)
+        nodes
     }
 
-    /// The slot is on its way to this node, which has the key already.
-    async fn ask(&self, command: &Cmd, node: Node) -> Result<Value, RedisError> {
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.cmd("ASKING");
-        pipeline.add_command(command.clone());
-        let nodes = &mut self.nodes.clone();
-        let mut answers = nodes.route_pipeline(pipeline, 0, 2, node.route()).await?;
-        Ok(answers.pop().unwrap_or(Value::Nil))
-    }
-
-    async fn send_to(
+    /// Sends commands in one round trip to a node. A server that does not answer may not be the
+    /// master any more.
+    pub(super) async fn send_to_node(
         &self,
-        command: &Cmd,
-        route: SingleNodeRoutingInfo,
-    ) -> Result<Value, RedisError> {
-        self.nodes.clone().route_command(command.clone(), RoutingInfo::SingleNode(route)).await
+        pipeline: &Pipeline,
+        node: &Node,
+    ) -> Result<Vec<Value>, RedisError> {
+        let looks = self.map().looks;
+        let mut connection = self.connection(node)?;
+        let sent = connection.req_packed_commands(pipeline, 0, pipeline.len()).await;
+        if sent.is_err() {
+            let cluster = self.clone();
+            drop(tokio::spawn(async move { cluster.look(looks).await }));
+        }
+        sent
+    }
+
+    /// Asks again for what was certainly not run, as long as there is patience.
+    async fn settle(&self, command: &Cmd, first: Value) -> Result<Value, RedisError> {
+        let mut answer = first;
+        let deadline = Instant::now() + self.inner.patience;
+        let mut pause = Duration::ZERO;
+        while let Some(refusal) = not_run(&answer) {
+            if Instant::now() >= deadline {
+                break;
+            }
+            let looks = self.map().looks;
+            let mut pipeline = Pipeline::with_capacity(2);
+            let node = refusal.redirect_node().and_then(|(address, _)| Node::parse(address));
+            let node = match (refusal.kind(), node) {
+                (ErrorKind::Server(ServerErrorKind::Ask), Some(node)) => {
+                    pipeline.cmd("ASKING");
+                    node
+                }
+                (ErrorKind::Server(ServerErrorKind::Moved), Some(node)) => {
+                    self.map().moved.insert(slot_of(command), node.clone());
+                    tokio::time::sleep(pause).await;
+                    node
+                }
+                (kind, _) => {
+                    tokio::time::sleep(pause).await;
+                    if kind != ServerErrorKind::TryAgain.into() {
+                        self.look(looks).await?;
+                    }
+                    self.node_of(slot_of(command))?
+                }
+            };
+            pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+            pipeline.add_command(command.clone());
+            answer = self.send_to_node(&pipeline, &node).await?.pop().unwrap_or(Value::Nil);
+        }
+        Ok(answer)
+    }
+
+    /// Learns who has which slots, unless somebody did since `looks`.
+    async fn look(&self, looks: u64) -> Result<(), RedisError> {
+        let _turn = self.inner.looking.lock().await;
+        if self.map().looks > looks {
+            return Ok(());
+        }
+        let mut slots = Cmd::new();
+        slots.arg("CLUSTER").arg("SLOTS");
+        let mut failure = no_node();
+        let known: Vec<Node> = self.connections().keys().cloned().collect();
+        let seeds = self.inner.seeds.iter().filter_map(|seed| Node::of(seed.addr()));
+        for node in known.into_iter().chain(seeds) {
+            let mut connection = self.connection(&node)?;
+            match connection.req_packed_command(&slots).await.and_then(reply::slots) {
+                Ok(ranges) => {
+                    self.learn(ranges, &node);
+                    return Ok(());
+                }
+                Err(error) => failure = error,
+            }
+        }
+        // Whoever waits for this look need not look again at once.
+        self.map().looks += 1;
+        Err(failure)
+    }
+
+    fn learn(&self, ranges: Vec<(u16, u16, String, u16)>, asked: &Node) {
+        let mut map = self.map();
+        map.ranges = ranges
+            .into_iter()
+            .map(|(first, last, host, port)| {
+                // A node that does not know its own address.
+                let host = if host.is_empty() { asked.host.clone() } else { host };
+                (last, (first, Node { host, port }))
+            })
+            .collect();
+        map.moved.clear();
+        map.looks += 1;
+    }
+
+    fn node_of(&self, slot: u16) -> Result<Node, RedisError> {
+        self.map().node_of(slot).ok_or_else(no_node)
+    }
+
+    fn connection(&self, node: &Node) -> Result<ConnectionManager, RedisError> {
+        let mut connections = self.connections();
+        if let Some(connection) = connections.get(node) {
+            return Ok(connection.clone());
+        }
+        // Of all that a seed's address says, only the place is another one.
+        let seed = self.inner.seeds.first().ok_or_else(no_node)?;
+        let address = match seed.addr() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
+                host: node.host.clone(),
+                port: node.port,
+                insecure: *insecure,
+                tls_params: tls_params.clone(),
+            },
+            _ => ConnectionAddr::Tcp(node.host.clone(), node.port),
+        };
+        let client = Client::open(seed.clone().set_addr(address))?;
+        let config = self.inner.config.clone();
+        let connection = ConnectionManager::new_lazy_with_config(client, config)?;
+        connections.insert(node.clone(), connection.clone());
+        Ok(connection)
+    }
+
+    fn map(&self) -> MutexGuard<'_, SlotMap> {
+        self.inner.map.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connections(&self) -> MutexGuard<'_, HashMap<Node, ConnectionManager>> {
+        self.inner.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SlotMap {
+    fn node_of(&self, slot: u16) -> Option<Node> {
+        if let Some(node) = self.moved.get(&slot) {
+            return Some(node.clone());
+        }
+        let (first, node) = self.ranges.range(slot..).next()?.1;
+        (*first <= slot).then(|| node.clone())
     }
 }
 
@@ -122,52 +289,49 @@ impl Node {
         Some(Self { host: host.to_owned(), port: port.parse().ok()? })
     }
 
-    fn route(&self) -> SingleNodeRoutingInfo {
-        SingleNodeRoutingInfo::ByAddress { host: self.host.clone(), port: self.port }
-    }
-}
-
-fn items(answer: &Value) -> Result<&[Value], RedisError> {
-    match answer {
-        Value::Array(items) => Ok(items),
-        Value::ServerError(error) => Err(error.clone().into()),
-        _ => Err((ErrorKind::UnexpectedReturnType, "not the form of CLUSTER SLOTS").into()),
+    fn of(address: &ConnectionAddr) -> Option<Self> {
+        match address {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                Some(Self { host: host.clone(), port: *port })
+            }
+            _ => None,
+        }
     }
 }
 
 /// By the key of a command, which is its first argument, or of a script the first of its keys.
-fn route_of(command: &Cmd) -> SingleNodeRoutingInfo {
+fn slot_of(command: &Cmd) -> u16 {
     let argument = |at| {
         command.args_iter().nth(at).and_then(|argument| match argument {
-            Arg::Simple(bytes) => Some(bytes),
+            Arg::Simple(bytes) => std::str::from_utf8(bytes).ok(),
             _ => None,
         })
     };
-    let is_script = argument(0).is_some_and(|name| name == b"EVALSHA");
-    let key = argument(if is_script { 3 } else { 1 }).unwrap_or_default();
-    SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master))
+    let key = argument(if argument(0) == Some("EVALSHA") { 3 } else { 1 });
+    slot_of_key(key.unwrap_or_default())
+}
+
+fn no_node() -> RedisError {
+    (ErrorKind::ClusterConnectionNotFound, "no node of the cluster is known to have the slot")
+        .into()
 }
 
 /// The error that says that a command was certainly not run, and may be at another time or place.
-fn not_run(answer: &Result<Value, RedisError>) -> Option<RedisError> {
+fn not_run(answer: &Value) -> Option<RedisError> {
     let error = match answer {
-        Err(error) => error.clone(),
-        Ok(Value::ServerError(error)) => RedisError::from(error.clone()),
-        Ok(_) => return None,
+        Value::ServerError(error) => RedisError::from(error.clone()),
+        _ => return None,
     };
-    let is_not_run = match error.kind() {
-        ErrorKind::ClusterConnectionNotFound => true,
-        ErrorKind::Server(kind) => matches!(
-            kind,
-            ServerErrorKind::Moved
-                | ServerErrorKind::Ask
-                | ServerErrorKind::TryAgain
-                | ServerErrorKind::ClusterDown
-                | ServerErrorKind::MasterDown
-                | ServerErrorKind::ReadOnly
-                | ServerErrorKind::BusyLoading
-        ),
-        _ => false,
-    };
+    let ErrorKind::Server(kind) = error.kind() else { return None };
+    let is_not_run = matches!(
+        kind,
+        ServerErrorKind::Moved
+            | ServerErrorKind::Ask
+            | ServerErrorKind::TryAgain
+            | ServerErrorKind::ClusterDown
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::ReadOnly
+            | ServerErrorKind::BusyLoading
+    );
     is_not_run.then_some(error)
 }

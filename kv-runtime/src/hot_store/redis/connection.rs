@@ -3,18 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::future::join_all;
-
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::cluster::ClusterClientBuilder;
-use redis::{Client, Cmd, Pipeline, RedisError, ServerError, ServerErrorKind, Value};
+use redis::{Client, Cmd, Pipeline, RedisError, ServerErrorKind, Value};
 
 use super::cluster::{Cluster, Node};
 use super::script::Script;
 use crate::settings::{RedisSettings, ServerUrl};
-
-/// Of a cluster's connection, whose time-outs cannot be left out.
-const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// Opens connections.
 #[derive(Debug, Clone)]
@@ -52,26 +46,21 @@ impl Connector {
     }
 
     async fn connect_as(&self, timeout: Option<Duration>) -> Result<Connection, RedisError> {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(self.connect_timeout))
+            .set_response_timeout(timeout)
+            .set_min_delay(Duration::from_millis(50))
+            .set_max_delay(Duration::from_secs(1))
+            .set_number_of_retries(2)
+            .set_pipeline_buffer_size(1_024);
         match &self.client {
             ServerClient::Server(client) => {
-                let config = ConnectionManagerConfig::new()
-                    .set_connection_timeout(Some(self.connect_timeout))
-                    .set_response_timeout(timeout)
-                    .set_min_delay(Duration::from_millis(50))
-                    .set_max_delay(Duration::from_secs(1))
-                    .set_number_of_retries(2)
-                    .set_pipeline_buffer_size(1_024);
                 let manager = ConnectionManager::new_with_config(client.clone(), config).await?;
                 Ok(Connection::Server(manager))
             }
             ServerClient::Cluster(nodes) => {
-                let client = ClusterClientBuilder::new(nodes.iter().map(ServerUrl::expose))
-                    .retries(0)
-                    .connection_timeout(self.connect_timeout)
-                    .response_timeout(timeout.unwrap_or(FOR_EVER))
-                    .build()?;
-                let connection = client.get_async_connection().await?;
-                Ok(Connection::Cluster(Cluster::new(connection, self.command_timeout)))
+                let cluster = Cluster::connect(nodes, config, self.command_timeout).await?;
+                Ok(Connection::Cluster(cluster))
             }
         }
     }
@@ -91,11 +80,15 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
     /// Sends a command.
     pub(super) async fn send_one(&self, command: &Cmd) -> Result<Value, RedisError> {
         match self {
             Self::Server(server) => server.clone().send_packed_command(command).await,
-            Self::Cluster(cluster) => cluster.send(command).await,
+            Self::Cluster(cluster) => cluster.send_one(command).await,
         }
     }
 
@@ -106,10 +99,7 @@ impl Connection {
             Self::Server(server) => {
                 server.clone().send_packed_commands(pipeline, 0, pipeline.len()).await
             }
-            Self::Cluster(cluster) => {
-                let answers = pipeline.cmd_iter().map(|command| cluster.send(command));
-                join_all(answers).await.into_iter().map(as_answer).collect()
-            }
+            Self::Cluster(cluster) => cluster.send(pipeline).await,
         }
     }
 
@@ -125,13 +115,13 @@ impl Connection {
         }
     }
 
-    /// Sends a command to each server that has keys, or to one after the other.
-    pub(super) async fn servers(&self) -> Result<Vec<Server<'_>>, RedisError> {
+    /// The servers that have keys.
+    pub(super) fn servers(&self) -> Vec<Server<'_>> {
         match self {
-            Self::Server(_) => Ok(vec![Server { connection: self, node: None }]),
+            Self::Server(_) => vec![Server { connection: self, node: None }],
             Self::Cluster(cluster) => {
-                let nodes = cluster.nodes().await?.into_iter();
-                Ok(nodes.map(|node| Server { connection: self, node: Some(node) }).collect())
+                let nodes = cluster.nodes().into_iter();
+                nodes.map(|node| Server { connection: self, node: Some(node) }).collect()
             }
         }
     }
@@ -155,7 +145,7 @@ impl Connection {
         if unknown.is_empty() {
             return Ok(answers);
         }
-        for server in self.servers().await? {
+        for server in self.servers() {
             server.send(&script.load()).await?;
         }
         let mut again = Pipeline::with_capacity(unknown.len());
@@ -180,20 +170,14 @@ pub(super) struct Server<'a> {
 impl Server<'_> {
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisError> {
         match (self.connection, &self.node) {
-            (Connection::Cluster(cluster), Some(node)) => cluster.send_to_node(command, node).await,
+            (Connection::Cluster(cluster), Some(node)) => {
+                let mut pipeline = Pipeline::with_capacity(1);
+                pipeline.add_command(command.clone());
+                let mut answers = cluster.send_to_node(&pipeline, node).await?;
+                Ok(answers.pop().unwrap_or(Value::Nil))
+            }
             (connection, _) => connection.send_one(command).await,
         }
-    }
-}
-
-/// An error that a server has answered, as an answer.
-fn as_answer(result: Result<Value, RedisError>) -> Result<Value, RedisError> {
-    match result {
-        Err(error) => match ServerError::try_from(error) {
-            Ok(answered) => Ok(Value::ServerError(answered)),
-            Err(error) => Err(error),
-        },
-        answer => answer,
     }
 }
 

@@ -233,7 +233,7 @@ async fn check_goal(connection: &Connection, goal: Goal) -> Result<(), HotStoreE
     let wait = goal.wait_command(Duration::ZERO);
     let asked = async {
         let mut answer = Value::Nil;
-        for server in connection.servers().await? {
+        for server in connection.servers() {
             answer = server.send(&wait).await?;
         }
         reply::acknowledged(answer)

@@ -2,6 +2,7 @@
 
 use redis::{RedisError, Value};
 
+use super::values::ValueToDo;
 use crate::entry::{CHANGE, EntryId, RawEntry, VALUES};
 use crate::hot_store::{
     Membership, Observed, PartitionState, ReadOutcome, RowState, SchemeMark, Stamp, Standing,
@@ -117,6 +118,51 @@ fn unit_refused(items: &[Value]) -> Option<UnitOutcome> {
 /// `reserve_value.lua`: what is under a value's key.
 pub(super) fn value_content(answer: Value) -> Result<ValueContent, RedisError> {
     Ok(ValueContent(text(&answer, "a unique value")?.to_owned()))
+}
+
+/// `take_value.lua`: what is under the key now, what was before, and what that had to live.
+pub(super) fn taken(answer: Value) -> Result<Option<(String, String, Option<u64>)>, RedisError> {
+    const WHAT: &str = "a unique value that was taken";
+    match items(answer, WHAT)?.as_slice() {
+        [] => Ok(None),
+        [taking, before, Value::Int(left)] => {
+            let (taking, before) = (text(taking, WHAT)?, text(before, WHAT)?);
+            Ok(Some((taking.to_owned(), before.to_owned(), u64::try_from(*left).ok())))
+        }
+        _ => Err(unexpected(WHAT)),
+    }
+}
+
+/// Of a script that is about unique values: its answer, and what is to become of values elsewhere.
+pub(super) fn with_values(answer: Value) -> Result<(Value, Vec<ValueToDo>), RedisError> {
+    const WHAT: &str = "what becomes of unique values";
+    let Value::Array(parts) = answer else { return Ok((answer, Vec::new())) };
+    let [answer, Value::Array(words)] = parts.as_slice() else { return Err(unexpected(WHAT)) };
+    let to_do = words.chunks_exact(5).map(|words| {
+        let word = |at: usize| Ok::<_, RedisError>(text(&words[at], WHAT)?.to_owned());
+        Ok(ValueToDo { key: word(0)?, arguments: [word(1)?, word(2)?, word(3)?, word(4)?] })
+    });
+    Ok((answer.clone(), to_do.collect::<Result<_, RedisError>>()?))
+}
+
+/// `CLUSTER SLOTS`: the first and the last slot of each range, and its master's host and port.
+pub(super) fn slots(answer: Value) -> Result<Vec<(u16, u16, String, u16)>, RedisError> {
+    const WHAT: &str = "the slots of a cluster";
+    let number = |value: &Value| match value {
+        Value::Int(number) => u16::try_from(*number).map_err(|_| unexpected(WHAT)),
+        _ => Err(unexpected(WHAT)),
+    };
+    let range = |range: Value| match items(range, WHAT)?.as_slice() {
+        [first, last, Value::Array(master), ..] => match master.as_slice() {
+            [host, port, ..] => {
+                let host = text(host, WHAT).unwrap_or_default().to_owned();
+                Ok((number(first)?, number(last)?, host, number(port)?))
+            }
+            _ => Err(unexpected(WHAT)),
+        },
+        _ => Err(unexpected(WHAT)),
+    };
+    items(answer, WHAT)?.into_iter().map(range).collect()
 }
 
 /// `reserve.lua`, with the row's metadata as it stands.

@@ -24,24 +24,60 @@ macro_rules! script {
     };
 }
 
-script!(WRITE, "scheme.lua", "queue.lua", "write.lua");
-script!(WRITE_UNIT, "scheme.lua", "queue.lua", "row.lua", "values.lua", "write_unit.lua");
-script!(SETTLE, "ids.lua", "values.lua", "release.lua", "settle.lua");
+script!(WRITE, "clear.lua", "scheme.lua", "queue.lua", "write.lua");
 script!(RESERVE, "scheme.lua", "reserve.lua");
 script!(FILL, "fill.lua");
-script!(INVALIDATE, "ids.lua", "values.lua", "release.lua", "invalidate.lua");
-script!(LET_GO, "ids.lua", "values.lua", "release.lua", "let_go.lua");
 script!(RESERVE_VALUE, "reserve_value.lua");
-script!(FILL_VALUE, "fill_value.lua");
+script!(TAKE_VALUE, "take_value.lua");
+script!(SWAP_VALUE, "swap_value.lua");
+script!(EXPIRE_VALUE, "ids.lua", "expire_value.lua");
 script!(REBASE, "rebase.lua");
 script!(CLOSE, "close.lua");
 script!(OPEN, "ids.lua", "scheme.lua", "open.lua");
-script!(BAR, "bar.lua");
+script!(BAR, "clear.lua", "bar.lua");
 script!(LIFT, "lift.lua");
 script!(JOIN, "join.lua");
 script!(LEASE, "lease.lua");
 script!(GIVE_BACK, "give_back.lua");
 script!(LOCATE, "locate.lua");
+
+/// The scripts that are about unique values, which lie where a script can reach them or elsewhere.
+#[derive(Debug)]
+pub(super) struct ValueScripts {
+    pub(super) write_unit: &'static Script,
+    pub(super) settle: &'static Script,
+    pub(super) invalidate: &'static Script,
+    pub(super) let_go: &'static Script,
+}
+
+macro_rules! value_scripts {
+    ($name:ident, $values:literal) => {
+        pub(super) static $name: ValueScripts = {
+            script!(
+                WRITE_UNIT,
+                "clear.lua",
+                "scheme.lua",
+                "queue.lua",
+                "row.lua",
+                $values,
+                "values.lua",
+                "write_unit.lua"
+            );
+            script!(SETTLE, "ids.lua", $values, "values.lua", "release.lua", "settle.lua");
+            script!(INVALIDATE, "ids.lua", $values, "values.lua", "release.lua", "invalidate.lua");
+            script!(LET_GO, "ids.lua", $values, "values.lua", "release.lua", "let_go.lua");
+            ValueScripts {
+                write_unit: &WRITE_UNIT,
+                settle: &SETTLE,
+                invalidate: &INVALIDATE,
+                let_go: &LET_GO,
+            }
+        };
+    };
+}
+
+value_scripts!(HERE, "values_here.lua");
+value_scripts!(ELSEWHERE, "values_elsewhere.lua");
 
 impl Script {
     /// The beginning of a call; the keys come next, then the arguments.

@@ -4,8 +4,8 @@ use futures_util::future::try_join_all;
 use redis::{Cmd, RedisError, Value};
 
 use super::connection::Connection;
-use super::script::SETTLE;
-use super::{milliseconds, reply};
+use super::script::ValueScripts;
+use super::{milliseconds, reply, values};
 use crate::hot_store::{SettledRow, Settlement};
 use crate::key::KeySpace;
 
@@ -17,51 +17,68 @@ pub(super) async fn settle(
     connection: &Connection,
     keys: &KeySpace,
     settlements: &[Settlement],
-    is_cluster: bool,
+    scripts: &ValueScripts,
 ) -> Result<bool, RedisError> {
-    let answers = if is_cluster {
-        // The call that stores the position must not overtake the others of its partition.
-        let settled = settlements.iter().map(async |settlement| {
-            let mut answers = Vec::new();
-            for call in calls(keys, settlement) {
-                let answer = connection.call(&SETTLE, vec![call]).await?;
-                reply::all_done(answer.clone())?;
-                answers.extend(answer);
-            }
-            Ok::<_, RedisError>(answers)
-        });
-        try_join_all(settled).await?.into_iter().flatten().collect()
-    } else {
-        let calls = settlements.iter().flat_map(|settlement| calls(keys, settlement));
-        connection.call(&SETTLE, calls.collect()).await?
-    };
+    if connection.is_cluster() {
+        let settled = settlements.iter().map(|part| settle_apart(connection, keys, part, scripts));
+        return Ok(try_join_all(settled).await?.into_iter().all(|is_settled| is_settled));
+    }
+    let calls = settlements.iter().flat_map(|settlement| calls(keys, settlement, scripts));
+    let answers = connection.call(scripts.settle, calls.collect()).await?;
     let is_settled = !answers.contains(&Value::Int(0));
     reply::all_done(answers)?;
     Ok(is_settled)
 }
 
+/// Settles a partition in a cluster. The call that stores the position comes when all else is done,
+/// also what is done in other slots: after a crash before that, it is done again.
+async fn settle_apart(
+    connection: &Connection,
+    keys: &KeySpace,
+    settlement: &Settlement,
+    scripts: &ValueScripts,
+) -> Result<bool, RedisError> {
+    let send = async |call| {
+        let answer = connection.call(scripts.settle, vec![call]).await?.pop();
+        let answer = values::done(connection, answer.unwrap_or(Value::Nil)).await?;
+        Ok::<_, RedisError>(answer != Value::Int(0))
+    };
+    for rows in chunks(settlement) {
+        send(call(keys, settlement, rows, false, scripts)).await?;
+    }
+    send(call(keys, settlement, &[], true, scripts)).await
+}
+
 /// The calls for all rows of a settlement, in order.
-fn calls(keys: &KeySpace, settlement: &Settlement) -> Vec<Cmd> {
-    // A call is about rows with one time to live, which are mostly all.
-    let kind = |row: &SettledRow| (row.ttl, row.held, row.has_values);
-    let are_alike = |a: &SettledRow, b: &SettledRow| kind(a) == kind(b);
-    let mut chunks: Vec<&[SettledRow]> = settlement
-        .rows
-        .chunk_by(are_alike)
-        .flat_map(|rows| rows.chunks(SETTLED_ROWS_MAX))
-        .collect();
+///
+/// The position is stored with the last rows: after a crash in between, all of them are settled
+/// again.
+fn calls(keys: &KeySpace, settlement: &Settlement, scripts: &ValueScripts) -> Vec<Cmd> {
+    let mut chunks = chunks(settlement);
     if chunks.is_empty() {
         chunks.push(&[]);
     }
     let last = chunks.len() - 1;
     let chunks = chunks.into_iter().enumerate();
-    chunks.map(|(index, rows)| call(keys, settlement, rows, index == last)).collect()
+    chunks.map(|(index, rows)| call(keys, settlement, rows, index == last, scripts)).collect()
 }
 
-/// The position is stored with the last rows: after a crash in between, all of them are settled
-/// again.
-fn call(keys: &KeySpace, settlement: &Settlement, rows: &[SettledRow], is_last: bool) -> Cmd {
-    let mut call = SETTLE.call(2 + rows.len());
+/// The rows of each call: it is about rows with one time to live, which are mostly all.
+fn chunks(settlement: &Settlement) -> Vec<&[SettledRow]> {
+    let kind = |row: &SettledRow| (row.ttl, row.held, row.has_values);
+    let are_alike = |a: &SettledRow, b: &SettledRow| kind(a) == kind(b);
+    let alike = settlement.rows.chunk_by(are_alike);
+    alike.flat_map(|rows| rows.chunks(SETTLED_ROWS_MAX)).collect()
+}
+
+fn call(
+    keys: &KeySpace,
+    settlement: &Settlement,
+    rows: &[SettledRow],
+    is_last: bool,
+    scripts: &ValueScripts,
+) -> Cmd {
+    let mut call = scripts.settle.call(2 + rows.len());
     call.arg(keys.state(settlement.partition)).arg(keys.stream(settlement.partition));
     for row in rows {
         call.arg(&row.key);

@@ -8,8 +8,8 @@ use redis::Cmd;
 use super::clock::ServerClock;
 use super::connection::Connection;
 use super::lane::{SendWrites, WriteResult};
-use super::script::{WRITE, WRITE_UNIT};
-use super::{classify_write, reply};
+use super::script::{Script, WRITE};
+use super::{classify_write, reply, values};
 use crate::entry::{self, Change};
 use crate::hot_store::{HotStoreError, Increment, Terms, Unit, UnitOutcome, Write, WriteOutcome};
 use crate::key::{KeySpace, Partition};
@@ -26,6 +26,7 @@ pub(super) struct Writer {
     keys: Arc<KeySpace>,
     partition_capacity: u64,
     takes_held: bool,
+    write_unit: &'static Script,
     /// How many writes a partition takes before its room is checked again.
     unchecked: Arc<Mutex<HashMap<Partition, i64>>>,
     clock: ServerClock,
@@ -38,11 +39,12 @@ impl SendWrites for Writer {
 }
 
 impl Writer {
-    pub(super) fn new(keys: KeySpace, settings: &Settings) -> Self {
+    pub(super) fn new(keys: KeySpace, settings: &Settings, write_unit: &'static Script) -> Self {
         Self {
             keys: Arc::new(keys),
             partition_capacity: settings.partition_capacity(),
             takes_held: settings.on_held == OnHeld::Queue,
+            write_unit,
             unchecked: Arc::default(),
             clock: ServerClock::new(),
         }
@@ -105,8 +107,8 @@ impl Writer {
         unit: &Unit,
         began_ms: u64,
     ) -> Result<UnitOutcome, HotStoreError> {
-        let call = self.unit_command(unit, began_ms);
-        let answers = connection.call(&WRITE_UNIT, vec![call]).await;
+        let call = self.unit_command(connection, unit, began_ms);
+        let answers = connection.call(self.write_unit, vec![call]).await;
         let written = answers.and_then(|answers| reply::unit_written(answers.into_iter().next()));
         written.map_err(classify_write)
     }
@@ -166,15 +168,20 @@ impl Writer {
         call
     }
 
-    fn unit_command(&self, unit: &Unit, began_ms: u64) -> Cmd {
-        let mut call = WRITE_UNIT.call(2 + unit.rows.len());
+    fn unit_command(&self, connection: &Connection, unit: &Unit, began_ms: u64) -> Cmd {
+        let takes_elsewhere = connection.is_cluster() && values::takes_values(unit);
+        let keys = 2 + usize::from(takes_elsewhere) + unit.rows.len();
+        let mut call = self.write_unit.call(keys);
         call.arg(self.keys.state(unit.partition)).arg(self.keys.stream(unit.partition));
+        if takes_elsewhere {
+            call.arg(self.keys.nonce(unit.partition, &unit.operation_id));
+        }
         for row in &unit.rows {
             call.arg(&row.key.key);
         }
         self.add_settings(&mut call, began_ms);
         let (header, values) = unit.encode().unwrap_or_default();
-        call.arg(header).arg(values).arg(&unit.operation_id);
+        call.arg(header).arg(values).arg(&unit.operation_id).arg(i32::from(takes_elsewhere));
         for row in &unit.rows {
             call.arg(row.seen.as_ref().map_or("", |stamp| &stamp.0)).arg(row.probe.token());
             match &row.change {
