@@ -4,6 +4,7 @@ pub(crate) mod array;
 mod attempt;
 mod letters;
 mod offsets;
+mod pool;
 mod schema;
 mod select;
 mod serials;
@@ -12,28 +13,23 @@ mod sql;
 mod statement;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::ConnectionError;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::{Array, Integer, Nullable, Text};
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
-use diesel_async::pooled_connection::bb8::{Pool, PooledConnection};
-use diesel_async::pooled_connection::{
-    AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
-};
+use diesel_async::pooled_connection::bb8::PooledConnection;
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     TransactionManager,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use futures_util::FutureExt;
 
 use self::array::ColumnArray;
 use self::attempt::PostgresTransaction;
 use self::offsets::{Access, partition_columns};
+use self::pool::Pool;
 use self::sql::Source;
 use self::statement::{Query, Statement};
 use super::{
@@ -60,8 +56,7 @@ const SWITCH_LOCK: i32 = 0x6b76_7377;
 
 /// Tables and offsets on a PostgreSQL server.
 pub(crate) struct PostgresDurableStore {
-    pool: Pool<AsyncPgConnection>,
-    last_failure: LastFailure,
+    pool: Pool,
     partitions: u16,
     statement_timeout: Duration,
 }
@@ -75,10 +70,11 @@ impl fmt::Debug for PostgresDurableStore {
 impl PostgresDurableStore {
     /// Connects once, which proves that the address and the password are right.
     pub(crate) async fn connect(settings: &Settings) -> Result<Self, DurableStoreError> {
-        let store = Self::new(settings);
+        let pool = Pool::new(settings);
         // Not one of the pool's, which would only say that none came up in time.
-        store.dedicated_connection().await?;
-        Ok(store)
+        pool.dedicated().await?;
+        let statement_timeout = settings.postgres.statement_timeout;
+        Ok(Self { pool, partitions: settings.partitions, statement_timeout })
     }
 
     /// The steps from the tables to some models among others.
@@ -90,65 +86,10 @@ impl PostgresDurableStore {
         schema::difference(&mut *self.connection().await?, models, all).await
     }
 
-    fn new(settings: &Settings) -> Self {
-        // Who is paused within a transaction loses its locks before its lease has long passed on.
-        let lock = (settings.drain.lease / 2).as_millis().max(1);
-        // The text forms of values must not depend on how the server is set up.
-        let session = format!(
-            "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET bytea_output = 'hex'; \
-             SET extra_float_digits = 1; SET statement_timeout = {}; SET lock_timeout = {lock}; \
-             SET idle_in_transaction_session_timeout = {lock}",
-            settings.postgres.statement_timeout.as_millis()
-        );
-        // And so does who is killed during a statement.
-        let look_for_client = format!("SET client_connection_check_interval = {lock}");
-        let mut config = ManagerConfig::default();
-        config.recycling_method = RecyclingMethod::Fast;
-        config.custom_setup = Box::new(move |url| {
-            let (session, look_for_client) = (session.clone(), look_for_client.clone());
-            async move {
-                let mut connection = AsyncPgConnection::establish(url).await?;
-                let set_up = connection.batch_execute(&session).await;
-                set_up.map_err(ConnectionError::CouldntSetupConfiguration)?;
-                // Before version 14, and on Windows, PostgreSQL cannot; then the statement's own
-                // timeout has to do.
-                let _ = connection.batch_execute(&look_for_client).await;
-                Ok(connection)
-            }
-            .boxed()
-        });
-        let url = settings.postgres.url.expose();
-        let manager = AsyncDieselConnectionManager::new_with_config(url, config);
-        let last_failure = LastFailure::default();
-        let pool = Pool::builder()
-            .max_size(settings.postgres.max_connections)
-            .connection_timeout(settings.postgres.checkout_timeout)
-            .error_sink(Box::new(last_failure.clone()))
-            .build_unchecked(manager);
-        let statement_timeout = settings.postgres.statement_timeout;
-        Self { pool, last_failure, partitions: settings.partitions, statement_timeout }
-    }
-
-    async fn dedicated_connection(&self) -> Result<AsyncPgConnection, DurableStoreError> {
-        self.pool.dedicated_connection().await.map_err(pool_error)
-    }
-
     pub(crate) async fn connection(
         &self,
     ) -> Result<PooledConnection<'_, AsyncPgConnection>, DurableStoreError> {
-        let connection = self.pool.get().await.map_err(|error| match error {
-            bb8::RunError::User(error) => pool_error(error),
-            bb8::RunError::TimedOut => match self.last_failure.get() {
-                Some(failure) => DurableStoreError::Unavailable(failure.into()),
-                None => DurableStoreError::Timeout(
-                    "all connections were in use for too long; `postgres.max_connections` is \
-                     the bound"
-                        .into(),
-                ),
-            },
-        })?;
-        self.last_failure.forget();
-        Ok(connection)
+        self.pool.get().await
     }
 
     async fn load_offsets(
@@ -319,7 +260,7 @@ impl DurableStore for PostgresDurableStore {
         queue: &'static str,
     ) -> Result<Box<dyn Send + Sync>, DurableStoreError> {
         // Whose end ends the lock.
-        let mut connection = self.dedicated_connection().await?;
+        let mut connection = self.pool.dedicated().await?;
         let name = literal(&format!("switch of {queue}"));
         let lock = format!(
             "SET lock_timeout = 0; SELECT pg_advisory_lock({SWITCH_LOCK}, hashtext({name}))"
@@ -397,7 +338,7 @@ impl DurableStore for PostgresDurableStore {
 
     async fn migrate(&self) -> Result<(), DurableStoreError> {
         // A connection of its own, because the harness wants to own one.
-        let mut connection = self.dedicated_connection().await?;
+        let mut connection = self.pool.dedicated().await?;
         // Two processes that start together must not both create the tables.
         let lock = format!("SELECT pg_advisory_lock({MIGRATION_LOCK})");
         connection.batch_execute(&lock).await.map_err(classify)?;
@@ -431,41 +372,6 @@ impl Rollback {
 impl From<DieselError> for Rollback {
     fn from(error: DieselError) -> Self {
         Self::Diesel(error)
-    }
-}
-
-/// Why the pool could not open a connection, the last time it tried: it tells only this.
-#[derive(Debug, Clone, Default)]
-struct LastFailure(Arc<Mutex<Option<String>>>);
-
-impl LastFailure {
-    fn lock(&self) -> MutexGuard<'_, Option<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn get(&self) -> Option<String> {
-        self.lock().clone()
-    }
-
-    fn forget(&self) {
-        *self.lock() = None;
-    }
-}
-
-impl bb8::ErrorSink<PoolError> for LastFailure {
-    fn sink(&self, error: PoolError) {
-        *self.lock() = Some(error.to_string());
-    }
-
-    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<PoolError>> {
-        Box::new(self.clone())
-    }
-}
-
-fn pool_error(error: PoolError) -> DurableStoreError {
-    match error {
-        PoolError::ConnectionError(error) => DurableStoreError::Unavailable(Box::new(error)),
-        PoolError::QueryError(error) => classify(error),
     }
 }
 

@@ -1,0 +1,134 @@
+//! The connections to a server, and how their sessions are set up.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use diesel::ConnectionError;
+use diesel_async::pooled_connection::bb8::{Pool as ConnectionPool, PooledConnection};
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
+};
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use futures_util::FutureExt;
+
+use super::classify;
+use crate::durable_store::DurableStoreError;
+use crate::settings::Settings;
+
+/// The connections to one server.
+pub(super) struct Pool {
+    connections: ConnectionPool<AsyncPgConnection>,
+    last_failure: LastFailure,
+}
+
+impl Pool {
+    /// Connects to nothing yet.
+    pub(super) fn new(settings: &Settings) -> Self {
+        let session = session_sql(settings);
+        let look_for_client = look_for_client_sql(settings);
+        let mut config = ManagerConfig::default();
+        config.recycling_method = RecyclingMethod::Fast;
+        config.custom_setup = Box::new(move |url| {
+            let (session, look_for_client) = (session.clone(), look_for_client.clone());
+            async move {
+                let mut connection = AsyncPgConnection::establish(url).await?;
+                let set_up = connection.batch_execute(&session).await;
+                set_up.map_err(ConnectionError::CouldntSetupConfiguration)?;
+                // Before version 14, and on Windows, PostgreSQL cannot; then the statement's own
+                // timeout has to do.
+                let _ = connection.batch_execute(&look_for_client).await;
+                Ok(connection)
+            }
+            .boxed()
+        });
+        let url = settings.postgres.url.expose();
+        let manager = AsyncDieselConnectionManager::new_with_config(url, config);
+        let last_failure = LastFailure::default();
+        let connections = ConnectionPool::builder()
+            .max_size(settings.postgres.max_connections)
+            .connection_timeout(settings.postgres.checkout_timeout)
+            .error_sink(Box::new(last_failure.clone()))
+            .build_unchecked(manager);
+        Self { connections, last_failure }
+    }
+
+    /// A connection that goes back when it is dropped.
+    pub(super) async fn get(
+        &self,
+    ) -> Result<PooledConnection<'_, AsyncPgConnection>, DurableStoreError> {
+        let connection = self.connections.get().await.map_err(|error| match error {
+            bb8::RunError::User(error) => pool_error(error),
+            bb8::RunError::TimedOut => match self.last_failure.get() {
+                Some(failure) => DurableStoreError::Unavailable(failure.into()),
+                None => DurableStoreError::Timeout(
+                    "all connections were in use for too long; `postgres.max_connections` is \
+                     the bound"
+                        .into(),
+                ),
+            },
+        })?;
+        self.last_failure.forget();
+        Ok(connection)
+    }
+
+    /// A connection that is not one of the pool's, and says why where it does not come up.
+    pub(super) async fn dedicated(&self) -> Result<AsyncPgConnection, DurableStoreError> {
+        self.connections.dedicated_connection().await.map_err(pool_error)
+    }
+}
+
+/// How a session begins.
+fn session_sql(settings: &Settings) -> String {
+    let lock = lock_timeout_ms(settings);
+    // The text forms of values must not depend on how the server is set up.
+    format!(
+        "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET bytea_output = 'hex'; \
+         SET extra_float_digits = 1; SET statement_timeout = {}; SET lock_timeout = {lock}; \
+         SET idle_in_transaction_session_timeout = {lock}",
+        settings.postgres.statement_timeout.as_millis()
+    )
+}
+
+/// So that who is killed during a statement loses its locks, too.
+fn look_for_client_sql(settings: &Settings) -> String {
+    format!("SET client_connection_check_interval = {}", lock_timeout_ms(settings))
+}
+
+/// Who is paused within a transaction loses its locks before its lease has long passed on.
+fn lock_timeout_ms(settings: &Settings) -> u128 {
+    (settings.drain.lease / 2).as_millis().max(1)
+}
+
+/// Why the pool could not open a connection, the last time it tried: it tells only this.
+#[derive(Debug, Clone, Default)]
+struct LastFailure(Arc<Mutex<Option<String>>>);
+
+impl LastFailure {
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self) -> Option<String> {
+        self.lock().clone()
+    }
+
+    fn forget(&self) {
+        *self.lock() = None;
+    }
+}
+
+impl bb8::ErrorSink<PoolError> for LastFailure {
+    fn sink(&self, error: PoolError) {
+        *self.lock() = Some(error.to_string());
+    }
+
+    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<PoolError>> {
+        Box::new(self.clone())
+    }
+}
+
+fn pool_error(error: PoolError) -> DurableStoreError {
+    match error {
+        PoolError::ConnectionError(error) => DurableStoreError::Unavailable(Box::new(error)),
+        PoolError::QueryError(error) => classify(error),
+    }
+}
