@@ -141,15 +141,14 @@ impl Kv {
 
         settings.check()?;
         let keys = KeySpace::new(settings.tenant.as_deref(), settings.partitions);
-        let (hot, durable) = tokio::join!(
-            RedisHotStore::connect(&settings, keys),
-            PostgresDurableStore::connect(&settings),
-        );
+        let durable = PostgresDurableStore::new(&settings)?;
+        let (hot, tried_out) =
+            tokio::join!(RedisHotStore::connect(&settings, keys), durable.try_out());
         let hot = hot.map_err(|error| ConnectError::Redis {
             url: settings.redis.url.to_string(),
             source: error.into_source(),
         })?;
-        let durable = durable.map_err(|error| ConnectError::PostgreSql {
+        tried_out.map_err(|error| ConnectError::PostgreSql {
             url: settings.postgres.url.to_string(),
             source: error.into_source(),
         })?;

@@ -49,8 +49,9 @@
 //! # Features
 //!
 //! On by default: `redis` and `postgres`, the two servers, and the types of `uuid`, `chrono` and
-//! `rust_decimal`. Besides: the types of `time` and `bigdecimal`, and `testing`, private servers
-//! for tests.
+//! `rust_decimal`. Besides: the types of `time` and `bigdecimal`; `postgres-tls`, connections to
+//! PostgreSQL by TLS ([`PostgresTls`]), by rustls and ring, which takes a C compiler to build; and
+//! `testing`, private servers for tests.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Without one of the servers there is the in-memory pair alone, which leaves parts of what the
@@ -136,8 +137,8 @@ pub use row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
 pub use rows::Status;
 pub use scheme::{StorageScheme, SwitchError, UnknownScheme};
 pub use settings::{
-    DrainSettings, OnFull, OnHeld, PostgresSettings, RedisSettings, ServerUrl, Settings,
-    SettingsError,
+    DrainSettings, OnFull, OnHeld, PostgresSettings, PostgresTls, RedisSettings, ServerUrl,
+    Settings, SettingsError,
 };
 pub use transaction::{Committed, Transaction, TransactionRepository};
 #[cfg(feature = "uuid")]

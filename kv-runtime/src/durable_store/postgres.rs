@@ -11,6 +11,8 @@ mod serials;
 mod server;
 mod sql;
 mod statement;
+#[cfg(feature = "postgres-tls")]
+mod tls;
 
 use std::fmt;
 use std::time::Duration;
@@ -44,7 +46,7 @@ use crate::query::select::Select;
 use crate::row::EncodedRow;
 use crate::schema::ddl::literal;
 use crate::schema::step::Step;
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsError};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -68,13 +70,15 @@ impl fmt::Debug for PostgresDurableStore {
 }
 
 impl PostgresDurableStore {
-    /// Connects once, which proves that the address and the password are right.
-    pub(crate) async fn connect(settings: &Settings) -> Result<Self, DurableStoreError> {
-        let pool = Pool::new(settings);
-        // Not one of the pool's, which would only say that none came up in time.
-        pool.dedicated().await?;
+    /// Connects in the background at most.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, SettingsError> {
         let statement_timeout = settings.postgres.statement_timeout;
-        Ok(Self { pool, partitions: settings.partitions, statement_timeout })
+        Ok(Self { pool: Pool::new(settings)?, partitions: settings.partitions, statement_timeout })
+    }
+
+    /// Connects once, which proves that the address and the password are right.
+    pub(crate) async fn try_out(&self) -> Result<(), DurableStoreError> {
+        self.pool.try_out().await
     }
 
     /// The steps from the tables to some models among others.

@@ -1,8 +1,9 @@
 //! The connections to a server, and how their sessions are set up.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use diesel::ConnectionError;
+use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::pooled_connection::bb8::{Pool as ConnectionPool, PooledConnection};
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
@@ -11,44 +12,55 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 
 use super::classify;
+#[cfg(feature = "postgres-tls")]
+use super::tls::TlsConnector;
 use crate::durable_store::DurableStoreError;
-use crate::settings::Settings;
+#[cfg(feature = "postgres-tls")]
+use crate::settings::PostgresTls;
+use crate::settings::{ServerUrl, Settings, SettingsError};
 
 /// The connections to one server.
 pub(super) struct Pool {
     connections: ConnectionPool<AsyncPgConnection>,
     last_failure: LastFailure,
+    checkout_timeout: Duration,
 }
 
 impl Pool {
-    /// Connects to nothing yet.
-    pub(super) fn new(settings: &Settings) -> Self {
-        let session = session_sql(settings);
-        let look_for_client = look_for_client_sql(settings);
+    /// Connects in the background at most.
+    pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
+        let postgres = &settings.postgres;
+        let opener = Arc::new(Opener::new(settings, "postgres.url", &postgres.url)?);
         let mut config = ManagerConfig::default();
         config.recycling_method = RecyclingMethod::Fast;
         config.custom_setup = Box::new(move |url| {
-            let (session, look_for_client) = (session.clone(), look_for_client.clone());
-            async move {
-                let mut connection = AsyncPgConnection::establish(url).await?;
-                let set_up = connection.batch_execute(&session).await;
-                set_up.map_err(ConnectionError::CouldntSetupConfiguration)?;
-                // Before version 14, and on Windows, PostgreSQL cannot; then the statement's own
-                // timeout has to do.
-                let _ = connection.batch_execute(&look_for_client).await;
-                Ok(connection)
-            }
-            .boxed()
+            let opener = Arc::clone(&opener);
+            async move { opener.open(url).await }.boxed()
         });
-        let url = settings.postgres.url.expose();
-        let manager = AsyncDieselConnectionManager::new_with_config(url, config);
+        let manager = AsyncDieselConnectionManager::new_with_config(postgres.url.expose(), config);
         let last_failure = LastFailure::default();
         let connections = ConnectionPool::builder()
-            .max_size(settings.postgres.max_connections)
-            .connection_timeout(settings.postgres.checkout_timeout)
+            .max_size(postgres.max_connections)
+            .min_idle(postgres.min_idle)
+            .max_lifetime(postgres.max_lifetime)
+            .idle_timeout(postgres.idle_timeout)
+            .connection_timeout(postgres.checkout_timeout)
             .error_sink(Box::new(last_failure.clone()))
             .build_unchecked(manager);
-        Self { connections, last_failure }
+        Ok(Self { connections, last_failure, checkout_timeout: postgres.checkout_timeout })
+    }
+
+    /// Has a connection answer something, which proves that address and password are right.
+    pub(super) async fn try_out(&self) -> Result<(), DurableStoreError> {
+        // Not one of the pool's, which would only say that none came up in time.
+        let asked =
+            async { self.dedicated().await?.batch_execute("SELECT 1").await.map_err(classify) };
+        match tokio::time::timeout(self.checkout_timeout, asked).await {
+            Ok(answered) => answered,
+            Err(_) => Err(DurableStoreError::Timeout(
+                "it took longer than `postgres.checkout_timeout`".into(),
+            )),
+        }
     }
 
     /// A connection that goes back when it is dropped.
@@ -73,6 +85,50 @@ impl Pool {
     /// A connection that is not one of the pool's, and says why where it does not come up.
     pub(super) async fn dedicated(&self) -> Result<AsyncPgConnection, DurableStoreError> {
         self.connections.dedicated_connection().await.map_err(pool_error)
+    }
+}
+
+/// Opens connections, each with its session set up.
+struct Opener {
+    session: String,
+    look_for_client: String,
+    #[cfg(feature = "postgres-tls")]
+    tls: Option<TlsConnector>,
+}
+
+impl Opener {
+    fn new(
+        settings: &Settings,
+        setting: &'static str,
+        url: &ServerUrl,
+    ) -> Result<Self, SettingsError> {
+        // Without the feature there is none, or this is an error.
+        #[cfg_attr(not(feature = "postgres-tls"), allow(unused_variables))]
+        let tls = settings.postgres.tls_of(setting, url)?;
+        Ok(Self {
+            session: session_sql(settings),
+            look_for_client: look_for_client_sql(settings),
+            #[cfg(feature = "postgres-tls")]
+            tls: if tls == PostgresTls::Off { None } else { Some(TlsConnector::new(&tls)?) },
+        })
+    }
+
+    async fn open(&self, url: &str) -> ConnectionResult<AsyncPgConnection> {
+        let mut connection = self.establish(url).await?;
+        let set_up = connection.batch_execute(&self.session).await;
+        set_up.map_err(ConnectionError::CouldntSetupConfiguration)?;
+        // Before version 14, and on Windows, PostgreSQL cannot; then the statement's own timeout
+        // has to do.
+        let _ = connection.batch_execute(&self.look_for_client).await;
+        Ok(connection)
+    }
+
+    async fn establish(&self, url: &str) -> ConnectionResult<AsyncPgConnection> {
+        #[cfg(feature = "postgres-tls")]
+        if let Some(tls) = &self.tls {
+            return tls.establish(url).await;
+        }
+        AsyncPgConnection::establish(url).await
     }
 }
 
