@@ -190,7 +190,8 @@ impl Settings {
     /// `REDIS_CONNECTIONS`, `DATABASE_MAX_CONNECTIONS`, `DATABASE_MIN_IDLE`,
     /// `DATABASE_MAX_LIFETIME_S`, `DATABASE_IDLE_TIMEOUT_S`, `DATABASE_CHECKOUT_TIMEOUT_MS`,
     /// `DATABASE_STATEMENT_TIMEOUT_MS`, `DATABASE_TLS` (`off`, `system` or `insecure`),
-    /// `DATABASE_CA_FILE`, `KV_DRAIN_INTERVAL_MS`,
+    /// `DATABASE_CA_FILE`, `DATABASE_REPLICA_URLS` (with spaces between them),
+    /// `DATABASE_REPLICA_MAX_LAG_MS` (or `none`), `KV_DRAIN_INTERVAL_MS`,
     /// `KV_DRAIN_BATCH_ENTRIES`, `KV_DRAIN_WORKERS` and `KV_DRAIN_LEASE_MS`; and for the start-up checks
     /// `KV_CHECKS_EVICTION`, `KV_CHECKS_PERSISTENCE`, `KV_CHECKS_REDIS_VERSION`,
     /// `KV_CHECKS_POSTGRES_VERSION`, `KV_CHECKS_SCHEMA`, `KV_CHECKS_MIGRATIONS` and
@@ -398,6 +399,8 @@ mod tests {
             ("DATABASE_IDLE_TIMEOUT_S", "6"),
             ("DATABASE_CHECKOUT_TIMEOUT_MS", "50"),
             ("DATABASE_STATEMENT_TIMEOUT_MS", "0"),
+            ("DATABASE_REPLICA_URLS", "postgres://a/app  postgres://b/app"),
+            ("DATABASE_REPLICA_MAX_LAG_MS", "250"),
         ]);
         let postgres = settings.expect("valid settings").postgres;
         assert_eq!((postgres.max_connections, postgres.min_idle), (7, 2));
@@ -405,6 +408,13 @@ mod tests {
         assert_eq!(postgres.idle_timeout, Duration::from_secs(6));
         assert_eq!(postgres.checkout_timeout, Duration::from_millis(50));
         assert_eq!(postgres.statement_timeout, Duration::ZERO);
+        assert_eq!(
+            postgres.replicas,
+            ["postgres://a/app", "postgres://b/app"].map(ServerUrl::from)
+        );
+        assert_eq!(postgres.replica_max_lag, Some(Duration::from_millis(250)));
+        let unbounded = read(&[("DATABASE_REPLICA_MAX_LAG_MS", "none")]).expect("valid settings");
+        assert_eq!(unbounded.postgres.replica_max_lag, None);
         assert_eq!(read(&[]).expect("the defaults").postgres.max_connections, 32);
         for (variables, setting) in [
             (&[("DATABASE_MIN_IDLE", "-1")][..], "DATABASE_MIN_IDLE"),

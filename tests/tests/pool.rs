@@ -2,6 +2,8 @@
 
 #[path = "pool/checkouts.rs"]
 mod checkouts;
+#[path = "pool/replicas.rs"]
+mod replicas;
 #[path = "pool/start_up.rs"]
 mod start_up;
 #[path = "pool/tls.rs"]

@@ -5,6 +5,7 @@ mod attempt;
 mod letters;
 mod offsets;
 mod pool;
+mod replicas;
 mod schema;
 mod select;
 mod serials;
@@ -32,10 +33,12 @@ use self::array::ColumnArray;
 use self::attempt::PostgresTransaction;
 use self::offsets::{Access, partition_columns};
 use self::pool::Pool;
+use self::replicas::Replicas;
 use self::sql::Source;
 use self::statement::{Query, Statement};
 use super::{
-    Batch, DurableStore, DurableStoreError, Fetched, HeldRow, Offset, Operation, Transaction,
+    Batch, DurableStore, DurableStoreError, Fetched, HeldRow, Offset, Operation, StoredRows,
+    Transaction,
 };
 use crate::dead_letters::{DeadLetter, DeadLetterFilter};
 use crate::entry::EntryId;
@@ -59,6 +62,7 @@ const SWITCH_LOCK: i32 = 0x6b76_7377;
 /// Tables and offsets on a PostgreSQL server.
 pub(crate) struct PostgresDurableStore {
     pool: Pool,
+    replicas: Replicas,
     partitions: u16,
     statement_timeout: Duration,
 }
@@ -73,7 +77,12 @@ impl PostgresDurableStore {
     /// Connects in the background at most.
     pub(crate) fn new(settings: &Settings) -> Result<Self, SettingsError> {
         let statement_timeout = settings.postgres.statement_timeout;
-        Ok(Self { pool: Pool::new(settings)?, partitions: settings.partitions, statement_timeout })
+        Ok(Self {
+            pool: Pool::of_primary(settings)?,
+            replicas: Replicas::new(settings)?,
+            partitions: settings.partitions,
+            statement_timeout,
+        })
     }
 
     /// Connects once, which proves that the address and the password are right.
@@ -319,6 +328,13 @@ impl DurableStore for PostgresDurableStore {
 
     async fn select(&self, select: &Select) -> Result<Vec<EncodedRow>, DurableStoreError> {
         select::load(&mut *self.connection().await?, select, self.statement_timeout).await
+    }
+
+    async fn select_stored(&self, select: &Select) -> Result<StoredRows, DurableStoreError> {
+        match self.replicas.select(&self.pool, select).await? {
+            Some(rows) => Ok(rows),
+            None => Ok(StoredRows::of_primary(self.select(select).await?)),
+        }
     }
 
     async fn held_rows_of(

@@ -37,6 +37,23 @@ pub struct PostgresSettings {
     /// Whether connections are encrypted, and whose certificates are taken. Default
     /// [`PostgresTls::Off`].
     pub tls: PostgresTls,
+    /// Replicas of the server, with the same database, which take turns to answer what is asked by
+    /// [`Query::stored`](crate::Query::stored) and waits for no write. Default none.
+    ///
+    /// All else asks the primary. A row that is read by its id and not in Redis, too: it is put
+    /// into Redis, where it would stay, and a replica may have it as it was before a change that
+    /// was made by hand and followed by [`invalidate`](crate::Repository::invalidate), by a
+    /// discarded dead letter, or past the queue; nothing that a replica has tells.
+    ///
+    /// Where none is up and near enough, the primary answers. One that has failed is let alone for
+    /// five seconds.
+    pub replicas: Vec<ServerUrl>,
+    /// How far a replica that answers may be behind the primary at most. Default 1 s.
+    ///
+    /// It is told by the places of both in the primary's log, so that clocks do not matter and a
+    /// replica that hears of the primary no more is noticed. `None` is no bound, and nobody looks:
+    /// for replicas that are no standbys, such as those of logical replication.
+    pub replica_max_lag: Option<Duration>,
 }
 
 /// Whether connections to PostgreSQL are encrypted, and whose certificates are taken.
@@ -75,6 +92,8 @@ impl PostgresSettings {
             checkout_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
             tls: PostgresTls::default(),
+            replicas: Vec::new(),
+            replica_max_lag: Some(Duration::from_secs(1)),
         }
     }
 
@@ -88,6 +107,13 @@ impl PostgresSettings {
         let (second, millisecond) = (Duration::from_secs, Duration::from_millis);
         set_duration(&mut self.max_lifetime, second, "DATABASE_MAX_LIFETIME_S", &lookup)?;
         set_duration(&mut self.idle_timeout, second, "DATABASE_IDLE_TIMEOUT_S", &lookup)?;
+        let replicas = lookup("DATABASE_REPLICA_URLS")?.unwrap_or_default();
+        self.replicas = replicas.split_whitespace().map(ServerUrl::from).collect();
+        if lookup("DATABASE_REPLICA_MAX_LAG_MS")?.is_some_and(|text| text.trim() == "none") {
+            self.replica_max_lag = None;
+        } else if let Some(lag) = &mut self.replica_max_lag {
+            set_duration(lag, millisecond, "DATABASE_REPLICA_MAX_LAG_MS", &lookup)?;
+        }
         let checkout = "DATABASE_CHECKOUT_TIMEOUT_MS";
         set_duration(&mut self.checkout_timeout, millisecond, checkout, &lookup)?;
         let statement = "DATABASE_STATEMENT_TIMEOUT_MS";
@@ -135,13 +161,27 @@ impl PostgresSettings {
                 "postgres.statement_timeout",
                 "must not be longer than 24 days; zero is for ever",
             ),
+            (
+                self.replica_max_lag != Some(Duration::ZERO),
+                "postgres.replica_max_lag",
+                "must be longer than zero; `None` is no bound",
+            ),
+            (
+                self.replicas.iter().all(|url| !url.expose().is_empty()),
+                "postgres.replicas",
+                "must have no empty address",
+            ),
         ];
         for (holds, setting, problem) in rules {
             if !holds {
                 return Err(SettingsError::new(setting, problem));
             }
         }
-        self.tls_of("postgres.url", &self.url).map(|_| ())
+        self.tls_of("postgres.url", &self.url)?;
+        for url in &self.replicas {
+            self.tls_of("postgres.replicas", url)?;
+        }
+        Ok(())
     }
 
     /// How connections to this address are encrypted, after what it says of that itself.
@@ -208,12 +248,17 @@ mod tests {
     #[test]
     fn values_out_of_range_are_named() {
         type Change = fn(&mut PostgresSettings);
-        let changes: [(&str, Change); 6] = [
+        let changes: [(&str, Change); 9] = [
             ("postgres.max_connections", |it| it.max_connections = 0),
             ("postgres.min_idle", |it| it.min_idle = 33),
             ("postgres.max_lifetime", |it| it.max_lifetime = Duration::ZERO),
             ("postgres.idle_timeout", |it| it.idle_timeout = Duration::ZERO),
             ("postgres.checkout_timeout", |it| it.checkout_timeout = Duration::ZERO),
+            ("postgres.replica_max_lag", |it| it.replica_max_lag = Some(Duration::ZERO)),
+            ("postgres.replicas", |it| it.replicas = vec!["".into()]),
+            ("postgres.replicas", |it| {
+                it.replicas = vec!["postgres://localhost/app?sslmode=prefer".into()];
+            }),
             ("postgres.statement_timeout", |it| it.statement_timeout = Duration::MAX),
         ];
         for (setting, change) in changes {

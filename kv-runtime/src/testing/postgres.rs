@@ -106,11 +106,7 @@ impl PostgresServer {
         let mut process = ServerProcess::prepare("postgres", Signal::Quit, user)?;
         let data_directory = process.directory().join("data");
         make_cluster(&mut process, &programs.initdb, &data_directory)?;
-        OpenOptions::new()
-            .append(true)
-            .open(data_directory.join("postgresql.conf"))
-            .and_then(|mut file| file.write_all(configuration_text(port, options).as_bytes()))
-            .map_err(ServerError::io("write the configuration of PostgreSQL"))?;
+        append_configuration(&data_directory, &configuration_text(port, options))?;
         if let Some(identity) = &options.tls {
             write_identity(&data_directory, identity, user)
                 .map_err(ServerError::io("write the certificate of PostgreSQL"))?;
@@ -120,6 +116,44 @@ impl PostgresServer {
             is_ready(&programs.psql, port, &data_directory)
         })?;
         let url = create_database(&programs.psql, &maintenance_url(port), DATABASE)?;
+        Ok(Self { process, psql: programs.psql.clone(), data_directory, port, url })
+    }
+
+    /// Starts a standby of this server, which follows it by streaming replication and answers
+    /// queries.
+    ///
+    /// # Errors
+    ///
+    /// When this server is down, or the standby does not start.
+    pub fn start_standby(&self) -> Result<Self, ServerError> {
+        let programs = install::postgres_programs()?;
+        let user = ServiceUser::unless_unprivileged()?;
+        start_on_free_port(|port| self.start_standby_on(port, &programs, user))
+    }
+
+    fn start_standby_on(
+        &self,
+        port: u16,
+        programs: &PostgresPrograms,
+        user: Option<ServiceUser>,
+    ) -> Result<Self, ServerError> {
+        let mut process = ServerProcess::prepare("postgres", Signal::Quit, user)?;
+        let data_directory = process.directory().join("data");
+        let primary = format!("--dbname={}", maintenance_url(self.port));
+        let mut arguments: Vec<OsString> =
+            ["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--no-password", &primary]
+                .map(OsString::from)
+                .to_vec();
+        arguments.push("--pgdata".into());
+        arguments.push(data_directory.clone().into());
+        process.run(&programs.initdb.with_file_name("pg_basebackup"), arguments)?;
+        // A later line wins.
+        append_configuration(&data_directory, &format!("port = '{port}'\n"))?;
+        let arguments = vec![OsString::from("-D"), data_directory.clone().into()];
+        process.start(&programs.postgres, arguments, |_| {
+            is_ready(&programs.psql, port, &data_directory)
+        })?;
+        let url = format!("postgres://kv@127.0.0.1:{port}/{DATABASE}");
         Ok(Self { process, psql: programs.psql.clone(), data_directory, port, url })
     }
 
@@ -218,6 +252,14 @@ fn make_cluster(
         }
         result => result,
     }
+}
+
+fn append_configuration(data_directory: &Path, text: &str) -> Result<(), ServerError> {
+    OpenOptions::new()
+        .append(true)
+        .open(data_directory.join("postgresql.conf"))
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(ServerError::io("write the configuration of PostgreSQL"))
 }
 
 /// The server reads its key only where nobody else can.

@@ -12,6 +12,7 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::FutureExt;
 
 use super::classify;
+use super::replicas::ANSWER_MAX;
 #[cfg(feature = "postgres-tls")]
 use super::tls::TlsConnector;
 use crate::durable_store::DurableStoreError;
@@ -27,27 +28,43 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Connects in the background at most.
-    pub(super) fn new(settings: &Settings) -> Result<Self, SettingsError> {
+    /// Of the primary. Connects in the background at most.
+    pub(super) fn of_primary(settings: &Settings) -> Result<Self, SettingsError> {
         let postgres = &settings.postgres;
-        let opener = Arc::new(Opener::new(settings, "postgres.url", &postgres.url)?);
+        Self::new(settings, "postgres.url", &postgres.url, postgres.checkout_timeout)
+    }
+
+    /// Of a replica: as the primary can answer, nobody waits for one for long.
+    pub(super) fn of_replica(settings: &Settings, url: &ServerUrl) -> Result<Self, SettingsError> {
+        let checkout_timeout = settings.postgres.checkout_timeout.min(ANSWER_MAX);
+        Self::new(settings, "postgres.replicas", url, checkout_timeout)
+    }
+
+    fn new(
+        settings: &Settings,
+        setting: &'static str,
+        url: &ServerUrl,
+        checkout_timeout: Duration,
+    ) -> Result<Self, SettingsError> {
+        let postgres = &settings.postgres;
+        let opener = Arc::new(Opener::new(settings, setting, url)?);
         let mut config = ManagerConfig::default();
         config.recycling_method = RecyclingMethod::Fast;
         config.custom_setup = Box::new(move |url| {
             let opener = Arc::clone(&opener);
             async move { opener.open(url).await }.boxed()
         });
-        let manager = AsyncDieselConnectionManager::new_with_config(postgres.url.expose(), config);
+        let manager = AsyncDieselConnectionManager::new_with_config(url.expose(), config);
         let last_failure = LastFailure::default();
         let connections = ConnectionPool::builder()
             .max_size(postgres.max_connections)
             .min_idle(postgres.min_idle)
             .max_lifetime(postgres.max_lifetime)
             .idle_timeout(postgres.idle_timeout)
-            .connection_timeout(postgres.checkout_timeout)
+            .connection_timeout(checkout_timeout)
             .error_sink(Box::new(last_failure.clone()))
             .build_unchecked(manager);
-        Ok(Self { connections, last_failure, checkout_timeout: postgres.checkout_timeout })
+        Ok(Self { connections, last_failure, checkout_timeout })
     }
 
     /// Has a connection answer something, which proves that address and password are right.
