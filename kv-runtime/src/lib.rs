@@ -51,7 +51,8 @@
 //! On by default: `redis` and `postgres`, the two servers, and the types of `uuid`, `chrono` and
 //! `rust_decimal`. Besides: the types of `time` and `bigdecimal`; `postgres-tls`, connections to
 //! PostgreSQL by TLS ([`PostgresTls`]), by rustls and ring, which takes a C compiler to build; and
-//! `testing`, private servers for tests.
+//! `testing`, private servers for tests, and pairs that leave nothing on servers that tests share
+//! (`Kv::test`).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Without one of the servers there is the in-memory pair alone, which leaves parts of what the
@@ -145,6 +146,14 @@ pub use transaction::{Committed, Transaction, TransactionRepository};
 pub use value::new_uuid;
 pub use value::{IsNull, KvElement, KvNumber, KvScalar, KvText, KvValue, ValueError};
 pub use version::{KvVersioned, UpdateIfError};
+
+/// A build without the feature `testing` has no pair that leaves nothing.
+///
+/// ```compile_fail,E0599
+/// let _ = kv_runtime::Kv::test;
+/// ```
+#[cfg(all(doctest, not(feature = "testing")))]
+struct NoTestPair;
 
 /// Runs the examples of the README as tests.
 #[cfg(doctest)]

@@ -2,6 +2,8 @@
 
 #[path = "pool/checkouts.rs"]
 mod checkouts;
+#[path = "pool/isolation.rs"]
+mod isolation;
 #[path = "pool/replicas.rs"]
 mod replicas;
 #[path = "pool/start_up.rs"]

@@ -12,6 +12,8 @@ mod serials;
 mod server;
 mod sql;
 mod statement;
+#[cfg(feature = "testing")]
+mod test_transaction;
 #[cfg(feature = "postgres-tls")]
 mod tls;
 
@@ -22,7 +24,6 @@ use async_trait::async_trait;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::{Array, Integer, Nullable, Text};
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
-use diesel_async::pooled_connection::bb8::PooledConnection;
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     TransactionManager,
@@ -33,6 +34,7 @@ use self::array::ColumnArray;
 use self::attempt::PostgresTransaction;
 use self::offsets::{Access, partition_columns};
 use self::pool::Pool;
+pub(crate) use self::pool::PooledConnection;
 use self::replicas::Replicas;
 use self::sql::Source;
 use self::statement::{Query, Statement};
@@ -76,9 +78,19 @@ impl fmt::Debug for PostgresDurableStore {
 impl PostgresDurableStore {
     /// Connects in the background at most.
     pub(crate) fn new(settings: &Settings) -> Result<Self, SettingsError> {
+        Self::over(Pool::of_primary(settings)?, settings)
+    }
+
+    /// All over one connection, in a transaction that is never committed.
+    #[cfg(feature = "testing")]
+    pub(crate) fn for_test(settings: &Settings) -> Result<Self, SettingsError> {
+        Self::over(Pool::of_test(settings)?, settings)
+    }
+
+    fn over(pool: Pool, settings: &Settings) -> Result<Self, SettingsError> {
         let statement_timeout = settings.postgres.statement_timeout;
         Ok(Self {
-            pool: Pool::of_primary(settings)?,
+            pool,
             replicas: Replicas::new(settings)?,
             partitions: settings.partitions,
             statement_timeout,
@@ -99,9 +111,7 @@ impl PostgresDurableStore {
         schema::difference(&mut *self.connection().await?, models, all).await
     }
 
-    pub(crate) async fn connection(
-        &self,
-    ) -> Result<PooledConnection<'_, AsyncPgConnection>, DurableStoreError> {
+    pub(crate) async fn connection(&self) -> Result<PooledConnection<'_>, DurableStoreError> {
         self.pool.get().await
     }
 
@@ -272,6 +282,10 @@ impl DurableStore for PostgresDurableStore {
         &self,
         queue: &'static str,
     ) -> Result<Box<dyn Send + Sync>, DurableStoreError> {
+        #[cfg(feature = "testing")]
+        if let Some(test) = self.pool.test() {
+            return Ok(Box::new(test.exclude().await));
+        }
         // Whose end ends the lock.
         let mut connection = self.pool.dedicated().await?;
         let name = literal(&format!("switch of {queue}"));
@@ -357,6 +371,11 @@ impl DurableStore for PostgresDurableStore {
     }
 
     async fn migrate(&self) -> Result<(), DurableStoreError> {
+        #[cfg(feature = "testing")]
+        if self.pool.test().is_some() {
+            // They are made with the transaction.
+            return self.pool.get().await.map(|_| ());
+        }
         // A connection of its own, because the harness wants to own one.
         let mut connection = self.pool.dedicated().await?;
         // Two processes that start together must not both create the tables.

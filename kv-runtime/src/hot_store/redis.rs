@@ -12,6 +12,8 @@ mod schemes;
 mod script;
 mod server;
 mod settling;
+#[cfg(feature = "testing")]
+mod test_keys;
 mod writer;
 
 use std::sync::Arc;
@@ -27,6 +29,8 @@ use self::replication::Replication;
 use self::script::{
     FILL, FILL_VALUE, INVALIDATE, LET_GO, LOCATE, REBASE, RESERVE, RESERVE_VALUES, SETTLE,
 };
+#[cfg(feature = "testing")]
+use self::test_keys::TestKeys;
 use self::writer::Writer;
 use super::{
     EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated, Observed,
@@ -59,6 +63,9 @@ pub(crate) struct RedisHotStore {
     replication: Replication,
     keys: KeySpace,
     writer: Writer,
+    /// Those that are removed in the end, when the connections above are gone.
+    #[cfg(feature = "testing")]
+    _remains: Option<TestKeys>,
 }
 
 impl RedisHotStore {
@@ -77,7 +84,28 @@ impl RedisHotStore {
         }
         let (entries, settling) = (connect().await?, connect().await?);
         let replication = Replication::new(connector, keys.clone());
-        Ok(Self { lanes, entries, settling, replication, keys, writer })
+        Ok(Self {
+            lanes,
+            entries,
+            settling,
+            replication,
+            keys,
+            writer,
+            #[cfg(feature = "testing")]
+            _remains: None,
+        })
+    }
+
+    /// The same for a test, whose keys are removed in the end.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn connect_for_test(
+        settings: &Settings,
+        keys: KeySpace,
+    ) -> Result<Self, HotStoreError> {
+        let pattern = keys.pattern_of_all();
+        let store = Self::connect(settings, keys).await?;
+        let remains = TestKeys::new(&settings.redis, pattern).map_err(classify)?;
+        Ok(Self { _remains: Some(remains), ..store })
     }
 
     fn reserve_call(&self, key: &RowKey, token: &str) -> Cmd {

@@ -1,10 +1,12 @@
 //! The connections to a server, and how their sessions are set up.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ::bb8::{ErrorSink, RunError};
 use diesel::{ConnectionError, ConnectionResult};
-use diesel_async::pooled_connection::bb8::{Pool as ConnectionPool, PooledConnection};
+use diesel_async::pooled_connection::bb8;
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
 };
@@ -13,6 +15,8 @@ use futures_util::FutureExt;
 
 use super::classify;
 use super::replicas::ANSWER_MAX;
+#[cfg(feature = "testing")]
+use super::test_transaction::{TestTransaction, Turn};
 #[cfg(feature = "postgres-tls")]
 use super::tls::TlsConnector;
 use crate::durable_store::DurableStoreError;
@@ -22,9 +26,41 @@ use crate::settings::{ServerUrl, Settings, SettingsError};
 
 /// The connections to one server.
 pub(super) struct Pool {
-    connections: ConnectionPool<AsyncPgConnection>,
+    connections: bb8::Pool<AsyncPgConnection>,
     last_failure: LastFailure,
     checkout_timeout: Duration,
+    /// What a test has in place of them.
+    #[cfg(feature = "testing")]
+    test: Option<TestTransaction>,
+}
+
+/// A connection that goes back when it is dropped.
+pub(crate) enum PooledConnection<'a> {
+    Pooled(bb8::PooledConnection<'a, AsyncPgConnection>),
+    #[cfg(feature = "testing")]
+    Test(Turn<'a>),
+}
+
+impl Deref for PooledConnection<'_> {
+    type Target = AsyncPgConnection;
+
+    fn deref(&self) -> &AsyncPgConnection {
+        match self {
+            Self::Pooled(connection) => connection,
+            #[cfg(feature = "testing")]
+            Self::Test(connection) => connection,
+        }
+    }
+}
+
+impl DerefMut for PooledConnection<'_> {
+    fn deref_mut(&mut self) -> &mut AsyncPgConnection {
+        match self {
+            Self::Pooled(connection) => connection,
+            #[cfg(feature = "testing")]
+            Self::Test(connection) => connection,
+        }
+    }
 }
 
 impl Pool {
@@ -56,7 +92,7 @@ impl Pool {
         });
         let manager = AsyncDieselConnectionManager::new_with_config(url.expose(), config);
         let last_failure = LastFailure::default();
-        let connections = ConnectionPool::builder()
+        let connections = bb8::Pool::builder()
             .max_size(postgres.max_connections)
             .min_idle(postgres.min_idle)
             .max_lifetime(postgres.max_lifetime)
@@ -64,7 +100,25 @@ impl Pool {
             .connection_timeout(checkout_timeout)
             .error_sink(Box::new(last_failure.clone()))
             .build_unchecked(manager);
-        Ok(Self { connections, last_failure, checkout_timeout })
+        Ok(Self {
+            connections,
+            last_failure,
+            checkout_timeout,
+            #[cfg(feature = "testing")]
+            test: None,
+        })
+    }
+
+    /// Of the primary, for a test: one connection, in a transaction that is never committed.
+    #[cfg(feature = "testing")]
+    pub(super) fn of_test(settings: &Settings) -> Result<Self, SettingsError> {
+        Ok(Self { test: Some(TestTransaction::default()), ..Self::of_primary(settings)? })
+    }
+
+    /// The transaction that all is done in, in a test.
+    #[cfg(feature = "testing")]
+    pub(super) fn test(&self) -> Option<&TestTransaction> {
+        self.test.as_ref()
     }
 
     /// Has a connection answer something, which proves that address and password are right.
@@ -81,12 +135,15 @@ impl Pool {
     }
 
     /// A connection that goes back when it is dropped.
-    pub(super) async fn get(
-        &self,
-    ) -> Result<PooledConnection<'_, AsyncPgConnection>, DurableStoreError> {
+    pub(super) async fn get(&self) -> Result<PooledConnection<'_>, DurableStoreError> {
+        #[cfg(feature = "testing")]
+        if let Some(test) = &self.test {
+            let turn = test.turn(self.checkout_timeout, self.dedicated());
+            return turn.await.map(PooledConnection::Test);
+        }
         let connection = self.connections.get().await.map_err(|error| match error {
-            bb8::RunError::User(error) => pool_error(error),
-            bb8::RunError::TimedOut => match self.last_failure.get() {
+            RunError::User(error) => pool_error(error),
+            RunError::TimedOut => match self.last_failure.get() {
                 Some(failure) => DurableStoreError::Unavailable(failure.into()),
                 None => DurableStoreError::Timeout(
                     "all connections were in use for too long; `postgres.max_connections` is \
@@ -96,7 +153,7 @@ impl Pool {
             },
         })?;
         self.last_failure.forget();
-        Ok(connection)
+        Ok(PooledConnection::Pooled(connection))
     }
 
     /// A connection that is not one of the pool's, and says why where it does not come up.
@@ -189,12 +246,12 @@ impl LastFailure {
     }
 }
 
-impl bb8::ErrorSink<PoolError> for LastFailure {
+impl ErrorSink<PoolError> for LastFailure {
     fn sink(&self, error: PoolError) {
         *self.lock() = Some(error.to_string());
     }
 
-    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<PoolError>> {
+    fn boxed_clone(&self) -> Box<dyn ErrorSink<PoolError>> {
         Box::new(self.clone())
     }
 }
