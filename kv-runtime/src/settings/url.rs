@@ -15,8 +15,8 @@ impl ServerUrl {
     /// What a parameter says; of several of one name the last one counts.
     pub(crate) fn parameter(&self, name: &str) -> Option<String> {
         let pairs = self.parameters()?.split('&').filter_map(|pair| pair.split_once('='));
-        let value = pairs.filter(|(key, _)| decoded(key) == name).last()?.1;
-        Some(decoded(value))
+        let mut pairs = pairs.rev();
+        Some(decoded(pairs.find(|(key, _)| decoded(key) == name)?.1))
     }
 
     /// The same address without a parameter.

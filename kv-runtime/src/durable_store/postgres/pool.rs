@@ -35,6 +35,8 @@ pub(super) struct Pool {
 }
 
 /// A connection that goes back when it is dropped.
+// In a box, every checkout would cost an allocation, for what only tests have.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum PooledConnection<'a> {
     Pooled(bb8::PooledConnection<'a, AsyncPgConnection>),
     #[cfg(feature = "testing")]

@@ -30,9 +30,11 @@ impl TlsConnector {
             .with_safe_default_protocol_versions()
             .map_err(|error| unusable(format!("cannot be used: {error}")))?;
         let config = match tls {
-            PostgresTls::Insecure => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
+            PostgresTls::Insecure => {
+                tracing::warn!("anybody's certificate is taken for that of PostgreSQL");
+                let verifier = Arc::new(AnyCertificate(provider));
+                builder.dangerous().with_custom_certificate_verifier(verifier)
+            }
             PostgresTls::CaFile(path) => {
                 builder.with_root_certificates(roots_in(path).map_err(unusable)?)
             }
