@@ -133,7 +133,7 @@ async fn the_roots_are_those_of_the_system() {
 fn goes_by_system_roots(url: &str, roots: &Path) -> bool {
     let program = std::env::current_exe().expect("this program");
     let output = Command::new(program)
-        .args(["--exact", "tls::by_system_roots", "--ignored"])
+        .args(["--exact", "pool::tls::by_system_roots", "--ignored"])
         .env("SSL_CERT_FILE", roots)
         .env_remove("SSL_CERT_DIR")
         .env("REDIS_URL", servers().redis_url())
