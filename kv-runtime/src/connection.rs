@@ -4,19 +4,19 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use diesel_async::AsyncPgConnection;
-use diesel_async::pooled_connection::bb8::PooledConnection;
 
 use crate::durable_store::DurableStoreError;
+use crate::durable_store::postgres::PooledConnection;
 use crate::error::Source;
 
 /// A connection to PostgreSQL out of the runtime's pool; made by
 /// [`Kv::connection`](crate::Kv::connection). It goes back there when it is dropped.
 pub struct Connection<'a> {
-    pooled: PooledConnection<'a, AsyncPgConnection>,
+    pooled: PooledConnection<'a>,
 }
 
 impl<'a> Connection<'a> {
-    pub(crate) fn new(pooled: PooledConnection<'a, AsyncPgConnection>) -> Self {
+    pub(crate) fn new(pooled: PooledConnection<'a>) -> Self {
         Self { pooled }
     }
 }

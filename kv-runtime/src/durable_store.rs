@@ -10,6 +10,7 @@ pub(crate) mod postgres;
 use async_trait::async_trait;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::checks::StoreChecks;
 use crate::dead_letters::{DeadLetter, DeadLetterFilter};
@@ -213,6 +214,21 @@ pub(crate) struct Fetched {
     pub(crate) offset: EntryId,
 }
 
+/// What a query answers that may miss something.
+#[derive(Debug)]
+pub(crate) struct StoredRows {
+    pub(crate) rows: Vec<EncodedRow>,
+    /// How far the replica that answers may be behind; zero of the primary, `None` where nobody
+    /// knows.
+    pub(crate) replica_lag: Option<Duration>,
+}
+
+impl StoredRows {
+    pub(crate) fn of_primary(rows: Vec<EncodedRow>) -> Self {
+        Self { rows, replica_lag: Some(Duration::ZERO) }
+    }
+}
+
 /// Why the durable side could not do it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DurableStoreError {
@@ -320,6 +336,11 @@ pub(crate) trait DurableStore: StoreChecks + std::fmt::Debug + Send + Sync {
 
     /// Answers a query.
     async fn select(&self, select: &Select) -> Result<Vec<EncodedRow>, DurableStoreError>;
+
+    /// Answers a query that may miss what was committed a moment ago.
+    async fn select_stored(&self, select: &Select) -> Result<StoredRows, DurableStoreError> {
+        self.select(select).await.map(StoredRows::of_primary)
+    }
 
     /// The escaped ids of the model's rows with dead letters, released ones included.
     async fn held_rows_of(

@@ -149,6 +149,12 @@ impl KeySpace {
         u16::try_from(self.tags.len()).unwrap_or(u16::MAX)
     }
 
+    /// What all keys match, as Redis does it.
+    #[cfg(feature = "testing")]
+    pub(crate) fn pattern_of_all(&self) -> String {
+        format!("{}*", self.tenant)
+    }
+
     /// All partitions of a queue.
     pub(crate) fn partitions_of(&self, queue: &'static str) -> impl Iterator<Item = Partition> {
         (0..self.partitions()).map(move |number| Partition { queue, number })

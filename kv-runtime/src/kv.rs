@@ -1,5 +1,8 @@
 //! The entry point: a pair of stores, and what is made from it.
 
+#[cfg(all(feature = "testing", feature = "redis", feature = "postgres"))]
+mod test;
+
 use std::sync::Arc;
 
 use crate::checks::{CheckError, Checks};
@@ -8,9 +11,13 @@ use crate::connection::{Connection, PoolError};
 use crate::dead_letters::DeadLetters;
 use crate::drain::{DrainerBuilder, Queues};
 use crate::durable_store::DurableStore;
+#[cfg(all(feature = "redis", feature = "postgres"))]
+use crate::durable_store::DurableStoreError;
 use crate::durable_store::memory::MemoryDurableStore;
 use crate::error::{Error, Operation, Source};
 use crate::hot_store::HotStore;
+#[cfg(all(feature = "redis", feature = "postgres"))]
+use crate::hot_store::HotStoreError;
 use crate::hot_store::memory::{MemoryHotStore, Watch};
 use crate::key::KeySpace;
 use crate::model::KvModel;
@@ -118,12 +125,16 @@ impl Kv {
         watch: Option<Arc<Watch>>,
     ) -> Self {
         let keys = KeySpace::of(&settings);
-        let hot = Arc::new(MemoryHotStore::new(&settings, keys, watch));
-        Self::new(hot, durable, settings)
+        let hot = Arc::new(MemoryHotStore::new(&settings, keys.clone(), watch));
+        Self::new(hot, durable, keys, settings)
     }
 
-    fn new(hot: Arc<dyn HotStore>, durable: Arc<dyn DurableStore>, settings: Settings) -> Self {
-        let keys = KeySpace::of(&settings);
+    fn new(
+        hot: Arc<dyn HotStore>,
+        durable: Arc<dyn DurableStore>,
+        keys: KeySpace,
+        settings: Settings,
+    ) -> Self {
         Self { stores: Arc::new(Stores::new(hot, durable, keys, settings)) }
     }
 
@@ -141,19 +152,11 @@ impl Kv {
 
         settings.check()?;
         let keys = KeySpace::of(&settings);
-        let (hot, durable) = tokio::join!(
-            RedisHotStore::connect(&settings, keys),
-            PostgresDurableStore::connect(&settings),
-        );
-        let hot = hot.map_err(|error| ConnectError::Redis {
-            url: settings.redis.address(),
-            source: error.into_source(),
-        })?;
-        let durable = durable.map_err(|error| ConnectError::PostgreSql {
-            url: settings.postgres.url.to_string(),
-            source: error.into_source(),
-        })?;
-        let kv = Self::new(Arc::new(hot), Arc::new(durable), settings);
+        let durable = PostgresDurableStore::new(&settings)?;
+        let (hot, tried_out) =
+            tokio::join!(RedisHotStore::connect(&settings, keys.clone()), durable.try_out());
+        let hot = both(hot, tried_out, &settings)?;
+        let kv = Self::new(Arc::new(hot), Arc::new(durable), keys, settings);
         checks::check_servers(&kv.stores).await?;
         Ok(kv)
     }
@@ -269,4 +272,22 @@ impl Kv {
         let decoded = rows.iter().map(row::decode);
         decoded.collect::<Result<_, _>>().map_err(|error| Error::encoding(at, error))
     }
+}
+
+/// The hot side, if both sides take connections.
+#[cfg(all(feature = "redis", feature = "postgres"))]
+fn both<H>(
+    hot: Result<H, HotStoreError>,
+    durable: Result<(), DurableStoreError>,
+    settings: &Settings,
+) -> Result<H, ConnectError> {
+    let hot = hot.map_err(|error| ConnectError::Redis {
+        url: settings.redis.address(),
+        source: error.into_source(),
+    })?;
+    durable.map_err(|error| ConnectError::PostgreSql {
+        url: settings.postgres.url.to_string(),
+        source: error.into_source(),
+    })?;
+    Ok(hot)
 }

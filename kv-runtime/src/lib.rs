@@ -49,8 +49,10 @@
 //! # Features
 //!
 //! On by default: `redis` and `postgres`, the two servers, and the types of `uuid`, `chrono` and
-//! `rust_decimal`. Besides: the types of `time` and `bigdecimal`, and `testing`, private servers
-//! for tests.
+//! `rust_decimal`. Besides: the types of `time` and `bigdecimal`; `postgres-tls`, connections to
+//! PostgreSQL by TLS ([`PostgresTls`]), by rustls and ring, which takes a C compiler to build; and
+//! `testing`, private servers for tests, and pairs that leave nothing on servers that tests share
+//! (`Kv::test`).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Without one of the servers there is the in-memory pair alone, which leaves parts of what the
@@ -136,14 +138,22 @@ pub use row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
 pub use rows::Status;
 pub use scheme::{StorageScheme, SwitchError, UnknownScheme};
 pub use settings::{
-    DrainSettings, OnFull, OnHeld, PostgresSettings, RedisSettings, ServerUrl, Settings,
-    SettingsError,
+    DrainSettings, OnFull, OnHeld, PostgresSettings, PostgresTls, RedisSettings, ServerUrl,
+    Settings, SettingsError,
 };
 pub use transaction::{Committed, Transaction, TransactionRepository};
 #[cfg(feature = "uuid")]
 pub use value::new_uuid;
 pub use value::{IsNull, KvElement, KvNumber, KvScalar, KvText, KvValue, ValueError};
 pub use version::{KvVersioned, UpdateIfError};
+
+/// A build without the feature `testing` has no pair that leaves nothing.
+///
+/// ```compile_fail,E0599
+/// let _ = kv_runtime::Kv::test;
+/// ```
+#[cfg(all(doctest, not(feature = "testing")))]
+struct NoTestPair;
 
 /// Runs the examples of the README as tests.
 #[cfg(doctest)]

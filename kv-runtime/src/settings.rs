@@ -1,6 +1,7 @@
 //! Everything that can be chosen, from a struct or from the environment.
 
 mod drain;
+mod postgres;
 mod redis;
 mod url;
 
@@ -8,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use self::drain::DrainSettings;
+pub use self::postgres::{PostgresSettings, PostgresTls};
 pub use self::redis::RedisSettings;
 pub use self::url::ServerUrl;
 use crate::checks::{Check, CheckSettings};
@@ -108,20 +110,6 @@ pub enum OnFull {
     },
 }
 
-/// The pool of connections to PostgreSQL.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct PostgresSettings {
-    /// `postgres://[user[:password]@]host[:port]/database`
-    pub url: ServerUrl,
-    /// The most connections that are open at a time. Default 10.
-    pub max_connections: u32,
-    /// How long a caller waits for a connection. Default 5 s.
-    pub checkout_timeout: Duration,
-    /// How long a statement may take. Default 30 s.
-    pub statement_timeout: Duration,
-}
-
 /// A setting that is missing or cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("setting `{setting}` {problem}")]
@@ -143,12 +131,7 @@ impl Settings {
     pub fn new(redis_url: impl Into<ServerUrl>, postgres_url: impl Into<ServerUrl>) -> Self {
         Self {
             redis: RedisSettings::new(redis_url.into()),
-            postgres: PostgresSettings {
-                url: postgres_url.into(),
-                max_connections: 10,
-                checkout_timeout: Duration::from_secs(5),
-                statement_timeout: Duration::from_secs(30),
-            },
+            postgres: PostgresSettings::new(postgres_url.into()),
             ..Self::in_memory()
         }
     }
@@ -157,12 +140,7 @@ impl Settings {
     pub fn in_memory() -> Self {
         Self {
             redis: RedisSettings::new("".into()),
-            postgres: PostgresSettings {
-                url: "".into(),
-                max_connections: 1,
-                checkout_timeout: Duration::ZERO,
-                statement_timeout: Duration::ZERO,
-            },
+            postgres: PostgresSettings::new("".into()),
             partitions: 64,
             tenant: None,
             row_ttl: Duration::from_secs(3_600),
@@ -188,7 +166,11 @@ impl Settings {
     /// `KV_ON_FULL_BLOCK_MS` (zero rejects), `KV_MAX_ENTRY_BYTES`,
     /// `KV_OVERLAY_MAX`, `KV_OVERLAY_TIMEOUT_MS`, `KV_SCHEME`, `KV_WRITE_THROUGH_TIMEOUT_MS`,
     /// `KV_SWITCH_TIMEOUT_MS`,
-    /// `REDIS_CONNECTIONS`, `DATABASE_MAX_CONNECTIONS`, `KV_DRAIN_INTERVAL_MS`,
+    /// `REDIS_CONNECTIONS`, `DATABASE_MAX_CONNECTIONS`, `DATABASE_MIN_IDLE`,
+    /// `DATABASE_MAX_LIFETIME_S`, `DATABASE_IDLE_TIMEOUT_S`, `DATABASE_CHECKOUT_TIMEOUT_MS`,
+    /// `DATABASE_STATEMENT_TIMEOUT_MS`, `DATABASE_TLS` (`off`, `system` or `insecure`),
+    /// `DATABASE_CA_FILE`, `DATABASE_REPLICA_URLS` (with spaces between them),
+    /// `DATABASE_REPLICA_MAX_LAG_MS` (or `none`), `KV_DRAIN_INTERVAL_MS`,
     /// `KV_DRAIN_BATCH_ENTRIES`, `KV_DRAIN_WORKERS` and `KV_DRAIN_LEASE_MS`; and for the start-up checks
     /// `KV_CHECKS_EVICTION`, `KV_CHECKS_PERSISTENCE`, `KV_CHECKS_REDIS_VERSION`,
     /// `KV_CHECKS_POSTGRES_VERSION`, `KV_CHECKS_SCHEMA`, `KV_CHECKS_MIGRATIONS` and
@@ -248,7 +230,7 @@ impl Settings {
         set(&mut milliseconds, "KV_SWITCH_TIMEOUT_MS", &lookup)?;
         settings.switch_timeout = Duration::from_millis(milliseconds);
         set(&mut settings.redis.connections, "REDIS_CONNECTIONS", &lookup)?;
-        set(&mut settings.postgres.max_connections, "DATABASE_MAX_CONNECTIONS", &lookup)?;
+        settings.postgres.read(&lookup)?;
         set(&mut settings.drain.batch_entries, "KV_DRAIN_BATCH_ENTRIES", &lookup)?;
         set(&mut settings.drain.workers, "KV_DRAIN_WORKERS", &lookup)?;
         let mut seconds = settings.row_ttl.as_secs();
@@ -297,11 +279,6 @@ impl Settings {
             ),
             (self.max_entry_bytes > 0, "max_entry_bytes", "must be greater than zero"),
             (self.redis.connections > 0, "redis.connections", "must be greater than zero"),
-            (
-                self.postgres.max_connections > 0,
-                "postgres.max_connections",
-                "must be greater than zero",
-            ),
             (self.drain.batch_entries > 0, "drain.batch_entries", "must be greater than zero"),
             (self.drain.batch_bytes > 0, "drain.batch_bytes", "must be greater than zero"),
             (
@@ -323,7 +300,7 @@ impl Settings {
                 return Err(SettingsError::new(setting, problem));
             }
         }
-        Ok(())
+        self.postgres.check()
     }
 
     /// The bound of one partition's undrained entries.
@@ -341,6 +318,20 @@ fn set<T: FromStr>(
     *target = text.trim().parse().map_err(|_| {
         SettingsError::new(name, format!("is `{text}`, which is not a number in range"))
     })?;
+    Ok(())
+}
+
+fn set_duration(
+    target: &mut Duration,
+    of: fn(u64) -> Duration,
+    name: &'static str,
+    lookup: impl Fn(&'static str) -> Result<Option<String>, SettingsError>,
+) -> Result<(), SettingsError> {
+    if lookup(name)?.is_some() {
+        let mut number = 0;
+        set(&mut number, name, lookup)?;
+        *target = of(number);
+    }
     Ok(())
 }
 
@@ -394,6 +385,59 @@ mod tests {
             (settings.redis.is_cluster(), settings.redis.address().as_str()),
             (false, SERVERS[0].1)
         );
+    }
+
+    #[test]
+    fn the_pool_is_what_the_environment_says() {
+        let read = |variables: &[(&'static str, &str)]| from(&[&SERVERS, variables].concat());
+        let settings = read(&[
+            ("DATABASE_MAX_CONNECTIONS", "7"),
+            ("DATABASE_MIN_IDLE", "2"),
+            ("DATABASE_MAX_LIFETIME_S", "60"),
+            ("DATABASE_IDLE_TIMEOUT_S", "6"),
+            ("DATABASE_CHECKOUT_TIMEOUT_MS", "50"),
+            ("DATABASE_STATEMENT_TIMEOUT_MS", "0"),
+            ("DATABASE_REPLICA_URLS", "postgres://a/app  postgres://b/app"),
+            ("DATABASE_REPLICA_MAX_LAG_MS", "250"),
+        ]);
+        let postgres = settings.expect("valid settings").postgres;
+        assert_eq!((postgres.max_connections, postgres.min_idle), (7, 2));
+        assert_eq!(postgres.max_lifetime, Duration::from_secs(60));
+        assert_eq!(postgres.idle_timeout, Duration::from_secs(6));
+        assert_eq!(postgres.checkout_timeout, Duration::from_millis(50));
+        assert_eq!(postgres.statement_timeout, Duration::ZERO);
+        assert_eq!(
+            postgres.replicas,
+            ["postgres://a/app", "postgres://b/app"].map(ServerUrl::from)
+        );
+        assert_eq!(postgres.replica_max_lag, Some(Duration::from_millis(250)));
+        let unbounded = read(&[("DATABASE_REPLICA_MAX_LAG_MS", "none")]).expect("valid settings");
+        assert_eq!(unbounded.postgres.replica_max_lag, None);
+        assert_eq!(read(&[]).expect("the defaults").postgres.max_connections, 32);
+        for (variables, setting) in [
+            (&[("DATABASE_MIN_IDLE", "-1")][..], "DATABASE_MIN_IDLE"),
+            (&[("DATABASE_MIN_IDLE", "33")], "postgres.min_idle"),
+            (&[("DATABASE_CHECKOUT_TIMEOUT_MS", "0")], "postgres.checkout_timeout"),
+            (&[("DATABASE_TLS", "on")], "DATABASE_TLS"),
+            (&[("DATABASE_TLS", "insecure"), ("DATABASE_CA_FILE", "a.pem")], "DATABASE_CA_FILE"),
+        ] {
+            assert_eq!(read(variables).expect_err(setting).setting, setting);
+        }
+    }
+
+    #[cfg(feature = "postgres-tls")]
+    #[test]
+    fn the_environment_says_whose_certificates_are_taken() {
+        for (name, value, expected) in [
+            ("DATABASE_TLS", "off", PostgresTls::Off),
+            ("DATABASE_TLS", "system", PostgresTls::SystemRoots),
+            ("DATABASE_TLS", "insecure", PostgresTls::Insecure),
+            ("DATABASE_CA_FILE", "ca.pem", PostgresTls::CaFile("ca.pem".into())),
+        ] {
+            let [redis, database] = SERVERS;
+            let settings = from(&[redis, database, (name, value)]).expect(value);
+            assert_eq!(settings.postgres.tls, expected, "{name}={value}");
+        }
     }
 
     #[test]

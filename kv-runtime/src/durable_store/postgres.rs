@@ -4,40 +4,43 @@ pub(crate) mod array;
 mod attempt;
 mod letters;
 mod offsets;
+mod pool;
+mod replicas;
 mod schema;
 mod select;
 mod serials;
 mod server;
 mod sql;
 mod statement;
+#[cfg(feature = "testing")]
+mod test_transaction;
+#[cfg(feature = "postgres-tls")]
+mod tls;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::ConnectionError;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::{Array, Integer, Nullable, Text};
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
-use diesel_async::pooled_connection::bb8::{Pool, PooledConnection};
-use diesel_async::pooled_connection::{
-    AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
-};
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     TransactionManager,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use futures_util::FutureExt;
 
 use self::array::ColumnArray;
 use self::attempt::PostgresTransaction;
 use self::offsets::{Access, partition_columns};
+use self::pool::Pool;
+pub(crate) use self::pool::PooledConnection;
+use self::replicas::Replicas;
 use self::sql::Source;
 use self::statement::{Query, Statement};
 use super::{
-    Batch, DurableStore, DurableStoreError, Fetched, HeldRow, Offset, Operation, Transaction,
+    Batch, DurableStore, DurableStoreError, Fetched, HeldRow, Offset, Operation, StoredRows,
+    Transaction,
 };
 use crate::dead_letters::{DeadLetter, DeadLetterFilter};
 use crate::entry::EntryId;
@@ -48,7 +51,7 @@ use crate::query::select::Select;
 use crate::row::EncodedRow;
 use crate::schema::ddl::literal;
 use crate::schema::step::Step;
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsError};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
@@ -60,8 +63,8 @@ const SWITCH_LOCK: i32 = 0x6b76_7377;
 
 /// Tables and offsets on a PostgreSQL server.
 pub(crate) struct PostgresDurableStore {
-    pool: Pool<AsyncPgConnection>,
-    last_failure: LastFailure,
+    pool: Pool,
+    replicas: Replicas,
     partitions: u16,
     statement_timeout: Duration,
 }
@@ -73,12 +76,30 @@ impl fmt::Debug for PostgresDurableStore {
 }
 
 impl PostgresDurableStore {
+    /// Connects in the background at most.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, SettingsError> {
+        Self::over(Pool::of_primary(settings)?, settings)
+    }
+
+    /// All over one connection, in a transaction that is never committed.
+    #[cfg(feature = "testing")]
+    pub(crate) fn for_test(settings: &Settings) -> Result<Self, SettingsError> {
+        Self::over(Pool::of_test(settings)?, settings)
+    }
+
+    fn over(pool: Pool, settings: &Settings) -> Result<Self, SettingsError> {
+        let statement_timeout = settings.postgres.statement_timeout;
+        Ok(Self {
+            pool,
+            replicas: Replicas::new(settings)?,
+            partitions: settings.partitions,
+            statement_timeout,
+        })
+    }
+
     /// Connects once, which proves that the address and the password are right.
-    pub(crate) async fn connect(settings: &Settings) -> Result<Self, DurableStoreError> {
-        let store = Self::new(settings);
-        // Not one of the pool's, which would only say that none came up in time.
-        store.dedicated_connection().await?;
-        Ok(store)
+    pub(crate) async fn try_out(&self) -> Result<(), DurableStoreError> {
+        self.pool.try_out().await
     }
 
     /// The steps from the tables to some models among others.
@@ -90,65 +111,8 @@ impl PostgresDurableStore {
         schema::difference(&mut *self.connection().await?, models, all).await
     }
 
-    fn new(settings: &Settings) -> Self {
-        // Who is paused within a transaction loses its locks before its lease has long passed on.
-        let lock = (settings.drain.lease / 2).as_millis().max(1);
-        // The text forms of values must not depend on how the server is set up.
-        let session = format!(
-            "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET bytea_output = 'hex'; \
-             SET extra_float_digits = 1; SET statement_timeout = {}; SET lock_timeout = {lock}; \
-             SET idle_in_transaction_session_timeout = {lock}",
-            settings.postgres.statement_timeout.as_millis()
-        );
-        // And so does who is killed during a statement.
-        let look_for_client = format!("SET client_connection_check_interval = {lock}");
-        let mut config = ManagerConfig::default();
-        config.recycling_method = RecyclingMethod::Fast;
-        config.custom_setup = Box::new(move |url| {
-            let (session, look_for_client) = (session.clone(), look_for_client.clone());
-            async move {
-                let mut connection = AsyncPgConnection::establish(url).await?;
-                let set_up = connection.batch_execute(&session).await;
-                set_up.map_err(ConnectionError::CouldntSetupConfiguration)?;
-                // Before version 14, and on Windows, PostgreSQL cannot; then the statement's own
-                // timeout has to do.
-                let _ = connection.batch_execute(&look_for_client).await;
-                Ok(connection)
-            }
-            .boxed()
-        });
-        let url = settings.postgres.url.expose();
-        let manager = AsyncDieselConnectionManager::new_with_config(url, config);
-        let last_failure = LastFailure::default();
-        let pool = Pool::builder()
-            .max_size(settings.postgres.max_connections)
-            .connection_timeout(settings.postgres.checkout_timeout)
-            .error_sink(Box::new(last_failure.clone()))
-            .build_unchecked(manager);
-        let statement_timeout = settings.postgres.statement_timeout;
-        Self { pool, last_failure, partitions: settings.partitions, statement_timeout }
-    }
-
-    async fn dedicated_connection(&self) -> Result<AsyncPgConnection, DurableStoreError> {
-        self.pool.dedicated_connection().await.map_err(pool_error)
-    }
-
-    pub(crate) async fn connection(
-        &self,
-    ) -> Result<PooledConnection<'_, AsyncPgConnection>, DurableStoreError> {
-        let connection = self.pool.get().await.map_err(|error| match error {
-            bb8::RunError::User(error) => pool_error(error),
-            bb8::RunError::TimedOut => match self.last_failure.get() {
-                Some(failure) => DurableStoreError::Unavailable(failure.into()),
-                None => DurableStoreError::Timeout(
-                    "all connections were in use for too long; `postgres.max_connections` is \
-                     the bound"
-                        .into(),
-                ),
-            },
-        })?;
-        self.last_failure.forget();
-        Ok(connection)
+    pub(crate) async fn connection(&self) -> Result<PooledConnection<'_>, DurableStoreError> {
+        self.pool.get().await
     }
 
     async fn load_offsets(
@@ -318,8 +282,12 @@ impl DurableStore for PostgresDurableStore {
         &self,
         queue: &'static str,
     ) -> Result<Box<dyn Send + Sync>, DurableStoreError> {
+        #[cfg(feature = "testing")]
+        if let Some(test) = self.pool.test() {
+            return Ok(Box::new(test.exclude().await));
+        }
         // Whose end ends the lock.
-        let mut connection = self.dedicated_connection().await?;
+        let mut connection = self.pool.dedicated().await?;
         let name = literal(&format!("switch of {queue}"));
         let lock = format!(
             "SET lock_timeout = 0; SELECT pg_advisory_lock({SWITCH_LOCK}, hashtext({name}))"
@@ -376,6 +344,13 @@ impl DurableStore for PostgresDurableStore {
         select::load(&mut *self.connection().await?, select, self.statement_timeout).await
     }
 
+    async fn select_stored(&self, select: &Select) -> Result<StoredRows, DurableStoreError> {
+        match self.replicas.select(&self.pool, select).await? {
+            Some(rows) => Ok(rows),
+            None => Ok(StoredRows::of_primary(self.select(select).await?)),
+        }
+    }
+
     async fn held_rows_of(
         &self,
         model: &'static ModelDescriptor,
@@ -396,8 +371,13 @@ impl DurableStore for PostgresDurableStore {
     }
 
     async fn migrate(&self) -> Result<(), DurableStoreError> {
+        #[cfg(feature = "testing")]
+        if self.pool.test().is_some() {
+            // They are made with the transaction.
+            return self.pool.get().await.map(|_| ());
+        }
         // A connection of its own, because the harness wants to own one.
-        let mut connection = self.dedicated_connection().await?;
+        let mut connection = self.pool.dedicated().await?;
         // Two processes that start together must not both create the tables.
         let lock = format!("SELECT pg_advisory_lock({MIGRATION_LOCK})");
         connection.batch_execute(&lock).await.map_err(classify)?;
@@ -431,41 +411,6 @@ impl Rollback {
 impl From<DieselError> for Rollback {
     fn from(error: DieselError) -> Self {
         Self::Diesel(error)
-    }
-}
-
-/// Why the pool could not open a connection, the last time it tried: it tells only this.
-#[derive(Debug, Clone, Default)]
-struct LastFailure(Arc<Mutex<Option<String>>>);
-
-impl LastFailure {
-    fn lock(&self) -> MutexGuard<'_, Option<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn get(&self) -> Option<String> {
-        self.lock().clone()
-    }
-
-    fn forget(&self) {
-        *self.lock() = None;
-    }
-}
-
-impl bb8::ErrorSink<PoolError> for LastFailure {
-    fn sink(&self, error: PoolError) {
-        *self.lock() = Some(error.to_string());
-    }
-
-    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<PoolError>> {
-        Box::new(self.clone())
-    }
-}
-
-fn pool_error(error: PoolError) -> DurableStoreError {
-    match error {
-        PoolError::ConnectionError(error) => DurableStoreError::Unavailable(Box::new(error)),
-        PoolError::QueryError(error) => classify(error),
     }
 }
 

@@ -13,6 +13,8 @@ mod schemes;
 mod script;
 mod server;
 mod settling;
+#[cfg(feature = "testing")]
+mod test_keys;
 mod values;
 mod writer;
 
@@ -30,6 +32,8 @@ use self::replication::Replication;
 use self::script::{
     ELSEWHERE, FILL, HERE, LOCATE, REBASE, RESERVE, RESERVE_VALUE, SWAP_VALUE, ValueScripts,
 };
+#[cfg(feature = "testing")]
+use self::test_keys::TestKeys;
 use self::writer::Writer;
 use super::{
     EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated, Observed,
@@ -64,6 +68,9 @@ pub(crate) struct RedisHotStore {
     writer: Writer,
     is_cluster: bool,
     scripts: &'static ValueScripts,
+    /// Those that are removed in the end, when the connections above are gone.
+    #[cfg(feature = "testing")]
+    _remains: Option<TestKeys>,
 }
 
 impl RedisHotStore {
@@ -89,7 +96,30 @@ impl RedisHotStore {
         let lanes = connections.iter().cycle().take(lanes).map(lane).collect();
         let (entries, settling) = (connect().await?, connect().await?);
         let replication = Replication::new(connector, keys.clone(), is_cluster);
-        Ok(Self { lanes, entries, settling, replication, keys, writer, is_cluster, scripts })
+        Ok(Self {
+            lanes,
+            entries,
+            settling,
+            replication,
+            keys,
+            writer,
+            is_cluster,
+            scripts,
+            #[cfg(feature = "testing")]
+            _remains: None,
+        })
+    }
+
+    /// The same for a test, whose keys are removed in the end.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn connect_for_test(
+        settings: &Settings,
+        keys: KeySpace,
+    ) -> Result<Self, HotStoreError> {
+        let pattern = keys.pattern_of_all();
+        let store = Self::connect(settings, keys).await?;
+        let remains = TestKeys::new(&settings.redis, pattern).map_err(classify)?;
+        Ok(Self { _remains: Some(remains), ..store })
     }
 
     fn reserve_call(&self, key: &RowKey, token: &str) -> Cmd {

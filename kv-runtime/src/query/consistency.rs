@@ -31,7 +31,7 @@ pub struct Stored<T> {
 
 /// How far PostgreSQL was behind Redis just before it was asked; by its answer it may have come
 /// nearer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Behind {
     /// How many entries of the model's queue were not drained, in all partitions and as Redis
@@ -40,6 +40,17 @@ pub struct Behind {
     /// How old the oldest of them was, by the clocks of Redis' server and of this process; zero
     /// without any.
     pub age: Duration,
+    /// By how much the replica that answered may have been behind the primary, beside that: it had
+    /// all that was committed so long before it was asked. Zero where the primary answered, `None`
+    /// where [`PostgresSettings::replica_max_lag`](crate::PostgresSettings::replica_max_lag) sets
+    /// no bound and nobody looks.
+    pub replica_lag: Option<Duration>,
+}
+
+impl Default for Behind {
+    fn default() -> Self {
+        Self { entries: 0, age: Duration::ZERO, replica_lag: Some(Duration::ZERO) }
+    }
 }
 
 impl Consistency for Overlay {

@@ -108,7 +108,7 @@ pub(super) async fn behind(
         let written = UNIX_EPOCH + Duration::from_millis(entry.milliseconds);
         SystemTime::now().duration_since(written).unwrap_or_default()
     });
-    Ok(Behind { entries: tails.undrained(), age })
+    Ok(Behind { entries: tails.undrained(), age, ..Behind::default() })
 }
 
 /// What is not settled of the partitions of a queue.

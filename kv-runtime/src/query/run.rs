@@ -102,14 +102,22 @@ impl Question {
                 .await
                 .map_err(|error| Error::from_hot(at, "", error))?
         {
-            behind = Some(Behind { entries: 0, age: Duration::ZERO });
+            behind = Some(Behind::default());
         } else if lays_over {
             select.dirty = overlay::dirty_rows(stores, select.model, at).await?;
         } else {
             behind = behind_of(stores, select.model).await;
         }
-        let rows = stores.durable.select(select).await;
-        Ok(Answered { rows: rows.map_err(|error| Error::from_durable(at, error))?, behind })
+        // Whom a write was waited for is to see it, which a replica may not have.
+        if lays_over || !self.receipts.is_empty() {
+            let rows = stores.durable.select(select).await;
+            let rows = rows.map_err(|error| Error::from_durable(at, error))?;
+            return Ok(Answered { rows, behind });
+        }
+        let stored = stores.durable.select_stored(select).await;
+        let stored = stored.map_err(|error| Error::from_durable(at, error))?;
+        let behind = behind.map(|behind| Behind { replica_lag: stored.replica_lag, ..behind });
+        Ok(Answered { rows: stored.rows, behind })
     }
 }
 

@@ -138,8 +138,9 @@ impl Schema {
     pub async fn difference(&self, database_url: &ServerUrl) -> Result<Migration, SchemaError> {
         let failed = |source| SchemaError::PostgreSql { url: database_url.to_string(), source };
         let settings = Settings::new("", database_url.expose());
-        let store = PostgresDurableStore::connect(&settings).await;
-        let store = store.map_err(|error| failed(error.into_source()))?;
+        let store =
+            PostgresDurableStore::new(&settings).map_err(|error| failed(Box::new(error)))?;
+        store.try_out().await.map_err(|error| failed(error.into_source()))?;
         let steps = store.difference(&self.models, &self.all).await;
         steps.map(Migration::new).map_err(|error| failed(error.into_source()))
     }

@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -12,12 +13,22 @@ use super::process::{ServerProcess, ServiceUser, last_lines, start_on_free_port}
 use super::watcher::{Signal, remove_postgres_variables};
 
 const DATABASE: &str = "kv";
+const CERTIFICATE: &str = "server.crt";
+const KEY: &str = "server.key";
 const NAME_LENGTH_MAX: usize = 63;
+
+/// What a server shows of itself by TLS.
+#[derive(Debug, Clone)]
+struct Identity {
+    certificate: String,
+    key: String,
+}
 
 /// How a [`PostgresServer`] is set up.
 #[derive(Debug, Clone, Default)]
 pub struct PostgresOptions {
     fsync: bool,
+    tls: Option<Identity>,
     settings: Vec<(String, String)>,
 }
 
@@ -32,6 +43,14 @@ impl PostgresOptions {
     #[must_use]
     pub fn fsync(mut self, fsync: bool) -> Self {
         self.fsync = fsync;
+        self
+    }
+
+    /// Has the server take connections by TLS, beside plain ones, with a certificate and its key,
+    /// both in PEM form.
+    #[must_use]
+    pub fn tls(mut self, certificate: impl Into<String>, key: impl Into<String>) -> Self {
+        self.tls = Some(Identity { certificate: certificate.into(), key: key.into() });
         self
     }
 
@@ -87,16 +106,54 @@ impl PostgresServer {
         let mut process = ServerProcess::prepare("postgres", Signal::Quit, user)?;
         let data_directory = process.directory().join("data");
         make_cluster(&mut process, &programs.initdb, &data_directory)?;
-        OpenOptions::new()
-            .append(true)
-            .open(data_directory.join("postgresql.conf"))
-            .and_then(|mut file| file.write_all(configuration_text(port, options).as_bytes()))
-            .map_err(ServerError::io("write the configuration of PostgreSQL"))?;
+        append_configuration(&data_directory, &configuration_text(port, options))?;
+        if let Some(identity) = &options.tls {
+            write_identity(&data_directory, identity, user)
+                .map_err(ServerError::io("write the certificate of PostgreSQL"))?;
+        }
         let arguments = vec![OsString::from("-D"), data_directory.clone().into()];
         process.start(&programs.postgres, arguments, |_| {
             is_ready(&programs.psql, port, &data_directory)
         })?;
         let url = create_database(&programs.psql, &maintenance_url(port), DATABASE)?;
+        Ok(Self { process, psql: programs.psql.clone(), data_directory, port, url })
+    }
+
+    /// Starts a standby of this server, which follows it by streaming replication and answers
+    /// queries.
+    ///
+    /// # Errors
+    ///
+    /// When this server is down, or the standby does not start.
+    pub fn start_standby(&self) -> Result<Self, ServerError> {
+        let programs = install::postgres_programs()?;
+        let user = ServiceUser::unless_unprivileged()?;
+        start_on_free_port(|port| self.start_standby_on(port, &programs, user))
+    }
+
+    fn start_standby_on(
+        &self,
+        port: u16,
+        programs: &PostgresPrograms,
+        user: Option<ServiceUser>,
+    ) -> Result<Self, ServerError> {
+        let mut process = ServerProcess::prepare("postgres", Signal::Quit, user)?;
+        let data_directory = process.directory().join("data");
+        let primary = format!("--dbname={}", maintenance_url(self.port));
+        let mut arguments: Vec<OsString> =
+            ["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--no-password", &primary]
+                .map(OsString::from)
+                .to_vec();
+        arguments.push("--pgdata".into());
+        arguments.push(data_directory.clone().into());
+        process.run(&programs.initdb.with_file_name("pg_basebackup"), arguments)?;
+        // A later line wins.
+        append_configuration(&data_directory, &format!("port = '{port}'\n"))?;
+        let arguments = vec![OsString::from("-D"), data_directory.clone().into()];
+        process.start(&programs.postgres, arguments, |_| {
+            is_ready(&programs.psql, port, &data_directory)
+        })?;
+        let url = format!("postgres://kv@127.0.0.1:{port}/{DATABASE}");
         Ok(Self { process, psql: programs.psql.clone(), data_directory, port, url })
     }
 
@@ -197,6 +254,31 @@ fn make_cluster(
     }
 }
 
+fn append_configuration(data_directory: &Path, text: &str) -> Result<(), ServerError> {
+    OpenOptions::new()
+        .append(true)
+        .open(data_directory.join("postgresql.conf"))
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(ServerError::io("write the configuration of PostgreSQL"))
+}
+
+/// The server reads its key only where nobody else can.
+fn write_identity(
+    data_directory: &Path,
+    identity: &Identity,
+    user: Option<ServiceUser>,
+) -> io::Result<()> {
+    for (name, text) in [(CERTIFICATE, &identity.certificate), (KEY, &identity.key)] {
+        let path = data_directory.join(name);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(text.as_bytes())?;
+        if let Some(user) = user {
+            chown(&path, Some(user.uid), Some(user.gid))?;
+        }
+    }
+    Ok(())
+}
+
 fn configuration_text(port: u16, options: &PostgresOptions) -> String {
     let mut settings = vec![
         ("listen_addresses", "127.0.0.1".to_owned()),
@@ -210,6 +292,11 @@ fn configuration_text(port: u16, options: &PostgresOptions) -> String {
         // and without fsync there is next to nothing to wait for.
         settings.push(("fsync", "off".to_owned()));
         settings.push(("full_page_writes", "off".to_owned()));
+    }
+    if options.tls.is_some() {
+        settings.push(("ssl", "on".to_owned()));
+        settings.push(("ssl_cert_file", CERTIFICATE.to_owned()));
+        settings.push(("ssl_key_file", KEY.to_owned()));
     }
     let given = options.settings.iter();
     settings.extend(given.map(|(name, value)| (name.as_str(), value.clone())));

@@ -2,13 +2,12 @@
 
 use async_trait::async_trait;
 use diesel::sql_types::{Nullable, Text};
-use diesel_async::pooled_connection::bb8::PooledConnection;
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl, TransactionManager};
 
 use super::array::ColumnArray;
 use super::sql::{self, PARAMETER, Source};
 use super::statement::{Query, Statement as SqlStatement};
-use super::{classify, letters, offsets};
+use super::{PooledConnection, classify, letters, offsets};
 use crate::dead_letters::{DeadLetter, DeadLetterFilter};
 use crate::durable_store::{
     DurableStoreError, Offset, Operation, Outcome, Refusal, Statement, Transaction,
@@ -24,7 +23,7 @@ type RefusalRow = (Option<String>, Option<String>, Option<String>, Option<String
 /// A pooled connection with a transaction that is open. A connection that comes back to the pool
 /// with one is closed, which rolls it back.
 pub(super) struct PostgresTransaction<'a> {
-    pub(super) connection: PooledConnection<'a, AsyncPgConnection>,
+    pub(super) connection: PooledConnection<'a>,
     pub(super) offsets: Vec<Offset>,
 }
 
