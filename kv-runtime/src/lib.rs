@@ -82,6 +82,8 @@ mod model;
 mod new_row;
 mod query;
 mod receipt;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod repository;
 mod room;
 mod row;
@@ -136,7 +138,7 @@ pub use row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
 pub use rows::Status;
 pub use scheme::{StorageScheme, SwitchError, UnknownScheme};
 pub use settings::{
-    DrainSettings, OnFull, OnHeld, PostgresSettings, RedisSettings, ServerUrl, Settings,
+    DrainSettings, OnFull, OnHeld, PostgresSettings, RedisSettings, Secret, ServerUrl, Settings,
     SettingsError,
 };
 pub use transaction::{Committed, Transaction, TransactionRepository};

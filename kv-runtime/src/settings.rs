@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 pub use self::drain::DrainSettings;
-pub use self::redis::RedisSettings;
+pub use self::redis::{RedisSettings, Secret};
 pub use self::url::ServerUrl;
 use crate::checks::{Check, CheckSettings};
 use crate::durability::Durability;
@@ -142,7 +142,7 @@ impl Settings {
     /// The defaults, with these servers.
     pub fn new(redis_url: impl Into<ServerUrl>, postgres_url: impl Into<ServerUrl>) -> Self {
         Self {
-            redis: RedisSettings::new(redis_url.into()),
+            redis: RedisSettings::new(redis_url),
             postgres: PostgresSettings {
                 url: postgres_url.into(),
                 max_connections: 10,
@@ -156,7 +156,7 @@ impl Settings {
     /// The defaults for the in-memory pair, which connects to nothing.
     pub fn in_memory() -> Self {
         Self {
-            redis: RedisSettings::new("".into()),
+            redis: RedisSettings::new(""),
             postgres: PostgresSettings {
                 url: "".into(),
                 max_connections: 1,
@@ -182,13 +182,13 @@ impl Settings {
         }
     }
 
-    /// Reads `REDIS_URL` (or of a cluster `REDIS_CLUSTER_NODES`, with commas between) and
-    /// `DATABASE_URL`, which are required, and where they are set
+    /// Reads the variables of [`RedisSettings::from_env`], of which one that names the server is
+    /// required, and `DATABASE_URL`, which is required too; and where they are set
     /// `KV_PARTITIONS`, `KV_TENANT`, `KV_ROW_TTL_S`, `KV_QUEUE_CAPACITY`,
     /// `KV_ON_FULL_BLOCK_MS` (zero rejects), `KV_MAX_ENTRY_BYTES`,
     /// `KV_OVERLAY_MAX`, `KV_OVERLAY_TIMEOUT_MS`, `KV_SCHEME`, `KV_WRITE_THROUGH_TIMEOUT_MS`,
     /// `KV_SWITCH_TIMEOUT_MS`,
-    /// `REDIS_CONNECTIONS`, `DATABASE_MAX_CONNECTIONS`, `KV_DRAIN_INTERVAL_MS`,
+    /// `DATABASE_MAX_CONNECTIONS`, `KV_DRAIN_INTERVAL_MS`,
     /// `KV_DRAIN_BATCH_ENTRIES`, `KV_DRAIN_WORKERS` and `KV_DRAIN_LEASE_MS`; and for the start-up checks
     /// `KV_CHECKS_EVICTION`, `KV_CHECKS_PERSISTENCE`, `KV_CHECKS_REDIS_VERSION`,
     /// `KV_CHECKS_POSTGRES_VERSION`, `KV_CHECKS_SCHEMA`, `KV_CHECKS_MIGRATIONS` and
@@ -197,11 +197,7 @@ impl Settings {
     /// # Errors
     /// The first variable that is missing or malformed, by name.
     pub fn from_env() -> Result<Self, SettingsError> {
-        Self::from_lookup(|name| match std::env::var(name) {
-            Ok(value) => Ok(Some(value)),
-            Err(std::env::VarError::NotPresent) => Ok(None),
-            Err(std::env::VarError::NotUnicode(_)) => Err(SettingsError::new(name, "is not UTF-8")),
-        })
+        Self::from_lookup(from_environment)
     }
 
     fn from_lookup(
@@ -212,16 +208,10 @@ impl Settings {
                 SettingsError::new(name, format!("is not set; it should be like `{example}`"))
             })
         };
-        let nodes = lookup("REDIS_CLUSTER_NODES")?.unwrap_or_default();
-        let nodes = nodes.split(',').map(str::trim).filter(|node| !node.is_empty());
-        let nodes: Vec<ServerUrl> = nodes.map(ServerUrl::from).collect();
-        let redis_url = match nodes.first() {
-            Some(node) => node.expose().to_owned(),
-            None => required("REDIS_URL", "redis://localhost:6379")?,
-        };
+        let redis = RedisSettings::from_lookup(&lookup)?;
         let postgres_url = required("DATABASE_URL", "postgres://user@localhost/database")?;
-        let mut settings = Self::new(redis_url, postgres_url);
-        settings.redis.cluster_nodes = nodes;
+        let mut settings = Self::new(redis.url.clone(), postgres_url);
+        settings.redis = redis;
         settings.tenant = lookup("KV_TENANT")?.filter(|tenant| !tenant.is_empty());
         set(&mut settings.partitions, "KV_PARTITIONS", &lookup)?;
         set(&mut settings.queue_capacity, "KV_QUEUE_CAPACITY", &lookup)?;
@@ -247,7 +237,6 @@ impl Settings {
         let mut milliseconds = 30_000_u64;
         set(&mut milliseconds, "KV_SWITCH_TIMEOUT_MS", &lookup)?;
         settings.switch_timeout = Duration::from_millis(milliseconds);
-        set(&mut settings.redis.connections, "REDIS_CONNECTIONS", &lookup)?;
         set(&mut settings.postgres.max_connections, "DATABASE_MAX_CONNECTIONS", &lookup)?;
         set(&mut settings.drain.batch_entries, "KV_DRAIN_BATCH_ENTRIES", &lookup)?;
         set(&mut settings.drain.workers, "KV_DRAIN_WORKERS", &lookup)?;
@@ -301,7 +290,6 @@ impl Settings {
                 "partitions",
                 "must be more than one in a cluster: the only one has no part of the slots",
             ),
-            (self.redis.connections > 0, "redis.connections", "must be greater than zero"),
             (
                 self.postgres.max_connections > 0,
                 "postgres.max_connections",
@@ -328,12 +316,20 @@ impl Settings {
                 return Err(SettingsError::new(setting, problem));
             }
         }
-        Ok(())
+        self.redis.check()
     }
 
     /// The bound of one partition's undrained entries.
     pub(crate) fn partition_capacity(&self) -> u64 {
         self.queue_capacity.div_ceil(u64::from(self.partitions))
+    }
+}
+
+fn from_environment(name: &'static str) -> Result<Option<String>, SettingsError> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(SettingsError::new(name, "is not UTF-8")),
     }
 }
 

@@ -1,0 +1,14 @@
+//! The handle on Redis itself: every family of commands, tenants, and what a server or a
+//! connection that fails comes to.
+
+mod redis_handle {
+    mod common;
+
+    mod collections;
+    mod groups;
+    mod locks;
+    mod pubsub;
+    mod scripts;
+    mod streams;
+    mod strings;
+}
