@@ -4,11 +4,16 @@
 mod redis_handle {
     mod common;
 
+    mod access;
     mod collections;
+    mod forms;
     mod groups;
     mod locks;
+    mod outages;
     mod pubsub;
     mod scripts;
     mod streams;
     mod strings;
+    mod tenants;
+    mod types;
 }

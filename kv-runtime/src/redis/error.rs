@@ -342,3 +342,67 @@ fn without_value(error: &serde_json::Error) -> String {
         serde_json::error::Category::Io => "it cannot be written".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    const FAMILIES: [Family; 10] = [
+        Family::String,
+        Family::Hash,
+        Family::List,
+        Family::Set,
+        Family::Stream,
+        Family::Group,
+        Family::Script,
+        Family::Pipeline,
+        Family::PubSub,
+        Family::Lock,
+    ];
+
+    fn at(family: Family) -> At<'static> {
+        At::new(family, "operation", "key")
+    }
+
+    #[test]
+    fn a_refusal_is_of_the_operations_family() {
+        for family in FAMILIES {
+            let refusal = redis::make_extension_error("WRONGTYPE".to_owned(), None);
+            let error = at(family).failed(refusal);
+            let name = format!("{error:?}");
+            assert!(name.starts_with(&format!("{family:?} {{")), "{name}");
+            assert!(error.to_string().starts_with("operation of `key`: "), "{error}");
+            let source = std::error::Error::source(&error).expect("what Redis said");
+            assert!(source.to_string().contains("WRONGTYPE"), "{source}");
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_about_the_command_is_told_apart() {
+        let of = |kind: io::ErrorKind| at(Family::Hash).failed(io::Error::from(kind).into());
+        assert!(matches!(of(io::ErrorKind::TimedOut), Error::Timeout { .. }));
+        assert!(matches!(of(io::ErrorKind::BrokenPipe), Error::Unavailable { .. }));
+        assert!(matches!(of(io::ErrorKind::ConnectionRefused), Error::Unavailable { .. }));
+        for kind in [
+            ErrorKind::AuthenticationFailed,
+            ErrorKind::ClusterConnectionNotFound,
+            ErrorKind::Server(ServerErrorKind::BusyLoading),
+            ErrorKind::Server(ServerErrorKind::ClusterDown),
+            ErrorKind::Server(ServerErrorKind::MasterDown),
+            ErrorKind::Server(ServerErrorKind::ReadOnly),
+        ] {
+            let error = at(Family::List).failed((kind, "said").into());
+            assert!(matches!(error, Error::Unavailable { .. }), "{kind:?}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn no_argument_is_shown_of_a_command_that_redis_does_not_know() {
+        let detail = "unknown command 'X', with args beginning with: 'secret'".to_owned();
+        let refusal = redis::make_extension_error("ERR".to_owned(), Some(detail));
+        let error = format!("{:?}", at(Family::Stream).failed(refusal));
+        assert!(error.contains("unknown command 'X'") && !error.contains("secret"), "{error}");
+    }
+}

@@ -272,3 +272,139 @@ impl fmt::Debug for Secret {
         f.write_str("\"***\"")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(variables: &[(&'static str, &str)]) -> Result<RedisSettings, SettingsError> {
+        let settings = RedisSettings::from_lookup(&|name| {
+            Ok(variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        })?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    const URL: (&str, &str) = ("REDIS_URL", "redis://localhost");
+
+    #[test]
+    fn the_defaults_are_a_server_on_this_machine() {
+        let settings = RedisSettings::default();
+        assert_eq!(settings.url.expose(), "redis://localhost:6379");
+        assert_eq!(settings.check(), Ok(()));
+        let of = |host| RedisSettings::at(host, 6380).url.expose().to_owned();
+        assert_eq!(of("cache.internal"), "redis://cache.internal:6380");
+        assert_eq!(of("::1"), "redis://[::1]:6380");
+    }
+
+    #[test]
+    fn a_server_is_given_by_nodes_address_or_host() {
+        let error = from(&[]).expect_err("nothing is set");
+        assert_eq!(error.setting, "REDIS_URL");
+        assert_eq!(from(&[("REDIS_URL", "")]).expect_err("it is empty").setting, "REDIS_URL");
+        let host = [("REDIS_HOST", "cache"), ("REDIS_PORT", "6380")];
+        assert_eq!(from(&host).expect("valid").address(), "redis://cache:6380");
+        assert_eq!(from(&host[..1]).expect("valid").address(), "redis://cache:6379");
+        let both = [URL, host[0], host[1]];
+        assert_eq!(from(&both).expect("valid").address(), "redis://localhost");
+        let nodes = [URL, ("REDIS_CLUSTER_NODES", "redis://one, redis://two")];
+        assert_eq!(from(&nodes).expect("valid").address(), "redis://one, redis://two");
+    }
+
+    #[test]
+    fn each_setting_has_a_variable() {
+        let settings = from(&[
+            URL,
+            ("REDIS_USERNAME", "app"),
+            ("REDIS_PASSWORD", "secret"),
+            ("REDIS_CONNECTIONS", "3"),
+            ("REDIS_CONNECT_TIMEOUT_MS", "4"),
+            ("REDIS_COMMAND_TIMEOUT_MS", "5"),
+            ("REDIS_RECONNECT_RETRIES", "6"),
+            ("REDIS_RECONNECT_DELAY_MIN_MS", "7"),
+            ("REDIS_RECONNECT_DELAY_MAX_MS", "8"),
+            ("REDIS_IN_FLIGHT_MAX", "9"),
+            ("REDIS_DEFAULT_TTL_S", "10"),
+            ("REDIS_DEFAULT_HASH_TTL_S", "0"),
+            ("REDIS_STREAM_READ_COUNT", "11"),
+            ("REDIS_FALLBACK_TO_UNPREFIXED", "true"),
+        ])
+        .expect("valid settings");
+        let mut expected = RedisSettings::new("redis://localhost");
+        expected.username = Some("app".to_owned());
+        expected.password = Some("secret".into());
+        expected.connections = 3;
+        expected.connect_timeout = Duration::from_millis(4);
+        expected.command_timeout = Duration::from_millis(5);
+        expected.reconnect_retries = 6;
+        expected.reconnect_delay_min = Duration::from_millis(7);
+        expected.reconnect_delay_max = Duration::from_millis(8);
+        expected.in_flight_max = 9;
+        expected.default_ttl = Some(Duration::from_secs(10));
+        expected.default_hash_ttl = None;
+        expected.stream_read_count = 11;
+        expected.fallback_to_unprefixed = true;
+        assert_eq!(format!("{settings:?}"), format!("{expected:?}"));
+        let password = settings.password.expect("it is set");
+        assert_eq!((password.expose(), format!("{password:?}")), ("secret", "\"***\"".to_owned()));
+    }
+
+    #[test]
+    fn what_is_malformed_or_out_of_range_is_named() {
+        for (variable, value, setting) in [
+            ("REDIS_CONNECTIONS", "many", "REDIS_CONNECTIONS"),
+            ("REDIS_CONNECTIONS", "0", "redis.connections"),
+            ("REDIS_CONNECT_TIMEOUT_MS", "1s", "REDIS_CONNECT_TIMEOUT_MS"),
+            ("REDIS_CONNECT_TIMEOUT_MS", "0", "redis.connect_timeout"),
+            ("REDIS_COMMAND_TIMEOUT_MS", "-1", "REDIS_COMMAND_TIMEOUT_MS"),
+            ("REDIS_COMMAND_TIMEOUT_MS", "0", "redis.command_timeout"),
+            ("REDIS_RECONNECT_RETRIES", "", "REDIS_RECONNECT_RETRIES"),
+            ("REDIS_RECONNECT_DELAY_MIN_MS", "0", "redis.reconnect_delay_min"),
+            ("REDIS_RECONNECT_DELAY_MAX_MS", "1", "redis.reconnect_delay_max"),
+            ("REDIS_IN_FLIGHT_MAX", "0", "redis.in_flight_max"),
+            ("REDIS_IN_FLIGHT_MAX", "1000001", "redis.in_flight_max"),
+            ("REDIS_DEFAULT_TTL_S", "soon", "REDIS_DEFAULT_TTL_S"),
+            ("REDIS_STREAM_READ_COUNT", "0", "redis.stream_read_count"),
+            ("REDIS_FALLBACK_TO_UNPREFIXED", "1", "REDIS_FALLBACK_TO_UNPREFIXED"),
+        ] {
+            let error = from(&[URL, (variable, value)]).expect_err(variable);
+            assert_eq!(error.setting, setting, "{variable} = `{value}`");
+        }
+        let port = [("REDIS_HOST", "cache"), ("REDIS_PORT", "66000")];
+        assert_eq!(from(&port).expect_err("no such port").setting, "REDIS_PORT");
+        let mut settings =
+            RedisSettings { default_ttl: Some(Duration::ZERO), ..Default::default() };
+        assert_eq!(settings.check().expect_err("no time").setting, "redis.default_ttl");
+        settings.default_ttl = None;
+        settings.default_hash_ttl = Some(Duration::from_nanos(1));
+        assert_eq!(settings.check().expect_err("no time").setting, "redis.default_hash_ttl");
+    }
+
+    #[cfg(feature = "redis")]
+    #[test]
+    fn an_address_that_cannot_be_connected_to_is_named_without_its_secret() {
+        for url in [
+            "localhost:6379",
+            "http://u:secret@host",
+            "redis://:secret@host:port",
+            "redis://:secret@host/database",
+            "redis://",
+            "secret",
+        ] {
+            let error = from(&[("REDIS_URL", url)]).expect_err(url);
+            assert_eq!(error.setting, "redis.url", "{url}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+            let error = from(&[("REDIS_CLUSTER_NODES", url)]).expect_err(url);
+            assert_eq!(error.setting, "redis.cluster_nodes", "{url}");
+        }
+        let plain = from(&[URL, ("REDIS_CA_FILE", "ca.pem")]).expect_err("not by TLS");
+        assert!(plain.to_string().contains("rediss://"), "{plain}");
+        let encrypted = from(&[("REDIS_URL", "rediss://host"), ("REDIS_CA_FILE", "ca.pem")]);
+        if cfg!(feature = "redis-tls") {
+            assert_eq!(encrypted.expect("valid").ca_file, Some(PathBuf::from("ca.pem")));
+        } else {
+            let error = encrypted.expect_err("it takes a feature");
+            assert!(error.to_string().contains("feature `redis-tls`"), "{error}");
+        }
+    }
+}
