@@ -24,7 +24,7 @@
 //! ```
 //!
 //! What a service asks beside single rows, [`Repository::query`] answers; [queries] says what it
-//! sees.
+//! sees. What is no row, [`redis`] keeps: sessions, counters, streams, channels, locks.
 //!
 //! # Types of fields
 //!
@@ -49,8 +49,8 @@
 //! # Features
 //!
 //! On by default: `redis` and `postgres`, the two servers, and the types of `uuid`, `chrono` and
-//! `rust_decimal`. Besides: the types of `time` and `bigdecimal`, and `testing`, private servers
-//! for tests.
+//! `rust_decimal`. Besides: the types of `time` and `bigdecimal`, `redis-tls` for `rediss://`
+//! addresses, and `testing`, private servers for tests.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // Without one of the servers there is the in-memory pair alone, which leaves parts of what the

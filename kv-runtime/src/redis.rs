@@ -35,7 +35,7 @@
 //!
 //! [`Kv::redis`]: crate::Kv::redis
 
-mod client;
+pub(crate) mod client;
 mod error;
 mod groups;
 mod hashes;
@@ -59,7 +59,6 @@ use std::time::Duration;
 use redis::{Cmd, ScriptInvocation};
 pub use redis::{FromRedisValue, Script, ToRedisArgs, ToSingleRedisArg, Value};
 
-pub(crate) use self::client::address_problem;
 use self::error::{At, Family};
 pub use self::error::{Call, Error};
 pub use self::groups::{Claimed, Pending, PendingEntry};

@@ -62,8 +62,9 @@ impl Health {
 
     /// All connections answer.
     pub(super) fn is_well(&self) {
-        self.state.send_replace(ConnectionState::Connected);
+        // First, so that whoever finds otherwise from now on looks again.
         self.is_looked_after.store(false, Ordering::Release);
+        self.state.send_replace(ConnectionState::Connected);
     }
 
     /// Tells the hooks, if it is news.

@@ -63,13 +63,13 @@ pub(super) struct Connector {
 
 enum AnyClient {
     Single(Client),
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 impl Connector {
     pub(super) fn new(settings: &RedisSettings) -> Result<Self, RedisError> {
         let client = if settings.is_cluster() {
-            AnyClient::Cluster(client::cluster(settings)?.build()?)
+            AnyClient::Cluster(Box::new(client::cluster(settings)?.build()?))
         } else {
             AnyClient::Single(client::client(settings)?)
         };

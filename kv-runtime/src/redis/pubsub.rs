@@ -184,7 +184,7 @@ fn message(prefix: &str, push: PushInfo) -> Option<Message> {
 /// Messages of some channels or patterns; made by [`Redis::subscribe`].
 ///
 /// A connection that is cut comes back by itself and subscribes again. It is a
-/// [`Stream`](futures_util::Stream) of [`Message`], too. It ends the subscription to drop it.
+/// [`Stream`](futures_util::Stream) of [`Message`], too. Dropping it ends the subscription.
 pub struct Subscription {
     redis: Redis,
     subscriber: Subscriber,

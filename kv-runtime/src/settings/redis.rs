@@ -227,7 +227,9 @@ impl RedisSettings {
             let single = (&self.url, "redis.url");
             let single = (!self.is_cluster() && !self.url.expose().is_empty()).then_some(single);
             for (url, setting) in urls.chain(single) {
-                if let Some(problem) = crate::redis::address_problem(url, self.ca_file.is_some()) {
+                if let Some(problem) =
+                    crate::redis::client::address_problem(url, self.ca_file.is_some())
+                {
                     return Err(SettingsError::new(setting, problem));
                 }
             }
