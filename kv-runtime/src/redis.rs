@@ -4,8 +4,8 @@
 //! [`Redis`] is a pool of multiplexed connections. A [`Kv`](crate::Kv) has one ([`Kv::redis`]), and
 //! [`Redis::connect`] opens one by itself. Every key, stream, channel and lock gets the tenant's
 //! prefix, so that tenants do not meet; what comes back is without it. A value is anything that the
-//! `redis` crate writes and reads ([`ToSingleRedisArg`], [`FromRedisValue`]), or by the methods that
-//! end in `_json` anything that serde does.
+//! `redis` crate writes and reads ([`ToSingleRedisArg`], [`FromRedisValue`]), or by the methods
+//! that end in `_json` anything that serde does.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -124,9 +124,9 @@ impl Redis {
         self.pool.health().state()
     }
 
-    /// Calls `hook` when a connection is lost or Redis stops to answer: once for each outage, however
-    /// many commands fail in it, with [`Error::Unavailable`] or [`Error::Timeout`]. It is called by
-    /// whoever notices, and should not block.
+    /// Calls `hook` when a connection is lost or Redis stops to answer: once for each outage,
+    /// however many commands fail in it, with [`Error::Unavailable`] or [`Error::Timeout`]. It is
+    /// called by whoever notices, and should not block.
     pub fn on_error(&self, hook: impl Fn(&Error) + Send + Sync + 'static) {
         self.pool.health().on_error(Arc::new(hook));
     }
@@ -170,9 +170,10 @@ impl Redis {
         read(at, self.pool.run(at, call.invoke_async(&mut link)).await?)
     }
 
-    /// The answer to the first command; where that is nothing, and it is fallen back, to the second.
-    async fn found(&self, at: At<'_>, prefixed: Cmd, unprefixed: Cmd) -> Result<Value, Error> {
-        let answer = self.query(at, &prefixed).await?;
+    /// The answer to a command that reads the key; where there is nothing, and it is fallen back,
+    /// that of the key without prefix.
+    async fn found(&self, at: At<'_>, command: impl Fn(&str) -> Cmd) -> Result<Value, Error> {
+        let answer = self.query(at, &command(&self.key(at.key))).await?;
         let is_nothing = match &answer {
             Value::Nil => true,
             Value::Array(items) | Value::Set(items) => items.is_empty(),
@@ -180,7 +181,7 @@ impl Redis {
             _ => false,
         };
         if is_nothing && self.falls_back() {
-            return self.query(at, &unprefixed).await;
+            return self.query(at, &command(at.key)).await;
         }
         Ok(answer)
     }

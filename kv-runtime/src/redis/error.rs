@@ -184,7 +184,8 @@ pub enum Error {
     Settings(#[from] SettingsError),
     /// Redis does not take connections.
     #[error(
-        "Redis at {address} does not take connections; is it running, and are its address and the password right?"
+        "Redis at {address} does not take connections; is it running, and are its address and the \
+         password right?"
     )]
     Connect {
         /// The address, without its password.

@@ -116,7 +116,8 @@ impl Redis {
     }
 
     /// The same, and where there are none yet, waits for them up to `wait`, a millisecond at least;
-    /// no entry in this time is no error. It has a connection of its own, so that nobody else waits.
+    /// no entry in this time is no error. It has a connection of its own, so that nobody else
+    /// waits.
     ///
     /// # Errors
     /// As [`Redis::group_create`].

@@ -133,11 +133,11 @@ impl Redis {
     /// [`Error::Parsing`] where they are no `T`, or as [`Redis::hset`].
     pub async fn hgetall<T: FromRedisValue>(&self, key: &str) -> Result<T, Error> {
         let at = At::new(Family::Hash, "hgetall", key);
-        let command = Cmd::hgetall::<&str>;
-        read(at, self.found(at, command(&self.key(key)), command(key)).await?)
+        read(at, self.found(at, |key| Cmd::hgetall(key)).await?)
     }
 
-    /// Deletes fields, and answers how many of them there were. The last one takes the hash with it.
+    /// Deletes fields, and answers how many of them there were. The last one takes the hash with
+    /// it.
     ///
     /// # Errors
     /// As [`Redis::hset`].

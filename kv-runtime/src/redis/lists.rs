@@ -38,8 +38,7 @@ impl Redis {
         to: isize,
     ) -> Result<Vec<T>, Error> {
         let at = At::new(Family::List, "lrange", key);
-        let command = |key: &str| Cmd::lrange(key, from, to);
-        read(at, self.found(at, command(&self.key(key)), command(key)).await?)
+        read(at, self.found(at, |key| Cmd::lrange(key, from, to)).await?)
     }
 
     /// How long a list is.
@@ -75,7 +74,6 @@ impl Redis {
     /// [`Error::Parsing`] where they are no `T`, or as [`Redis::sadd`].
     pub async fn smembers<T: FromRedisValue>(&self, key: &str) -> Result<T, Error> {
         let at = At::new(Family::Set, "smembers", key);
-        let command = Cmd::smembers::<&str>;
-        read(at, self.found(at, command(&self.key(key)), command(key)).await?)
+        read(at, self.found(at, |key| Cmd::smembers(key)).await?)
     }
 }

@@ -37,8 +37,8 @@ impl Redis {
 }
 
 impl Pipeline {
-    /// Has the commands take effect as one (`MULTI`), or not at all where Redis refuses to queue one
-    /// of them. In a cluster, their keys have to lie in one slot.
+    /// Has the commands take effect as one (`MULTI`), or not at all where Redis refuses to queue
+    /// one of them. In a cluster, their keys have to lie in one slot.
     pub fn atomic(&mut self) -> &mut Self {
         self.commands.atomic();
         self

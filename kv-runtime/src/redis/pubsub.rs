@@ -110,8 +110,8 @@ impl Redis {
         Ok(subscription)
     }
 
-    /// Subscribes to all channels that match patterns, in which `*`, `?` and `[…]` are as in `KEYS`;
-    /// over a connection of its own. Channels of other tenants never match.
+    /// Subscribes to all channels that match patterns, in which `*`, `?` and `[…]` are as in
+    /// `KEYS`; over a connection of its own. Channels of other tenants never match.
     ///
     /// # Errors
     /// As [`Redis::subscribe`].

@@ -7,7 +7,8 @@ use super::{At, Error, Family, FromRedisValue, Redis, ToRedisArgs};
 /// # Scripts
 impl Redis {
     /// Runs a script with keys, each of which gets the prefix, and arguments, which do not; without
-    /// any, these are `None::<&str>`. It is sent in full only to a server that does not know it yet.
+    /// any, these are `None::<&str>`. It is sent in full only to a server that does not know it
+    /// yet.
     ///
     /// ```no_run
     /// # use kv_runtime::redis::{Error, Redis, Script};

@@ -91,8 +91,8 @@ impl Redis {
     /// Appends an entry, and answers its id.
     ///
     /// # Errors
-    /// [`Error::Stream`], also where an explicit id is not behind the last one; or what any call can
-    /// fail with.
+    /// [`Error::Stream`], also where an explicit id is not behind the last one; or what any call
+    /// can fail with.
     pub async fn xadd<F: ToRedisArgs, V: ToRedisArgs>(
         &self,
         stream: &str,
@@ -120,7 +120,8 @@ impl Redis {
     }
 
     /// The same, and where there are none yet, waits for them up to `wait`, a millisecond at least;
-    /// no entry in this time is no error. It has a connection of its own, so that nobody else waits.
+    /// no entry in this time is no error. It has a connection of its own, so that nobody else
+    /// waits.
     ///
     /// # Errors
     /// As [`Redis::xread`].

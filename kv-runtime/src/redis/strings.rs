@@ -219,8 +219,7 @@ impl Redis {
     }
 
     async fn find_value<T: FromRedisValue>(&self, at: At<'_>) -> Result<Option<T>, Error> {
-        let command = Cmd::get::<&str>;
-        match self.found(at, command(&self.key(at.key)), command(at.key)).await? {
+        match self.found(at, |key| Cmd::get(key)).await? {
             Value::Nil => Ok(None),
             answer => read(at, answer).map(Some),
         }

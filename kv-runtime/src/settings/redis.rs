@@ -24,8 +24,8 @@ pub struct RedisSettings {
     /// `redis://[user:password@]host[:port][/database]`, or `rediss://…` for TLS, which takes the
     /// feature `redis-tls`. Default `redis://localhost:6379`.
     pub url: ServerUrl,
-    /// Some nodes of a Redis Cluster, each in the form of `url`; any one that is up is enough to find
-    /// the others. Where there are nodes, `url` is not looked at. Default none.
+    /// Some nodes of a Redis Cluster, each in the form of `url`; any one that is up is enough to
+    /// find the others. Where there are nodes, `url` is not looked at. Default none.
     pub cluster_nodes: Vec<ServerUrl>,
     /// Who logs in, instead of who the address names. Default `None`.
     pub username: Option<String>,
@@ -60,8 +60,11 @@ pub struct RedisSettings {
     /// How many entries of a stream the handle reads at once, unless the call says otherwise.
     /// Default 100.
     pub stream_read_count: usize,
-    /// Whether the handle looks under the key without the tenant's prefix for what is not there with
-    /// it: while a deployment moves to prefixes. Default `false`.
+    /// Whether the handle looks under the key without the tenant's prefix for what is not there
+    /// with it: while a deployment moves to prefixes. Default `false`.
+    ///
+    /// It reads there, and deletes there as well. It writes under the prefix alone: what was
+    /// written with a time to live hides the old value only until that is over.
     pub fallback_to_unprefixed: bool,
 }
 
