@@ -73,6 +73,15 @@ pub(crate) fn parse_id(text: &str) -> Option<EncodedRow> {
     (format_id(&id) == text).then_some(id)
 }
 
+/// What stands before every key of a tenant: `<tenant>/`, or nothing. No other tenant's begins so,
+/// and there is nothing in it that has a meaning in patterns or hash tags.
+pub(crate) fn tenant_prefix(tenant: Option<&str>) -> String {
+    match tenant {
+        Some(name) => format!("{}/", utf8_percent_encode(name, ESCAPED_IN_TENANT)),
+        None => String::new(),
+    }
+}
+
 /// One partition of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Partition {
@@ -122,10 +131,7 @@ pub(crate) struct KeySpace {
 impl KeySpace {
     /// The keys of a number of partitions, at least one.
     pub(crate) fn new(tenant: Option<&str>, partitions: u16) -> Self {
-        let tenant = match tenant {
-            Some(name) => format!("{}/", utf8_percent_encode(name, ESCAPED_IN_TENANT)),
-            None => String::new(),
-        };
+        let tenant = tenant_prefix(tenant);
         let tags = match partitions {
             0 | 1 => vec![String::new()],
             count => (0..count).map(|number| tag(number, count)).collect(),

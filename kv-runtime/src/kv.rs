@@ -5,6 +5,9 @@ mod test;
 
 use std::sync::Arc;
 
+#[cfg(feature = "redis")]
+use tokio::sync::OnceCell;
+
 use crate::checks::{CheckError, Checks};
 #[cfg(feature = "postgres")]
 use crate::connection::{Connection, PoolError};
@@ -21,6 +24,8 @@ use crate::hot_store::HotStoreError;
 use crate::hot_store::memory::{MemoryHotStore, Watch};
 use crate::key::KeySpace;
 use crate::model::KvModel;
+#[cfg(feature = "redis")]
+use crate::redis::Redis;
 use crate::repository::Repository;
 use crate::row;
 use crate::scheme::StorageScheme;
@@ -59,6 +64,9 @@ use crate::stores::Stores;
 #[derive(Debug, Clone)]
 pub struct Kv {
     stores: Arc<Stores>,
+    /// The handle on Redis, when it was asked for; `None` in memory.
+    #[cfg(feature = "redis")]
+    redis: Option<Arc<OnceCell<Redis>>>,
 }
 
 /// Why a pair of stores could not be opened.
@@ -135,7 +143,11 @@ impl Kv {
         keys: KeySpace,
         settings: Settings,
     ) -> Self {
-        Self { stores: Arc::new(Stores::new(hot, durable, keys, settings)) }
+        Self {
+            stores: Arc::new(Stores::new(hot, durable, keys, settings)),
+            #[cfg(feature = "redis")]
+            redis: None,
+        }
     }
 
     /// Redis and PostgreSQL. Connects to both, so that a wrong address or password shows now, and
@@ -156,7 +168,8 @@ impl Kv {
         let (hot, tried_out) =
             tokio::join!(RedisHotStore::connect(&settings, keys.clone()), durable.try_out());
         let hot = both(hot, tried_out, &settings)?;
-        let kv = Self::new(Arc::new(hot), Arc::new(durable), keys, settings);
+        let mut kv = Self::new(Arc::new(hot), Arc::new(durable), keys, settings);
+        kv.redis = Some(Arc::default());
         checks::check_servers(&kv.stores).await?;
         Ok(kv)
     }
@@ -210,6 +223,33 @@ impl Kv {
     pub async fn connection(&self) -> Result<Connection<'_>, PoolError> {
         let postgres = self.stores.durable.as_postgres().ok_or(PoolError::InMemory)?;
         Ok(Connection::new(postgres.connection().await?))
+    }
+
+    /// Redis itself, for what is no row, with the tenant's prefix on every key: see
+    /// [`redis`](crate::redis). It connects when it is asked for the first time; all clones share
+    /// the one pool of connections.
+    ///
+    /// Keep away from the keys of rows and queues, which begin with the models' names.
+    ///
+    /// ```no_run
+    /// # use kv_runtime::Kv;
+    /// # async fn run(kv: Kv) -> Result<(), kv_runtime::redis::Error> {
+    /// let redis = kv.redis().await?;
+    /// redis.set("maintenance", "from noon on").await?;
+    /// let notice: String = redis.get("maintenance").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`redis::Error::InMemory`](crate::redis::Error::InMemory) or
+    /// [`Connect`](crate::redis::Error::Connect).
+    #[cfg(feature = "redis")]
+    pub async fn redis(&self) -> Result<Redis, crate::redis::Error> {
+        let shared = self.redis.as_ref().ok_or(crate::redis::Error::InMemory)?;
+        let settings = &self.stores.settings;
+        let connect = || Redis::connect(&settings.redis, settings.tenant.as_deref());
+        shared.get_or_try_init(connect).await.cloned()
     }
 
     pub(crate) fn stores(&self) -> &Arc<Stores> {

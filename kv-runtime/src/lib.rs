@@ -24,7 +24,7 @@
 //! ```
 //!
 //! What a service asks beside single rows, [`Repository::query`] answers; [queries] says what it
-//! sees.
+//! sees. What is no row, [`redis`] keeps: sessions, counters, streams, channels, locks.
 //!
 //! # Types of fields
 //!
@@ -49,7 +49,8 @@
 //! # Features
 //!
 //! On by default: `redis` and `postgres`, the two servers, and the types of `uuid`, `chrono` and
-//! `rust_decimal`. Besides: the types of `time` and `bigdecimal`; `postgres-tls`, connections to
+//! `rust_decimal`. Besides: the types of `time` and `bigdecimal`; `redis-tls` for
+//! `rediss://` addresses; `postgres-tls`, connections to
 //! PostgreSQL by TLS ([`PostgresTls`]), by rustls and ring, which takes a C compiler to build; and
 //! `testing`, private servers for tests, and pairs that leave nothing on servers that tests share
 //! (`Kv::test`).
@@ -84,6 +85,8 @@ mod model;
 mod new_row;
 mod query;
 mod receipt;
+#[cfg(feature = "redis")]
+pub mod redis;
 mod repository;
 mod room;
 mod row;
@@ -138,7 +141,7 @@ pub use row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
 pub use rows::Status;
 pub use scheme::{StorageScheme, SwitchError, UnknownScheme};
 pub use settings::{
-    DrainSettings, OnFull, OnHeld, PostgresSettings, PostgresTls, RedisSettings, ServerUrl,
+    DrainSettings, OnFull, OnHeld, PostgresSettings, PostgresTls, RedisSettings, Secret, ServerUrl,
     Settings, SettingsError,
 };
 pub use transaction::{Committed, Transaction, TransactionRepository};

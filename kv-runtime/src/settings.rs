@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub use self::drain::DrainSettings;
 pub use self::postgres::{PostgresSettings, PostgresTls};
-pub use self::redis::RedisSettings;
+pub use self::redis::{RedisSettings, Secret};
 pub use self::url::ServerUrl;
 use crate::checks::{Check, CheckSettings};
 use crate::durability::Durability;
@@ -130,7 +130,7 @@ impl Settings {
     /// The defaults, with these servers.
     pub fn new(redis_url: impl Into<ServerUrl>, postgres_url: impl Into<ServerUrl>) -> Self {
         Self {
-            redis: RedisSettings::new(redis_url.into()),
+            redis: RedisSettings::new(redis_url),
             postgres: PostgresSettings::new(postgres_url.into()),
             ..Self::in_memory()
         }
@@ -139,7 +139,7 @@ impl Settings {
     /// The defaults for the in-memory pair, which connects to nothing.
     pub fn in_memory() -> Self {
         Self {
-            redis: RedisSettings::new("".into()),
+            redis: RedisSettings::new(""),
             postgres: PostgresSettings::new("".into()),
             partitions: 64,
             tenant: None,
@@ -160,13 +160,13 @@ impl Settings {
         }
     }
 
-    /// Reads `REDIS_URL` (or of a cluster `REDIS_CLUSTER_NODES`, with commas between) and
-    /// `DATABASE_URL`, which are required, and where they are set
+    /// Reads the variables of [`RedisSettings::from_env`], of which one that names the server is
+    /// required, and `DATABASE_URL`, which is required too; and where they are set
     /// `KV_PARTITIONS`, `KV_TENANT`, `KV_ROW_TTL_S`, `KV_QUEUE_CAPACITY`,
     /// `KV_ON_FULL_BLOCK_MS` (zero rejects), `KV_MAX_ENTRY_BYTES`,
     /// `KV_OVERLAY_MAX`, `KV_OVERLAY_TIMEOUT_MS`, `KV_SCHEME`, `KV_WRITE_THROUGH_TIMEOUT_MS`,
     /// `KV_SWITCH_TIMEOUT_MS`,
-    /// `REDIS_CONNECTIONS`, `DATABASE_MAX_CONNECTIONS`, `DATABASE_MIN_IDLE`,
+    /// `DATABASE_MAX_CONNECTIONS`, `DATABASE_MIN_IDLE`,
     /// `DATABASE_MAX_LIFETIME_S`, `DATABASE_IDLE_TIMEOUT_S`, `DATABASE_CHECKOUT_TIMEOUT_MS`,
     /// `DATABASE_STATEMENT_TIMEOUT_MS`, `DATABASE_TLS` (`off`, `system` or `insecure`),
     /// `DATABASE_CA_FILE`, `DATABASE_REPLICA_URLS` (with spaces between them),
@@ -179,11 +179,7 @@ impl Settings {
     /// # Errors
     /// The first variable that is missing or malformed, by name.
     pub fn from_env() -> Result<Self, SettingsError> {
-        Self::from_lookup(|name| match std::env::var(name) {
-            Ok(value) => Ok(Some(value)),
-            Err(std::env::VarError::NotPresent) => Ok(None),
-            Err(std::env::VarError::NotUnicode(_)) => Err(SettingsError::new(name, "is not UTF-8")),
-        })
+        Self::from_lookup(from_environment)
     }
 
     fn from_lookup(
@@ -194,16 +190,10 @@ impl Settings {
                 SettingsError::new(name, format!("is not set; it should be like `{example}`"))
             })
         };
-        let nodes = lookup("REDIS_CLUSTER_NODES")?.unwrap_or_default();
-        let nodes = nodes.split(',').map(str::trim).filter(|node| !node.is_empty());
-        let nodes: Vec<ServerUrl> = nodes.map(ServerUrl::from).collect();
-        let redis_url = match nodes.first() {
-            Some(node) => node.expose().to_owned(),
-            None => required("REDIS_URL", "redis://localhost:6379")?,
-        };
+        let redis = RedisSettings::from_lookup(&lookup)?;
         let postgres_url = required("DATABASE_URL", "postgres://user@localhost/database")?;
-        let mut settings = Self::new(redis_url, postgres_url);
-        settings.redis.cluster_nodes = nodes;
+        let mut settings = Self::new(redis.url.clone(), postgres_url);
+        settings.redis = redis;
         settings.tenant = lookup("KV_TENANT")?.filter(|tenant| !tenant.is_empty());
         set(&mut settings.partitions, "KV_PARTITIONS", &lookup)?;
         set(&mut settings.queue_capacity, "KV_QUEUE_CAPACITY", &lookup)?;
@@ -229,7 +219,6 @@ impl Settings {
         let mut milliseconds = 30_000_u64;
         set(&mut milliseconds, "KV_SWITCH_TIMEOUT_MS", &lookup)?;
         settings.switch_timeout = Duration::from_millis(milliseconds);
-        set(&mut settings.redis.connections, "REDIS_CONNECTIONS", &lookup)?;
         settings.postgres.read(&lookup)?;
         set(&mut settings.drain.batch_entries, "KV_DRAIN_BATCH_ENTRIES", &lookup)?;
         set(&mut settings.drain.workers, "KV_DRAIN_WORKERS", &lookup)?;
@@ -278,7 +267,6 @@ impl Settings {
                 "must ask for at least one replica, and give it at least a millisecond",
             ),
             (self.max_entry_bytes > 0, "max_entry_bytes", "must be greater than zero"),
-            (self.redis.connections > 0, "redis.connections", "must be greater than zero"),
             (self.drain.batch_entries > 0, "drain.batch_entries", "must be greater than zero"),
             (self.drain.batch_bytes > 0, "drain.batch_bytes", "must be greater than zero"),
             (
@@ -300,12 +288,21 @@ impl Settings {
                 return Err(SettingsError::new(setting, problem));
             }
         }
+        self.redis.check()?;
         self.postgres.check()
     }
 
     /// The bound of one partition's undrained entries.
     pub(crate) fn partition_capacity(&self) -> u64 {
         self.queue_capacity.div_ceil(u64::from(self.partitions))
+    }
+}
+
+fn from_environment(name: &'static str) -> Result<Option<String>, SettingsError> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(SettingsError::new(name, "is not UTF-8")),
     }
 }
 

@@ -79,8 +79,7 @@ impl RedisHotStore {
         settings: &Settings,
         keys: KeySpace,
     ) -> Result<Self, HotStoreError> {
-        let connector = Connector::new(&settings.redis)
-            .map_err(|error| HotStoreError::Configuration(Box::new(error)))?;
+        let connector = Connector::new(&settings.redis);
         let is_cluster = settings.redis.is_cluster();
         let scripts = if is_cluster { &ELSEWHERE } else { &HERE };
         let writer = Writer::new(keys.clone(), settings, scripts.write_unit);

@@ -12,14 +12,15 @@ use std::time::Duration;
 use futures_util::future::{join_all, try_join_all};
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{
-    Arg, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo, Pipeline,
-    RedisError, ServerErrorKind, Value,
+    Arg, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, Pipeline, RedisError, ServerErrorKind,
+    Value,
 };
 use tokio::time::Instant;
 
 use super::reply;
 use crate::key::slot_of_key;
-use crate::settings::ServerUrl;
+use crate::redis::client;
+use crate::settings::RedisSettings;
 
 /// The pauses before a command is asked again whose slot is on its way from node to node.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
@@ -34,9 +35,8 @@ pub(super) struct Cluster {
 struct Inner {
     /// By which the others are found.
     seeds: Vec<ConnectionInfo>,
+    settings: RedisSettings,
     config: ConnectionManagerConfig,
-    /// How long a command may be asked again.
-    patience: Duration,
     map: Mutex<SlotMap>,
     connections: Mutex<HashMap<Node, ConnectionManager>>,
     /// Who looks for the present map.
@@ -67,17 +67,17 @@ impl std::fmt::Debug for Inner {
 }
 
 impl Cluster {
-    /// Connects to one of some nodes, and learns of the others.
+    /// Connects to one of the nodes that the settings name, and learns of the others.
     pub(super) async fn connect(
-        seeds: &[ServerUrl],
+        settings: &RedisSettings,
         config: ConnectionManagerConfig,
-        patience: Duration,
     ) -> Result<Self, RedisError> {
-        let seeds = seeds.iter().map(|seed| seed.expose().into_connection_info());
+        let seeds = settings.cluster_nodes.iter();
+        let seeds = seeds.map(|seed| client::connection_info(settings, seed));
         let inner = Inner {
             seeds: seeds.collect::<Result<_, _>>()?,
+            settings: settings.clone(),
             config,
-            patience,
             map: Mutex::default(),
             connections: Mutex::default(),
             looking: tokio::sync::Mutex::default(),
@@ -163,7 +163,7 @@ impl Cluster {
     /// Asks again for what was certainly not run, as long as there is patience.
     async fn settle(&self, command: &Cmd, first: Value) -> Result<Value, RedisError> {
         let mut answer = first;
-        let deadline = Instant::now() + self.inner.patience;
+        let deadline = Instant::now() + self.inner.settings.command_timeout;
         let mut pause = Duration::ZERO;
         while let Some(refusal) = not_run(&answer) {
             if Instant::now() >= deadline {
@@ -257,7 +257,7 @@ impl Cluster {
             },
             _ => ConnectionAddr::Tcp(node.host.clone(), node.port),
         };
-        let client = Client::open(seed.clone().set_addr(address))?;
+        let client = client::open(&self.inner.settings, seed.clone().set_addr(address))?;
         let config = self.inner.config.clone();
         let connection = ConnectionManager::new_lazy_with_config(client, config)?;
         connections.insert(node.clone(), connection.clone());

@@ -1,68 +1,42 @@
 //! A multiplexed connection that comes back by itself, and calls of scripts over it.
 
 use std::fmt;
-use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, Cmd, Pipeline, RedisError, ServerErrorKind, Value};
+use redis::{Cmd, Pipeline, RedisError, ServerErrorKind, Value};
 
 use super::cluster::{Cluster, Node};
 use super::script::Script;
-use crate::settings::{RedisSettings, ServerUrl};
+use crate::redis::client;
+use crate::settings::RedisSettings;
 
 /// Opens connections.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
-    client: ServerClient,
-    connect_timeout: Duration,
-    command_timeout: Duration,
-}
-
-#[derive(Debug, Clone)]
-enum ServerClient {
-    Server(Client),
-    /// By some of its nodes.
-    Cluster(Vec<ServerUrl>),
+    settings: RedisSettings,
 }
 
 impl Connector {
-    pub(super) fn new(settings: &RedisSettings) -> Result<Self, RedisError> {
-        let client = if settings.is_cluster() {
-            ServerClient::Cluster(settings.cluster_nodes.clone())
-        } else {
-            ServerClient::Server(Client::open(settings.url.expose())?)
-        };
-        let RedisSettings { connect_timeout, command_timeout, .. } = *settings;
-        Ok(Self { client, connect_timeout, command_timeout })
+    pub(super) fn new(settings: &RedisSettings) -> Self {
+        Self { settings: settings.clone() }
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, RedisError> {
-        self.connect_as(Some(self.command_timeout)).await
+        self.connect_as(client::manager_config(&self.settings)).await
     }
 
     /// A connection for commands that block: who asks over it says how long it waits.
     pub(super) async fn connect_to_block(&self) -> Result<Connection, RedisError> {
-        self.connect_as(None).await
+        self.connect_as(client::manager_config(&self.settings).set_response_timeout(None)).await
     }
 
-    async fn connect_as(&self, timeout: Option<Duration>) -> Result<Connection, RedisError> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(self.connect_timeout))
-            .set_response_timeout(timeout)
-            .set_min_delay(Duration::from_millis(50))
-            .set_max_delay(Duration::from_secs(1))
-            .set_number_of_retries(2)
-            .set_pipeline_buffer_size(1_024);
-        match &self.client {
-            ServerClient::Server(client) => {
-                let manager = ConnectionManager::new_with_config(client.clone(), config).await?;
-                Ok(Connection::Server(manager))
-            }
-            ServerClient::Cluster(nodes) => {
-                let cluster = Cluster::connect(nodes, config, self.command_timeout).await?;
-                Ok(Connection::Cluster(cluster))
-            }
+    async fn connect_as(&self, config: ConnectionManagerConfig) -> Result<Connection, RedisError> {
+        let config = config.set_pipeline_buffer_size(1_024);
+        if self.settings.is_cluster() {
+            return Cluster::connect(&self.settings, config).await.map(Connection::Cluster);
         }
+        let client = client::client(&self.settings)?;
+        ConnectionManager::new_with_config(client, config).await.map(Connection::Server)
     }
 }
 

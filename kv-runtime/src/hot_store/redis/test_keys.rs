@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::{Client, Cmd, ConnectionLike, Pipeline, RedisError};
 
+use crate::redis::client;
 use crate::settings::RedisSettings;
 
 /// How many keys a step looks at.
@@ -24,7 +25,8 @@ impl TestKeys {
             true => settings.cluster_nodes.as_slice(),
             false => std::slice::from_ref(&settings.url),
         };
-        let servers = urls.iter().map(|url| Client::open(url.expose()));
+        let servers =
+            urls.iter().map(|url| client::open(settings, client::connection_info(settings, url)?));
         let servers = servers.collect::<Result<_, _>>()?;
         Ok(Self { servers, pattern, timeout: settings.connect_timeout })
     }
