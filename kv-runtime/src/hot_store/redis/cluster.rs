@@ -134,8 +134,9 @@ impl Cluster {
 
     /// The nodes that have slots.
     pub(super) fn nodes(&self) -> Vec<Node> {
+        let map = self.map();
         let mut nodes: Vec<Node> = Vec::new();
-        for (_, node) in self.map().ranges.values() {
+        for node in map.ranges.values().map(|(_, node)| node).chain(map.moved.values()) {
             if !nodes.contains(node) {
                 nodes.push(node.clone());
             }
@@ -154,10 +155,15 @@ impl Cluster {
         let mut connection = self.connection(node)?;
         let sent = connection.req_packed_commands(pipeline, 0, pipeline.len()).await;
         if sent.is_err() {
-            let cluster = self.clone();
-            drop(tokio::spawn(async move { cluster.look(looks).await }));
+            self.look_later(looks);
         }
         sent
+    }
+
+    /// Learns who has which slots, while others go on.
+    fn look_later(&self, looks: u64) {
+        let cluster = self.clone();
+        drop(tokio::spawn(async move { cluster.look(looks).await }));
     }
 
     /// Asks again for what was certainly not run, as long as there is patience.
@@ -178,7 +184,9 @@ impl Cluster {
                     node
                 }
                 (ErrorKind::Server(ServerErrorKind::Moved), Some(node)) => {
+                    // Until the others say so as well.
                     self.map().moved.insert(slot_of(command), node.clone());
+                    self.look_later(looks);
                     tokio::time::sleep(pause).await;
                     node
                 }
