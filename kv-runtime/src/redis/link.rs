@@ -62,7 +62,7 @@ pub(super) struct Connector {
 }
 
 enum AnyClient {
-    Single(Client),
+    Single(Box<Client>),
     Cluster(Box<ClusterClient>),
 }
 
@@ -71,7 +71,7 @@ impl Connector {
         let client = if settings.is_cluster() {
             AnyClient::Cluster(Box::new(client::cluster(settings)?.build()?))
         } else {
-            AnyClient::Single(client::client(settings)?)
+            AnyClient::Single(Box::new(client::client(settings)?))
         };
         Ok(Self { client, settings: settings.clone() })
     }
@@ -83,7 +83,7 @@ impl Connector {
                 // All that may be on its way has room, so that nobody waits who is let through.
                 let config = client::manager_config(&self.settings)
                     .set_pipeline_buffer_size(self.settings.in_flight_max);
-                let manager = ConnectionManager::new_with_config(client.clone(), config);
+                let manager = ConnectionManager::new_with_config(Client::clone(client), config);
                 manager.await.map(Link::Managed)
             }
             AnyClient::Cluster(client) => client.get_async_connection().await.map(Link::Cluster),
