@@ -22,7 +22,9 @@
 //! # }
 //! ```
 //!
-//! and one that takes the way to a server away puts a [`Proxy`] before it.
+//! one that takes the way to a server away puts a [`Proxy`] before it, and one of a Redis Cluster has
+//! [`Servers::redis_cluster`], or starts a [`RedisCluster`] whose nodes it kills or whose slots it
+//! moves. `Kv::test` makes a pair that leaves nothing on servers that tests share.
 //!
 //! The servers and their directories go away with the process that started them, however it
 //! ends: a small watcher process notices that the process is gone and cleans up.

@@ -5,6 +5,7 @@ mod redis_handle {
     mod common;
 
     mod access;
+    mod cluster;
     mod collections;
     mod forms;
     mod groups;
