@@ -1,10 +1,17 @@
 //! What the settings mean to the client library.
 
+use std::time::Duration;
+
 use redis::aio::ConnectionManagerConfig;
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError};
 
 use crate::settings::{RedisSettings, ServerUrl};
+
+/// How long the machine of a server may leave unanswered that something has arrived there.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Why an address cannot be connected to, if so.
 pub(crate) fn address_problem(url: &ServerUrl, has_ca_file: bool) -> Option<&'static str> {
@@ -55,6 +62,7 @@ pub(crate) fn cluster(settings: &RedisSettings) -> Result<ClusterClientBuilder, 
         nodes.push(connection_info(settings, url)?);
     }
     let builder = ClusterClient::builder(nodes)
+        .tcp_settings(tcp_settings())
         .connection_timeout(settings.connect_timeout)
         .response_timeout(settings.command_timeout)
         .min_retry_wait(milliseconds(settings.reconnect_delay_min))
@@ -91,9 +99,34 @@ pub(crate) fn connection_info(
     if let Some(password) = &settings.password {
         login = login.set_password(password.expose());
     }
-    Ok(info.set_redis_settings(login))
+    Ok(info.set_redis_settings(login).set_tcp_settings(tcp_settings()))
 }
 
-pub(super) fn milliseconds(duration: std::time::Duration) -> u64 {
+/// A server whose machine has gone says nothing more, not even that: then the connection ends by
+/// itself. And small writes are not held back until larger ones come.
+fn tcp_settings() -> TcpSettings {
+    let keepalive = TcpKeepalive::new().with_time(SILENCE_MAX).with_interval(SILENCE_MAX / 5);
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(SILENCE_MAX);
+    settings
+}
+
+pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_connection_ends_when_its_peer_is_silent_for_long() {
+        let settings = RedisSettings::default();
+        let info = connection_info(&settings, &settings.url).expect("a valid address");
+        let tcp = info.tcp_settings();
+        assert!(tcp.nodelay() && tcp.keepalive().is_some());
+        #[cfg(target_os = "linux")]
+        assert_eq!(tcp.user_timeout(), Some(SILENCE_MAX));
+    }
 }
