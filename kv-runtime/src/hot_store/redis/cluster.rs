@@ -12,8 +12,8 @@ use std::time::Duration;
 use futures_util::future::{join_all, try_join_all};
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::{
-    Arg, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, Pipeline, RedisError, ServerErrorKind,
-    Value,
+    Arg, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, Pipeline, RedisError, ServerError,
+    ServerErrorKind, Value,
 };
 use tokio::time::Instant;
 
@@ -90,14 +90,34 @@ impl Cluster {
     /// Sends commands, those of a node in one round trip; an error that a server answers to one of
     /// them is its answer.
     pub(super) async fn send(&self, pipeline: &Pipeline) -> Result<Vec<Value>, RedisError> {
-        let mut by_node: HashMap<Node, (Vec<usize>, Pipeline)> = HashMap::new();
-        for (place, command) in pipeline.cmd_iter().enumerate() {
-            let (places, commands) = by_node.entry(self.node_of(slot_of(command))?).or_default();
+        let nodes = pipeline.cmd_iter().map(|command| self.node_of(slot_of(command)));
+        let nodes: Vec<Node> = nodes.collect::<Result<_, _>>()?;
+        let answers = match nodes.as_slice() {
+            [] => return Ok(Vec::new()),
+            [node, others @ ..] if others.iter().all(|other| other == node) => {
+                self.send_to_node(pipeline, node).await?
+            }
+            nodes => self.send_apart(pipeline, nodes).await?,
+        };
+        let commands = pipeline.cmd_iter();
+        let settled = commands.zip(answers).map(|(command, answer)| self.settle(command, answer));
+        try_join_all(settled).await
+    }
+
+    /// The same for commands of several nodes.
+    async fn send_apart(
+        &self,
+        pipeline: &Pipeline,
+        nodes: &[Node],
+    ) -> Result<Vec<Value>, RedisError> {
+        let mut by_node: HashMap<&Node, (Vec<usize>, Pipeline)> = HashMap::new();
+        for (place, (command, node)) in pipeline.cmd_iter().zip(nodes).enumerate() {
+            let (places, commands) = by_node.entry(node).or_default();
             places.push(place);
             commands.add_command(command.clone());
         }
         let sent = by_node.into_iter().map(async |(node, (places, commands))| {
-            let answers = self.send_to_node(&commands, &node).await?;
+            let answers = self.send_to_node(&commands, node).await?;
             Ok::<_, RedisError>(places.into_iter().zip(answers))
         });
         let mut answers = vec![Value::Nil; pipeline.len()];
@@ -105,16 +125,25 @@ impl Cluster {
         for sent in join_all(sent).await {
             sent?.for_each(|(place, answer)| answers[place] = answer);
         }
-        let commands = pipeline.cmd_iter();
-        let settled = commands.zip(answers).map(|(command, answer)| self.settle(command, answer));
-        try_join_all(settled).await
+        Ok(answers)
     }
 
     /// Sends a command to the node of its key.
     pub(super) async fn send_one(&self, command: &Cmd) -> Result<Value, RedisError> {
-        let mut pipeline = Pipeline::with_capacity(1);
-        pipeline.add_command(command.clone());
-        Ok(self.send(&pipeline).await?.pop().unwrap_or(Value::Nil))
+        let looks = self.map().looks;
+        let mut connection = self.connection(&self.node_of(slot_of(command))?)?;
+        let answer = match connection.req_packed_command(command).await {
+            Ok(answer) => answer,
+            // One that the server has answered.
+            Err(error) => match ServerError::try_from(error) {
+                Ok(answered) => Value::ServerError(answered),
+                Err(error) => {
+                    self.look_later(looks);
+                    return Err(error);
+                }
+            },
+        };
+        self.settle(command, answer).await
     }
 
     /// Sends commands in one round trip to the node of a key, whatever they are about.
