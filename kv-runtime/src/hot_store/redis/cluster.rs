@@ -146,6 +146,15 @@ impl Cluster {
         self.settle(command, answer).await
     }
 
+    /// Sends a command in one round trip behind another one, to the node of its own key.
+    pub(super) async fn send_behind(&self, first: Cmd, command: &Cmd) -> Result<Value, RedisError> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.add_command(first).add_command(command.clone());
+        let node = self.node_of(slot_of(command))?;
+        let answer = self.send_to_node(&pipeline, &node).await?.pop().unwrap_or(Value::Nil);
+        self.settle(command, answer).await
+    }
+
     /// Sends commands in one round trip to the node of a key, whatever they are about.
     pub(super) async fn send_together(
         &self,

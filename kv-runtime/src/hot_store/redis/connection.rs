@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use futures_util::future::try_join_all;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Cmd, Pipeline, RedisError, ServerErrorKind, Value};
 
@@ -9,6 +10,10 @@ use super::cluster::{Cluster, Node};
 use super::script::Script;
 use crate::redis::client;
 use crate::settings::RedisSettings;
+
+/// How often a script is loaded for a call. Once is enough on one server; in a cluster the slot may
+/// meanwhile be on a node that does not know it either.
+const LOADS_MAX: usize = 3;
 
 /// Opens connections.
 #[derive(Debug, Clone)]
@@ -114,23 +119,41 @@ impl Connection {
             pipeline.add_command(call);
         }
         let mut answers = self.send(&pipeline).await?;
-        let unknown: Vec<usize> =
-            (0..answers.len()).filter(|&at| is_unknown_script(&answers[at])).collect();
-        if unknown.is_empty() {
-            return Ok(answers);
-        }
-        for server in self.servers() {
-            server.send(&script.load()).await?;
-        }
-        let mut again = Pipeline::with_capacity(unknown.len());
-        let commands: Vec<&Cmd> = pipeline.cmd_iter().collect();
-        for &at in &unknown {
-            again.add_command(commands[at].clone());
-        }
-        for (at, answer) in unknown.into_iter().zip(self.send(&again).await?) {
-            answers[at] = answer;
+        for _ in 0..LOADS_MAX {
+            let unknown: Vec<usize> =
+                (0..answers.len()).filter(|&at| is_unknown_script(&answers[at])).collect();
+            if unknown.is_empty() {
+                break;
+            }
+            let commands: Vec<&Cmd> = pipeline.cmd_iter().collect();
+            let calls: Vec<&Cmd> = unknown.iter().map(|&at| commands[at]).collect();
+            for (at, answer) in unknown.into_iter().zip(self.load_and_call(script, &calls).await?) {
+                answers[at] = answer;
+            }
         }
         Ok(answers)
+    }
+
+    /// In one round trip, so that nobody can have the script forgotten in between.
+    async fn load_and_call(
+        &self,
+        script: &'static Script,
+        calls: &[&Cmd],
+    ) -> Result<Vec<Value>, RedisError> {
+        match self {
+            Self::Server(_) => {
+                let mut pipeline = Pipeline::with_capacity(calls.len() + 1);
+                pipeline.add_command(script.load());
+                for &call in calls {
+                    pipeline.add_command(call.clone());
+                }
+                Ok(self.send(&pipeline).await?.into_iter().skip(1).collect())
+            }
+            Self::Cluster(cluster) => {
+                let calls = calls.iter().map(|call| cluster.send_behind(script.load(), call));
+                try_join_all(calls).await
+            }
+        }
     }
 }
 
