@@ -252,9 +252,12 @@ impl Cluster {
         let mut slots = Cmd::new();
         slots.arg("CLUSTER").arg("SLOTS");
         let mut failure = no_node();
-        let known: Vec<Node> = self.connections().keys().cloned().collect();
-        let seeds = self.inner.seeds.iter().filter_map(|seed| Node::of(seed.addr()));
-        for node in known.into_iter().chain(seeds) {
+        let mut nodes: Vec<Node> = self.connections().keys().cloned().collect();
+        nodes.extend(self.inner.seeds.iter().filter_map(|seed| Node::of(seed.addr())));
+        // Another one each time: who is cut off from the others does not know what they do.
+        let first = usize::try_from(looks).unwrap_or_default() % nodes.len().max(1);
+        nodes.rotate_left(first);
+        for node in nodes {
             let mut connection = self.connection(&node)?;
             match connection.req_packed_command(&slots).await.and_then(reply::slots) {
                 Ok(ranges) => {
