@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use kv_runtime::{DeadLetterFilter, Error, Kv, Status, Transaction};
+use kv_runtime::{DeadLetterFilter, Error, Kv, OnHeld, Settings, Status, Transaction};
 use kv_tests::contract;
 use kv_tests::models::{Account, Flight, Seat};
 use kv_tests::pair::{After, Pair};
@@ -30,6 +30,7 @@ mod queued {
         a_refused_unit_is_one_dead_letter_of_all_its_rows,
         a_discarded_unit_lets_all_its_rows_go,
         a_unit_queues_behind_a_held_row_with_all_its_rows,
+        what_follows_a_unit_that_queues_behind_queues_too,
     );
 }
 
@@ -365,7 +366,7 @@ async fn a_unit_queues_behind_a_held_row_with_all_its_rows(pair: Pair) {
     if !pair.has_servers() {
         return;
     }
-    let pair = pair.with(|settings| settings.on_held = kv_runtime::OnHeld::Queue).await;
+    let pair = pair.with(|settings| settings.on_held = OnHeld::Queue).await;
     with_flight(&pair).await;
     pair.sql(NO_SEAT_1).await;
     let seats = pair.kv.repository::<Seat>();
@@ -391,6 +392,33 @@ async fn a_unit_queues_behind_a_held_row_with_all_its_rows(pair: Pair) {
     let replayed = replayed.expect("they are taken");
     assert_eq!((replayed.applied, replayed.still_held), (4, 0));
     assert_eq!(durable(&pair).await, (vec![flight(10)], vec![1]));
+}
+
+/// Also where the next batch is planned before that one is committed.
+async fn what_follows_a_unit_that_queues_behind_queues_too(pair: Pair) {
+    if !pair.has_servers() {
+        return;
+    }
+    let one_by_one = |settings: &mut Settings| {
+        settings.on_held = OnHeld::Queue;
+        settings.drain.batch_entries = 1;
+    };
+    let pair = pair.with(one_by_one).await;
+    with_flight(&pair).await;
+    pair.sql(NO_SEAT_1).await;
+    let _ = pair.kv.repository::<Seat>().create(&seat(1)).await.expect("a new row");
+    let unit = pair.kv.transaction(async |unit| {
+        unit.repository::<Seat>().update(&id(1), Seat::patch().passenger(None)).await?;
+        unit.repository::<Flight>().update(&"AA".to_owned(), Flight::patch().taken(9)).await
+    });
+    unit.await.expect("it queues behind");
+    let flights = pair.kv.repository::<Flight>();
+    for taken in 10..20 {
+        let patch = Flight::patch().taken(taken);
+        let _ = flights.update(&"AA".to_owned(), patch).await.expect("it queues behind");
+    }
+    assert_eq!(pair.drain().await.dead_letters, 12);
+    assert_eq!(durable(&pair).await, (vec![flight(0)], vec![]));
 }
 
 async fn many_at_once_lose_no_update(pair: Pair) {

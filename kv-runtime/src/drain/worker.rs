@@ -248,8 +248,11 @@ impl Worker {
         let after = moved(offsets, &prepared.plan);
         let prepare_next = async {
             match backlog {
-                Backlog::More => self.prepare(share, &after, ahead).await.map(Some),
-                Backlog::Empty => Ok(None),
+                // What is behind its letters shows when they are committed.
+                Backlog::More if prepared.plan.letters == 0 => {
+                    self.prepare(share, &after, ahead).await.map(Some)
+                }
+                Backlog::More | Backlog::Empty => Ok(None),
             }
         };
         let (committed, settled, prepared_next) = tokio::join!(
