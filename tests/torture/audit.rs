@@ -64,7 +64,24 @@ impl Audit {
             report.differences.push(Difference { key, what, ledger });
         }
         let offsets = self.durable.offsets().await?;
-        keys::compare(&mut self.hot, &offsets, &rows, &letters, histories, report).await
+        keys::compare(&mut self.hot, &offsets, &rows, &letters, histories, report).await?;
+        self.tell_what_was_done(report).await
+    }
+
+    /// Puts behind each ledger what PostgreSQL has noted of that row.
+    async fn tell_what_was_done(&mut self, report: &mut Report) -> Result<(), Failure> {
+        if report.differences.is_empty() {
+            return Ok(());
+        }
+        let mut done: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (key, what) in self.durable.pairs(models::CHANGES).await? {
+            done.entry(key).or_default().push(format!("PostgreSQL: {what}"));
+        }
+        for difference in &mut report.differences {
+            let row = difference.key.split('{').next().unwrap_or_default();
+            difference.ledger.extend(done.get(row).into_iter().flatten().cloned());
+        }
+        Ok(())
     }
 
     fn compare_rows(
@@ -99,7 +116,7 @@ impl Audit {
 
 /// The last of what a ledger has of a row: enough to see what went wrong.
 fn told(history: &History) -> Vec<String> {
-    const STEPS_MAX: usize = 12;
+    const STEPS_MAX: usize = 40;
     let first = history.len().saturating_sub(STEPS_MAX);
     history[first..].iter().map(Step::to_string).collect()
 }

@@ -16,6 +16,10 @@ pub(crate) const ROWS: &str = "
     UNION ALL
     SELECT 'parcel:' || id, to_jsonb(parcels)::text FROM parcels WHERE id >= 0";
 
+/// All changes of rows, in order.
+pub(crate) const CHANGES: &str = "
+    SELECT key, operation || ' of revision ' || revision AS value FROM changes ORDER BY number";
+
 /// Changes of rows that did not come one after the other: every write of a row has a greater
 /// revision than the one before, so one that took effect twice or late shows.
 pub(crate) const CHANGES_OUT_OF_ORDER: &str = "
