@@ -389,8 +389,8 @@ pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
     /// Says whose a unique value is, where its token still is.
     async fn fill_value(&self, fill: &ValueFill, ttl: Duration) -> Result<(), HotStoreError>;
 
-    /// Makes sure that a unit of this partition and operation id which has not been written yet never
-    /// will: who takes over values that were being taken for it.
+    /// Makes sure that a try to write a unit of this partition, by its nonce, which has not been made
+    /// yet never will: before values are taken over that were being taken for it.
     async fn revoke(&self, partition: Partition, nonce: &str) -> Result<(), HotStoreError>;
 
     /// Removes a clean row.

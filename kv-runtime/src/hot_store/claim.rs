@@ -57,7 +57,7 @@ impl Claim {
 /// A write that takes a value from another slot of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Taking<'a> {
-    /// The operation id of its unit.
+    /// That of the try: the operation id of its unit, and more.
     pub(crate) nonce: &'a str,
     /// The number of that one's partition.
     pub(crate) partition: u16,

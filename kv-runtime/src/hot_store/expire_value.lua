@@ -9,9 +9,9 @@ local found = redis.call('GET', KEYS[1]) or ''
 local entry, row = string.match(found, '^row (%S+) (.+)$')
 local is_settled = entry and row == ARGV[1] and ARGV[3] ~= '' and not is_younger(entry, ARGV[3])
 if not is_settled then
-  -- Taken by that operation, and not told so yet.
-  local nonce, _, _, of_row = string.match(found, '^%S+ (%S+) (%S+) (%S+) (.+)$')
-  is_settled = nonce and of_row == ARGV[1] and nonce == ARGV[4]
+  -- Taken by that operation, with which its nonces begin, and not told so yet.
+  local operation_id, of_row = string.match(found, '^%S+ ([^ .]+)%S* %S+ %S+ (.+)$')
+  is_settled = operation_id == ARGV[4] and of_row == ARGV[1]
 end
 if not is_settled then
   return 0

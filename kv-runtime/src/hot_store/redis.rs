@@ -3,6 +3,7 @@
 mod clock;
 mod cluster;
 mod connection;
+mod failure;
 #[cfg(feature = "testing")]
 pub(crate) mod fuzzing;
 mod lane;
@@ -17,17 +18,17 @@ mod settling;
 mod test_keys;
 mod values;
 mod writer;
+mod writes;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, RedisError, Value};
 
 use self::connection::{Connection, Connector, Server};
-use self::lane::{Lane, SendWrites, WriteResult};
+use self::failure::classify;
+use self::lane::{Lane, WriteResult};
 use self::replication::Replication;
 use self::script::{
     ELSEWHERE, FILL, HERE, LOCATE, REBASE, RESERVE, RESERVE_VALUE, SWAP_VALUE, ValueScripts,
@@ -51,10 +52,6 @@ use crate::settings::Settings;
 const TOKEN_TTL: Duration = Duration::from_secs(10);
 /// How many keys a step of a scan looks at.
 const SCANNED: usize = 1_000;
-/// The waits before the retries of a write whose answer was lost.
-const WRITE_RETRIES: [Duration; 3] =
-    [Duration::from_millis(20), Duration::from_millis(200), Duration::from_millis(800)];
-
 /// Rows, queues and their state on a Redis server.
 #[derive(Debug)]
 pub(crate) struct RedisHotStore {
@@ -66,7 +63,6 @@ pub(crate) struct RedisHotStore {
     replication: Replication,
     keys: KeySpace,
     writer: Writer,
-    is_cluster: bool,
     scripts: &'static ValueScripts,
     /// Those that are removed in the end, when the connections above are gone.
     #[cfg(feature = "testing")]
@@ -102,7 +98,6 @@ impl RedisHotStore {
             replication,
             keys,
             writer,
-            is_cluster,
             scripts,
             #[cfg(feature = "testing")]
             _remains: None,
@@ -131,125 +126,20 @@ impl RedisHotStore {
         call
     }
 
-    /// Makes writes that go over one lane.
-    async fn write_together(&self, writes: &[Arc<Write>]) -> Vec<WriteResult> {
-        let Some(first) = writes.first() else { return Vec::new() };
-        let began_ms = self.writer.now_at_least_ms();
-        let lane = self.lane(first.key.partition);
-        let results = match writes {
-            [write] => vec![lane.write(write, &self.writer).await],
-            // They are together already. All calls go over one lane, so that a row that comes
-            // twice is written in order.
-            writes => {
-                let connection = lane.connection();
-                let calls = lane::calls(writes).map(|call| self.writer.send(connection, call));
-                match self.is_cluster {
-                    // One that is sent elsewhere could be overtaken.
-                    true => one_by_one(calls).await,
-                    false => join_all(calls).await.into_iter().flatten().collect(),
-                }
-            }
-        };
-        let is_unknown =
-            |result: &WriteResult| matches!(result, Err(HotStoreError::OutcomeUnknown(_)));
-        if !results.iter().any(is_unknown) {
-            return results;
-        }
-        let retried = writes.iter().zip(results).map(|(write, result)| {
-            // Over the lane of the first try, so that it cannot overtake that.
-            retry(result, move || self.writer.call_one(lane.connection(), write, began_ms))
-        });
-        // Apart, because this rare case would make the future of every write larger.
-        Box::pin(join_all(retried)).await
-    }
-
     /// One lane a partition.
     fn lane(&self, partition: u16) -> &Lane {
         &self.lanes[usize::from(partition) % self.lanes.len()]
     }
 }
 
-async fn one_by_one(
-    calls: impl Iterator<Item = impl Future<Output = Vec<WriteResult>>>,
-) -> Vec<WriteResult> {
-    let mut results = Vec::new();
-    for call in calls {
-        results.extend(call.await);
-    }
-    results
-}
-
-/// What becomes of a write whose answer was lost: `again` asks for it, and makes it if nothing did.
-async fn retry<T, A>(
-    first: Result<T, HotStoreError>,
-    again: impl Fn() -> A,
-) -> Result<T, HotStoreError>
-where
-    A: Future<Output = Result<T, HotStoreError>>,
-{
-    let mut result = first;
-    for wait in WRITE_RETRIES {
-        let Err(HotStoreError::OutcomeUnknown(error)) = &result else { break };
-        tracing::debug!(%error, "the answer to a write was lost, asking for it");
-        tokio::time::sleep(wait).await;
-        result = match again().await {
-            // Unavailable now says nothing about the first try.
-            Err(HotStoreError::Unavailable(error)) => Err(HotStoreError::OutcomeUnknown(error)),
-            other => other,
-        };
-    }
-    result
-}
-
 #[async_trait]
 impl HotStore for RedisHotStore {
     async fn write(&self, writes: &[Arc<Write>]) -> Vec<WriteResult> {
-        let partition = |write: &Arc<Write>| write.key.partition;
-        let is_one = writes.windows(2).all(|pair| partition(&pair[0]) == partition(&pair[1]));
-        if is_one || !self.is_cluster {
-            return self.write_together(writes).await;
-        }
-        let mut by_partition: BTreeMap<u16, (Vec<usize>, Vec<Arc<Write>>)> = BTreeMap::new();
-        for (place, write) in writes.iter().enumerate() {
-            let (places, writes) = by_partition.entry(partition(write)).or_default();
-            places.push(place);
-            writes.push(Arc::clone(write));
-        }
-        let written = by_partition.values().map(async |(places, writes)| {
-            let results = self.write_together(writes).await;
-            places.iter().copied().zip(results).collect::<Vec<_>>()
-        });
-        let mut results: Vec<_> = join_all(written).await.into_iter().flatten().collect();
-        results.sort_unstable_by_key(|(place, _)| *place);
-        results.into_iter().map(|(_, result)| result).collect()
+        self.write_all(writes).await
     }
 
     async fn write_unit(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError> {
-        let began_ms = self.writer.now_at_least_ms();
-        let connection = self.lane(unit.partition.number).connection();
-        let call = async || {
-            let result = self.writer.call_unit(connection, unit, 0).await;
-            retry(result, || self.writer.call_unit(connection, unit, began_ms)).await
-        };
-        if !self.is_cluster || !values::takes_values(unit) {
-            return call().await;
-        }
-        let taken = values::take(connection, &self.keys, unit).await.map_err(classify)?;
-        let taken = match taken {
-            Ok(taken) => taken,
-            Err(refusal) => return Ok(refusal),
-        };
-        let outcome = call().await;
-        match &outcome {
-            // The write is done; whoever looks before that finds out by the row.
-            Ok(UnitOutcome::Written(entry)) => {
-                drop(tokio::spawn(taken.keep(connection.clone(), *entry)));
-            }
-            // It may be done, or be done yet.
-            Err(HotStoreError::OutcomeUnknown(_)) => {}
-            _ => taken.give_back(connection).await,
-        }
-        outcome
+        self.write_as_one(unit).await
     }
 
     async fn observe(&self, key: &RowKey, token: &str) -> Result<Observed, HotStoreError> {
@@ -573,39 +463,4 @@ fn read_command(key: &RowKey) -> Cmd {
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// What a failed command means where doing it twice does no harm.
-fn classify(error: RedisError) -> HotStoreError {
-    if is_misfit(&error) {
-        return HotStoreError::Configuration(Box::new(error));
-    }
-    if error.is_timeout() && !error.is_connection_refusal() {
-        return HotStoreError::Timeout(Box::new(error));
-    }
-    HotStoreError::Unavailable(Box::new(error))
-}
-
-/// What a failed write means: once it was sent, only an answer tells what became of it.
-fn classify_write(error: RedisError) -> HotStoreError {
-    let was_sent = !error.is_connection_refusal() && (error.is_timeout() || error.is_io_error());
-    // A closed stream is one that has no ids left.
-    if error.code() == Some("KVCLOSED")
-        || error.detail().is_some_and(|detail| detail.contains("exhausted the last possible ID"))
-    {
-        return HotStoreError::Elsewhere;
-    }
-    // So it was if the answer is not understood.
-    let is_odd = error.kind() == redis::ErrorKind::UnexpectedReturnType;
-    if was_sent || is_odd || error.code() == Some("KVUNKNOWN") {
-        return HotStoreError::OutcomeUnknown(Box::new(error));
-    }
-    classify(error)
-}
-
-/// Whether the server, its data and the settings do not fit together: waiting does not help.
-fn is_misfit(error: &RedisError) -> bool {
-    let codes = ["WRONGTYPE", "KVFOREIGN", "KVPARTITIONS", "NOAUTH", "WRONGPASS", "NOPERM"];
-    error.code().is_some_and(|code| codes.contains(&code))
-        || error.kind() == redis::ErrorKind::AuthenticationFailed
 }

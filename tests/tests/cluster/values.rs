@@ -130,3 +130,18 @@ async fn no_value_is_pinned_once_all_is_drained() {
         assert_ne!(ttl(key), "-1", "{key} is pinned");
     }
 }
+
+/// What was put beside a row for a write that is refused does not wait there to let it through.
+#[tokio::test]
+async fn a_refused_write_leaves_no_nonce() {
+    let pair = Pair::cluster().await;
+    let members = pair.kv.repository::<Member>();
+    let _ = members.create(&Member::with_badge(1, "A")).await.expect("a new row");
+    let error = members.create(&Member::with_badge(2, "A")).await.expect_err("it is taken");
+    assert!(matches!(error, Error::NotUnique { .. }), "{error:?}");
+    let error = members.create(&Member::with_badge(1, "B")).await.expect_err("the row is there");
+    assert!(matches!(error, Error::Duplicate { .. }), "{error:?}");
+    assert_eq!(keys(&pair, ".nonce:"), [""; 0]);
+    let _ = members.create(&Member::with_badge(3, "B")).await.expect("it was given back");
+    assert_eq!(pair.drain().await.dead_letters, 0);
+}

@@ -18,8 +18,9 @@ use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::connection::{Connection, Connector};
+use super::failure::classify;
 use super::script::LOCATE;
-use super::{classify, milliseconds, reply};
+use super::{milliseconds, reply};
 use crate::durability::Durability;
 use crate::hot_store::{EntryMark, HotStoreError, NotReplicated, Standing};
 use crate::key::KeySpace;

@@ -5,7 +5,8 @@
 use async_trait::async_trait;
 use redis::{FromRedisValue, Pipeline, RedisError, Value, from_redis_value};
 
-use super::{RedisHotStore, classify};
+use super::RedisHotStore;
+use super::failure::classify;
 use crate::checks::{Check, CheckError, CheckSettings, Problem, StoreChecks, queues_of};
 use crate::model::ModelDescriptor;
 

@@ -16,6 +16,7 @@ use super::{milliseconds, reply};
 use crate::entry::EntryId;
 use crate::hot_store::{Claim, Unit, UnitOutcome, ValueContent};
 use crate::key::KeySpace;
+use crate::rows::random_id;
 
 /// How long a row's script may take to run. Then others may have the values that it was to take.
 const TAKING_MAX: Duration = Duration::from_secs(3);
@@ -33,8 +34,13 @@ struct Taken {
     time_to_live: Option<u64>,
 }
 
-/// The values that were taken for a unit.
-pub(super) struct TakenValues(Vec<Taken>);
+/// The values that were taken for a try to write a unit.
+pub(super) struct TakenValues {
+    values: Vec<Taken>,
+    /// The key of the try's nonce. Each has its own: after a nonce was removed, no call that is late
+    /// must find it again.
+    pub(super) nonce_key: String,
+}
 
 /// What is to become of a value whose row was settled or is gone.
 pub(super) struct ValueToDo {
@@ -64,14 +70,15 @@ pub(super) async fn take(
     keys: &KeySpace,
     unit: &Unit,
 ) -> Result<Result<TakenValues, UnitOutcome>, RedisError> {
+    let nonce = format!("{}.{}", unit.operation_id, random_id());
+    let nonce_key = keys.nonce(unit.partition, &nonce);
     let mut put = Cmd::new();
-    put.arg("SET").arg(keys.nonce(unit.partition, &unit.operation_id)).arg(1);
-    put.arg("PX").arg(milliseconds(NONCE_TTL));
+    put.arg("SET").arg(&nonce_key).arg(1).arg("PX").arg(milliseconds(NONCE_TTL));
     read(connection.send_one(&put).await?)?;
     let taken = claims(unit).map(async |(row, place, row_key, claim)| {
         let (key, found) = claim.arguments();
         let mut call = TAKE_VALUE.call(1);
-        call.arg(key).arg(row_key).arg(found).arg(&unit.operation_id);
+        call.arg(key).arg(row_key).arg(found).arg(&nonce);
         call.arg(unit.partition.number).arg(milliseconds(TAKING_MAX));
         let answer = connection.call(&TAKE_VALUE, vec![call]).await?.pop().unwrap_or(Value::Nil);
         let Some((taking, before, time_to_live)) = reply::taken(answer)? else {
@@ -88,20 +95,25 @@ pub(super) async fn take(
             Err(error) => obstacle = Some(Err(error)),
         }
     }
-    let values = TakenValues(values);
+    let taken = TakenValues { values, nonce_key };
     match obstacle {
-        None => Ok(Ok(values)),
+        None => Ok(Ok(taken)),
         Some(obstacle) => {
-            values.give_back(connection).await;
+            taken.give_back(connection).await;
             obstacle
         }
     }
 }
 
 impl TakenValues {
-    /// The row's script will not run, so that the values are as they were.
+    /// The row's script has not run, and will not: so the values are as they were.
     pub(super) async fn give_back(self, connection: &Connection) {
-        let calls = self.0.into_iter().map(|taken| {
+        if let Err(error) = revoke(connection, self.nonce_key).await {
+            // The values are the try's until its time is over.
+            tracing::debug!(%error, "a nonce was not removed");
+            return;
+        }
+        let calls = self.values.into_iter().map(|taken| {
             let was_token = ValueContent(taken.before.clone()).is_token();
             let before = if was_token { "" } else { &taken.before };
             let time_to_live = taken.time_to_live.map(|left| left.to_string()).unwrap_or_default();
@@ -112,7 +124,7 @@ impl TakenValues {
 
     /// The row's script has run, by this entry.
     pub(super) async fn keep(self, connection: Connection, entry: EntryId) {
-        let calls = self.0.into_iter().map(|taken| {
+        let calls = self.values.into_iter().map(|taken| {
             let row = ValueContent::taken(entry, &taken.row_key);
             swap_call(&taken.key, &taken.taking, &row.0, "")
         });

@@ -7,9 +7,10 @@ use redis::Cmd;
 
 use super::clock::ServerClock;
 use super::connection::Connection;
+use super::failure::classify_write;
 use super::lane::{SendWrites, WriteResult};
+use super::reply;
 use super::script::{Script, WRITE};
-use super::{classify_write, reply, values};
 use crate::entry::{self, Change};
 use crate::hot_store::{HotStoreError, Increment, Terms, Unit, UnitOutcome, Write, WriteOutcome};
 use crate::key::{KeySpace, Partition};
@@ -100,14 +101,15 @@ impl Writer {
         results.into_iter().next().unwrap_or_else(missing)
     }
 
-    /// The same for a unit of work.
+    /// The same for a unit of work, with the key of the nonce by which values were taken for it.
     pub(super) async fn call_unit(
         &self,
         connection: &Connection,
         unit: &Unit,
+        nonce_key: Option<&str>,
         began_ms: u64,
     ) -> Result<UnitOutcome, HotStoreError> {
-        let call = self.unit_command(connection, unit, began_ms);
+        let call = self.unit_command(unit, nonce_key, began_ms);
         let answers = connection.call(self.write_unit, vec![call]).await;
         let written = answers.and_then(|answers| reply::unit_written(answers.into_iter().next()));
         written.map_err(classify_write)
@@ -168,20 +170,17 @@ impl Writer {
         call
     }
 
-    fn unit_command(&self, connection: &Connection, unit: &Unit, began_ms: u64) -> Cmd {
-        let takes_elsewhere = connection.is_cluster() && values::takes_values(unit);
-        let keys = 2 + usize::from(takes_elsewhere) + unit.rows.len();
+    fn unit_command(&self, unit: &Unit, nonce_key: Option<&str>, began_ms: u64) -> Cmd {
+        let keys = 2 + usize::from(nonce_key.is_some()) + unit.rows.len();
         let mut call = self.write_unit.call(keys);
         call.arg(self.keys.state(unit.partition)).arg(self.keys.stream(unit.partition));
-        if takes_elsewhere {
-            call.arg(self.keys.nonce(unit.partition, &unit.operation_id));
-        }
+        call.arg(nonce_key);
         for row in &unit.rows {
             call.arg(&row.key.key);
         }
         self.add_settings(&mut call, began_ms);
         let (header, values) = unit.encode().unwrap_or_default();
-        call.arg(header).arg(values).arg(&unit.operation_id).arg(i32::from(takes_elsewhere));
+        call.arg(header).arg(values).arg(&unit.operation_id).arg(i32::from(nonce_key.is_some()));
         for row in &unit.rows {
             call.arg(row.seen.as_ref().map_or("", |stamp| &stamp.0)).arg(row.probe.token());
             match &row.change {
