@@ -76,7 +76,9 @@ use crate::settings::{RedisSettings, SettingsError};
 ///
 /// Cheap to clone; clones share their connections. A connection that is lost comes back by itself,
 /// as [`RedisSettings`] says. A write whose answer was lost is not done again: it ends in
-/// [`Error::Timeout`] or [`Error::Unavailable`], and may be done.
+/// [`Error::Timeout`] or [`Error::Unavailable`], and may be done. Only in a cluster, the connection is
+/// lost and made again below that, and a write can be done twice; rows and queues have ways of their
+/// own, which this does not concern.
 ///
 /// In a cluster, the keys of one call (of a pipeline, a script, or a read of several streams) have
 /// to lie in one slot: give them the same hash tag, `{…}`.

@@ -38,7 +38,7 @@ impl Kv {
     /// statement that fails is undone, with what its connection has done since it was taken, and the
     /// next call goes on.
     ///
-    /// **Redis.** A tenant of its own, behind [`Settings::tenant`].
+    /// **Redis.** A tenant of its own, behind [`Settings::tenant`]; also for [`Kv::redis`].
     ///
     /// What differs from servers that are used for good: `now()` stands still, constraints that are
     /// deferred are never looked at, sequences go on, and who needs PostgreSQL waits for whoever
@@ -55,15 +55,16 @@ impl Kv {
         settings.check()?;
         let name = format!("test-{:016x}", fastrand::u64(..));
         let tenant = settings.tenant.as_ref().map(|tenant| format!("{tenant}-{name}"));
-        let tenant = tenant.unwrap_or(name);
-        let keys = KeySpace::of(&Settings { tenant: Some(tenant), ..settings.clone() });
+        settings.tenant = Some(tenant.unwrap_or(name));
+        let keys = KeySpace::of(&settings);
         let durable = PostgresDurableStore::for_test(&settings)?;
         let (hot, tried_out) = tokio::join!(
             RedisHotStore::connect_for_test(&settings, keys.clone()),
             durable.try_out()
         );
         let hot = both(hot, tried_out, &settings)?;
-        let kv = Self::new(Arc::new(hot), Arc::new(durable), keys, settings);
+        let mut kv = Self::new(Arc::new(hot), Arc::new(durable), keys, settings);
+        kv.redis = Some(Arc::default());
         checks::check_servers(&kv.stores).await?;
         Ok(kv)
     }

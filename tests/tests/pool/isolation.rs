@@ -234,6 +234,9 @@ fn run_test(settings: &Settings, panics: bool) {
     let ended = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
             let kv = kv(settings).await;
+            let redis = kv.redis().await.expect("a handle");
+            redis.set("notice", "closed today").await.expect("room");
+            assert!(!redis.exists("test-other").await.expect("up"));
             let drainer = kv.drainer().model::<Counter>().spawn();
             let counters = kv.repository::<Counter>();
             for id in 1..=20 {
