@@ -94,11 +94,11 @@ impl RedisCluster {
 
     /// Moves a slot with all of its keys from one node to another, by their places in
     /// [`nodes`](Self::nodes), as `redis-cli --cluster reshard` does: while it is on its way, clients
-    /// are asked to ask elsewhere.
+    /// are asked to ask elsewhere. In the end all nodes that answer know who has it.
     ///
     /// # Errors
     ///
-    /// When a node refuses a step.
+    /// When a node refuses a step, or they do not agree within a minute.
     pub fn move_slot(&self, slot: u16, from: usize, to: usize) -> Result<(), ServerError> {
         const KEYS_AT_ONCE: usize = 10;
         let (from, to) = (&self.nodes[from], &self.nodes[to]);
@@ -125,7 +125,12 @@ impl RedisCluster {
             // One that is down, or a replica, hears of it from the others.
             let _ = node.ask(&assign);
         }
-        Ok(())
+        // A next owner that has not heard of this one could claim the slot by the same epoch, which
+        // the others would not believe.
+        self.wait(|node| match node.ask("CLUSTER NODES") {
+            Ok(nodes) => nodes.lines().any(|line| line.starts_with(&to_id) && has_slot(line, slot)),
+            Err(_) => true,
+        })
     }
 
     fn form(&self) -> Result<(), ServerError> {
@@ -171,7 +176,29 @@ impl RedisCluster {
     }
 }
 
+/// Whether a node has a slot, by its line of `CLUSTER NODES`: behind eight words come its slots, each
+/// as `<first>-<last>` or by itself.
+fn has_slot(line: &str, slot: u16) -> bool {
+    line.split(' ').skip(8).any(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last) = (first.parse::<u16>(), last.parse::<u16>());
+        first.is_ok_and(|first| first <= slot) && last.is_ok_and(|last| slot <= last)
+    })
+}
+
 /// As an inline command takes it.
 fn quoted(key: &str) -> String {
     format!("\"{}\"", key.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_read_from_a_line() {
+        let line = "e7d1 127.0.0.1:7001@17001 master - 0 0 7 connected 5-9 12 [13->-a0]";
+        let slots = (0..20).filter(|&slot| has_slot(line, slot));
+        assert!(slots.eq([5, 6, 7, 8, 9, 12]));
+    }
 }
