@@ -27,8 +27,13 @@ pub(super) async fn after_redis_went_back(
     went_back: &WentBack,
 ) -> Result<(), StepError> {
     let WentBack { partition, position } = *went_back;
-    let drained = newest_drained(stores, partition, position).await?;
     let before = stores.durable.offsets(&[partition]).await?;
+    if before.iter().any(|offset| offset.position != position) {
+        // It was trimmed by another drainer, which has moved the partition on since.
+        return Err(DurableStoreError::OffsetMoved.into());
+    }
+    tracing::error!(error = %went_back, "the partition is repaired");
+    let drained = newest_drained(stores, partition, position).await?;
     // Rows that nobody else has stay, whatever became of their entries.
     let is_kept = before.iter().any(|offset| offset.scheme == StorageScheme::RedisOnly);
     let is_of_queue = |model: &&&ModelDescriptor| model.queue == partition.queue && !is_kept;

@@ -179,7 +179,6 @@ impl Worker {
             // offsets are read again.
             StepError::Durable(DurableStoreError::OffsetMoved) => Ok(()),
             StepError::WentBack(went_back) => {
-                tracing::error!(error = %went_back, "the partition is repaired");
                 repair::after_redis_went_back(&self.context, &self.stores, &went_back).await?;
                 self.progress.set_back();
                 Ok(())
