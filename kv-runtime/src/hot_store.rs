@@ -157,6 +157,20 @@ pub(crate) struct Fill {
     pub(crate) value_keys: Vec<String>,
 }
 
+/// A row that the durable side has, to be put where only the hot side is to have it.
+#[derive(Debug)]
+pub(crate) struct Load {
+    pub(crate) key: RowKey,
+    pub(crate) row: EncodedRow,
+    /// Behind all entries of the partition: none that is settled late is about it.
+    pub(crate) entry: EntryId,
+    /// The keys of its unique values.
+    pub(crate) value_keys: Vec<String>,
+}
+
+/// What stands in a loaded row's place of the operation that wrote it.
+pub(crate) const LOADED: &str = "loaded";
+
 /// What the hot side says of the scheme of a partition's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SchemeMark {
@@ -424,8 +438,16 @@ pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
     /// What a partition says of its queue's scheme.
     async fn scheme(&self, partition: Partition) -> Result<SchemeMark, HotStoreError>;
 
-    /// Lets partitions take no entries, and no rows from readers.
-    async fn close(&self, partitions: &[Partition]) -> Result<(), HotStoreError>;
+    /// Lets partitions take no entries, and no rows from readers, for the switch with this id.
+    async fn close(&self, partitions: &[Partition], switch: &str) -> Result<(), HotStoreError>;
+
+    /// Puts rows where nobody looks for them elsewhere from then on; with
+    /// [`Elsewhere`](HotStoreError::Elsewhere) where it is not this switch that keeps a partition
+    /// closed.
+    async fn load(&self, rows: &[Load], switch: &str) -> Result<(), HotStoreError>;
+
+    /// Removes rows that the durable side has, under the same condition.
+    async fn drop_rows(&self, keys: &[RowKey], switch: &str) -> Result<(), HotStoreError>;
 
     /// Notes the scheme of a partition's queue, and takes entries if they go here under it; where it
     /// was written past, all of them behind the place that this has come to.

@@ -17,9 +17,9 @@ use tokio::time::Instant;
 use self::data::{Content, Data, Mark, Stored};
 pub(crate) use self::watch::Watch;
 use super::{
-    EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated, Observed,
-    PartitionState, ReadOutcome, ReadRequest, RowState, SchemeMark, Settlement, Standing, Unit,
-    UnitOutcome, ValueContent, ValueFill, Write, WriteOutcome,
+    EntryMark, Fill, HotStore, HotStoreError, Invalidated, Load, Membership, NotReplicated,
+    Observed, PartitionState, ReadOutcome, ReadRequest, RowState, SchemeMark, Settlement, Standing,
+    Unit, UnitOutcome, ValueContent, ValueFill, Write, WriteOutcome,
 };
 use crate::checks::StoreChecks;
 use crate::durability::Durability;
@@ -228,12 +228,22 @@ impl HotStore for MemoryHotStore {
         Ok(self.lock().mark(partition))
     }
 
-    async fn close(&self, partitions: &[Partition]) -> Result<(), HotStoreError> {
+    async fn close(&self, partitions: &[Partition], switch: &str) -> Result<(), HotStoreError> {
         let mut data = self.lock();
-        for &partition in partitions {
-            data.marks.insert(partition, SchemeMark::Closed);
-        }
+        partitions.iter().for_each(|&partition| data.close(partition, switch));
         Ok(())
+    }
+
+    async fn load(&self, rows: &[Load], switch: &str) -> Result<(), HotStoreError> {
+        let mut data = self.lock();
+        let are_loaded = rows.iter().all(|row| data.load(row, switch));
+        if are_loaded { Ok(()) } else { Err(HotStoreError::Elsewhere) }
+    }
+
+    async fn drop_rows(&self, keys: &[RowKey], switch: &str) -> Result<(), HotStoreError> {
+        let mut data = self.lock();
+        let are_dropped = keys.iter().all(|key| data.drop_row(key, switch));
+        if are_dropped { Ok(()) } else { Err(HotStoreError::Elsewhere) }
     }
 
     async fn open(

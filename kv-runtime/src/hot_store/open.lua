@@ -7,7 +7,7 @@
 local call = redis.call
 local state, stream, from = KEYS[1], KEYS[2], ARGV[3]
 -- With its memory full, Redis lets a script go on that has begun with what takes none.
-call('HDEL', state, '')
+call('HDEL', state, 'switch')
 local before = call('HGET', state, 'scheme')
 call('HSET', state, 'scheme', ARGV[1])
 local newest = call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]

@@ -8,6 +8,7 @@ mod failure;
 pub(crate) mod fuzzing;
 mod lane;
 mod leases;
+mod moving;
 mod replication;
 mod reply;
 mod schemes;
@@ -37,9 +38,9 @@ use self::script::{
 use self::test_keys::TestKeys;
 use self::writer::Writer;
 use super::{
-    EntryMark, Fill, HotStore, HotStoreError, Invalidated, Membership, NotReplicated, Observed,
-    PartitionState, ReadOutcome, ReadRequest, RowState, SchemeMark, Settlement, Standing, Unit,
-    UnitOutcome, ValueContent, ValueFill, Write,
+    EntryMark, Fill, HotStore, HotStoreError, Invalidated, Load, Membership, NotReplicated,
+    Observed, PartitionState, ReadOutcome, ReadRequest, RowState, SchemeMark, Settlement, Standing,
+    Unit, UnitOutcome, ValueContent, ValueFill, Write,
 };
 use crate::durability::Durability;
 use crate::entry::{EntryId, RawEntry};
@@ -206,11 +207,7 @@ impl HotStore for RedisHotStore {
         keys: &[String],
         token: &str,
     ) -> Result<Vec<ValueContent>, HotStoreError> {
-        let calls = keys.iter().map(|key| {
-            let mut call = RESERVE_VALUE.call(1);
-            call.arg(key).arg(token).arg(milliseconds(TOKEN_TTL));
-            call
-        });
+        let calls = keys.iter().map(|key| values::reserve_call(key, token));
         let connection = self.lanes[0].connection();
         let answers = connection.call(&RESERVE_VALUE, calls.collect()).await.map_err(classify)?;
         answers.into_iter().map(reply::value_content).collect::<Result<_, _>>().map_err(classify)
@@ -327,8 +324,18 @@ impl HotStore for RedisHotStore {
         schemes::mark(&self.settling, &self.keys, partition).await.map_err(classify)
     }
 
-    async fn close(&self, partitions: &[Partition]) -> Result<(), HotStoreError> {
-        schemes::close(&self.settling, &self.keys, partitions).await.map_err(classify)
+    async fn close(&self, partitions: &[Partition], switch: &str) -> Result<(), HotStoreError> {
+        schemes::close(&self.settling, &self.keys, partitions, switch).await.map_err(classify)
+    }
+
+    async fn load(&self, rows: &[Load], switch: &str) -> Result<(), HotStoreError> {
+        let loaded = moving::load(&self.settling, &self.keys, rows, switch, self.scripts).await;
+        if loaded.map_err(classify)? { Ok(()) } else { Err(HotStoreError::Elsewhere) }
+    }
+
+    async fn drop_rows(&self, keys: &[RowKey], switch: &str) -> Result<(), HotStoreError> {
+        let dropped = moving::drop(&self.settling, &self.keys, keys, switch, self.scripts).await;
+        if dropped.map_err(classify)? { Ok(()) } else { Err(HotStoreError::Elsewhere) }
     }
 
     async fn open(

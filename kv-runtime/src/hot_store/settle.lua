@@ -11,7 +11,8 @@
 -- that was filled from a snapshot before the commit: it is stale and goes. One with a newer entry
 -- is dirty and stays.
 --
--- Rows whose entries became dead letters stay, and say so. Rows that nobody else has stay as well.
+-- Rows whose entries became dead letters stay, and say so. Rows that nobody else has stay as well,
+-- and so do their tombstones where PostgreSQL has a row from before.
 --
 -- Answers 1, or 0 where another position than the one given was settled before; in a cluster with
 -- what is to become of values.
@@ -50,7 +51,9 @@ for i = 3, #KEYS do
       -- One more word: ` deleted` or ` stale`, or it is held again.
       if string.sub(meta, -5) ~= ' held' then
         release_values(key)
-        call('DEL', key)
+        if not (is_kept and find(meta, ' deleted', 1, true) and call('HEXISTS', key, '@stored') == 1) then
+          call('DEL', key)
+        end
       end
     else
       if has_values then

@@ -1,6 +1,6 @@
 //! Units of work: changes of rows of one partition that are made together, with one entry.
 
-use super::{Claim, FreeValue, Probe, ReadOutcome, WriteOutcome};
+use super::{Claim, FreeValue, LOADED, Probe, ReadOutcome, WriteOutcome};
 use crate::entry::{self, Change, EntryId};
 use crate::key::{Partition, RowKey};
 
@@ -58,9 +58,12 @@ impl Unit {
 pub(crate) struct Stamp(pub(crate) String);
 
 impl Stamp {
-    /// The newest entry of the row, or the offset that it was filled as of.
+    /// The newest entry of the row, or the offset that it was filled as of; none of a row that was
+    /// loaded, which waits for nothing.
     pub(crate) fn entry(&self) -> Option<EntryId> {
-        self.0.split(' ').next()?.parse().ok()
+        let mut words = self.0.split(' ');
+        let entry = words.next()?.parse().ok();
+        entry.filter(|_| words.next() != Some(LOADED))
     }
 }
 

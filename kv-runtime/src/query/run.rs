@@ -103,10 +103,25 @@ impl Question {
                 .map_err(|error| Error::from_hot(at, "", error))?
         {
             behind = Some(Behind::default());
-        } else if lays_over {
-            select.dirty = overlay::dirty_rows(stores, select.model, at).await?;
         } else {
-            behind = behind_of(stores, select.model).await;
+            let is_redis_only = if lays_over {
+                let (dirty, is_redis_only) = tokio::join!(
+                    overlay::dirty_rows(stores, select.model, at),
+                    stores.is_in_redis_alone(select.model.queue),
+                );
+                select.dirty = dirty?;
+                is_redis_only
+            } else {
+                let is_redis_only = stores.is_in_redis_alone(select.model.queue);
+                let is_redis_only = tokio::time::timeout(BEHIND_TIMEOUT, is_redis_only);
+                let (told, is_redis_only) =
+                    tokio::join!(behind_of(stores, select.model), is_redis_only);
+                behind = told;
+                is_redis_only.unwrap_or_default()
+            };
+            if is_redis_only {
+                return Err(Error::RedisOnly { at });
+            }
         }
         // Whom a write was waited for is to see it, which a replica may not have.
         if lays_over || !self.receipts.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::cursor::Cursor;
 use super::order::{ColumnOrder, with_id};
-use super::predicate::Predicate;
+use super::predicate::{Comparison, Predicate};
 use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
 
@@ -73,6 +73,17 @@ impl Select {
         }
     }
 
+    /// The next rows of a model in the order of its ids, behind one of them.
+    pub(crate) fn next_rows(
+        model: &'static ModelDescriptor,
+        last: Option<&EncodedRow>,
+        limit: u64,
+    ) -> Self {
+        let orders = with_id(model, &[]);
+        let predicate = last.map(|row| behind_id(model, row));
+        Self { predicate, orders, limit: Some(limit), ..Self::new(model) }
+    }
+
     pub(super) fn add(&mut self, predicate: Predicate) {
         self.predicate = Some(match self.predicate.take() {
             Some(before) => before.and(predicate),
@@ -114,6 +125,21 @@ impl Select {
     pub(crate) fn is_cut(&self) -> bool {
         self.limit.is_some() || self.offset > 0
     }
+}
+
+/// What holds for the rows whose id is behind that of a row. An index on the id finds where they
+/// begin by the first comparison, where a cursor's condition would have it walk there.
+fn behind_id(model: &'static ModelDescriptor, row: &EncodedRow) -> Predicate {
+    let compare = |column: usize, comparison| {
+        let text = row.get(column).unwrap_or_default().to_owned();
+        Predicate::CompareStored { column, comparison, text }
+    };
+    let behind = (0..model.id.len()).map(|at| {
+        let same = model.id[..at].iter().map(|&column| compare(column, Comparison::Equal));
+        Predicate::All(same.chain([compare(model.id[at], Comparison::Greater)]).collect())
+    });
+    let behind = Predicate::Any(behind.collect());
+    compare(model.id[0], Comparison::GreaterOrEqual).and(behind)
 }
 
 #[cfg(test)]

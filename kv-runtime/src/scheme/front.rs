@@ -140,12 +140,21 @@ impl Stores {
             StorageScheme::PostgresOnly if self.is_postgres_only(keys).await? => {
                 Ok(keys.iter().map(|_| ReadOutcome::Missing { token: None }).collect())
             }
-            StorageScheme::CacheAside => Ok(self.hot.read(keys).await.unwrap_or_else(|error| {
-                tracing::debug!(%error, "rows are read past Redis");
-                keys.iter().map(|_| ReadOutcome::Missing { token: None }).collect()
-            })),
+            StorageScheme::CacheAside => match self.hot.read(keys).await {
+                Err(error) if self.is_cache_aside(first.model).await? => {
+                    tracing::debug!(%error, "rows are read past Redis");
+                    Ok(keys.iter().map(|_| ReadOutcome::Missing { token: None }).collect())
+                }
+                read => read,
+            },
             _ => self.hot.read(keys).await,
         }
+    }
+
+    /// Whether PostgreSQL still has all rows as they are, when Redis does not tell of a switch.
+    async fn is_cache_aside(&self, model: &'static ModelDescriptor) -> Result<bool, HotStoreError> {
+        let offsets = self.durable.offsets(&[self.any_partition(model.queue)]).await?;
+        Ok(offsets.iter().all(|offset| offset.scheme == StorageScheme::CacheAside))
     }
 
     /// Whether the rows are still in PostgreSQL alone: who reads there after this misses nothing.
@@ -280,6 +289,14 @@ impl Stores {
         }
         let offsets = self.durable.offsets(&[self.any_partition(model.queue)]).await?;
         Ok(offsets.iter().all(|offset| offset.scheme == StorageScheme::RedisOnly))
+    }
+
+    /// Whether the rows of a queue whose scheme is taken to be another one are in Redis alone by now,
+    /// so that PostgreSQL would answer what they were before.
+    pub(crate) async fn is_in_redis_alone(&self, queue: &'static str) -> bool {
+        let alone = SchemeMark::Of(StorageScheme::RedisOnly);
+        self.has_schemes
+            && self.hot.scheme(self.any_partition(queue)).await.is_ok_and(|mark| mark == alone)
     }
 
     /// How a row stands in Redis, where rows are there.

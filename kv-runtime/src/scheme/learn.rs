@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::StorageScheme;
 use crate::durable_store::Offset;
+use crate::failpoint;
 use crate::hot_store::{HotStoreError, SchemeMark};
 use crate::key::Partition;
 use crate::model::ModelDescriptor;
@@ -104,7 +105,8 @@ impl Stores {
         }
     }
 
-    /// Lets Redis say which scheme a queue has, and take entries or none.
+    /// Lets Redis say which scheme a queue has, and take entries or none. The first partition comes
+    /// first: by it, who asks tells whether any is open under it.
     pub(super) async fn open(
         &self,
         queue: &'static str,
@@ -115,6 +117,7 @@ impl Stores {
             // Without a nonce it is a place that writes past the queue have come to.
             let from = nonce.is_empty().then_some(position);
             self.hot.open(partition, scheme, from).await?;
+            failpoint::reach("after_open");
         }
         Ok(())
     }

@@ -3,25 +3,28 @@
 //! In PostgreSQL the scheme stands in the offset rows, where who writes past the queue looks under
 //! their lock. In Redis the partitions are closed meanwhile: nothing can be appended to a closed
 //! stream, and no reader can leave a token, so nothing is put where nobody looks for it. What is on
-//! the queue is drained, rows that PostgreSQL has are dropped, and then the scheme is changed. Each
-//! step can be done again: a switch that was broken off is finished by the next one to the same
-//! scheme.
+//! the queue is drained, rows that PostgreSQL has are dropped, and then the scheme is changed; on the
+//! way to Redis alone all rows are loaded before (`load.rs`), on the way from there they are written
+//! before (`move_out.rs`). Each step can be done again: a switch that was broken off is finished by the
+//! next one to the same scheme. What a switch does with rows it does as the one that keeps their
+//! partition closed, so that what it has sent before it lost patience comes too late.
+
+mod load;
+mod move_out;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::StorageScheme;
-use crate::drain::fault_of_others;
-use crate::durable_store::{
-    DurableStoreError, Offset, Operation, Outcome, Refusal, Statement, Transaction,
-};
-use crate::entry::EntryId;
+use crate::durable_store::{DurableStoreError, Offset, Outcome};
 use crate::error::Source;
-use crate::hot_store::{HotStoreError, ReadOutcome};
+use crate::failpoint;
+use crate::hot_store::{HotStoreError, SchemeMark};
 use crate::key::{Partition, RowKey};
 use crate::kv::Kv;
 use crate::model::{KvModel, ModelDescriptor};
+use crate::rows::random_id;
 use crate::stores::Stores;
 
 /// The pause before it is looked again whether a queue is drained.
@@ -29,10 +32,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How many rows are moved at once.
 const MOVED_AT_ONCE: usize = 500;
 /// A model, and keys of its rows.
-type KeysOfModel = (&'static ModelDescriptor, Vec<String>);
-
-/// Behind every entry.
-const LAST: EntryId = EntryId { milliseconds: u64::MAX, sequence: u64::MAX };
+type KeysOfModel = (&'static ModelDescriptor, Vec<RowKey>);
 
 /// Why a storage scheme was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -69,15 +69,6 @@ pub enum SwitchError {
         model: &'static str,
         /// What PostgreSQL said.
         message: String,
-    },
-    /// Redis alone is where only a model begins that is declared so.
-    #[error(
-        "model `{model}` cannot be moved to `redis_only`; declare `scheme = \"redis_only\"` for a \
-         model with a queue of its own that was not used yet"
-    )]
-    ToRedisOnly {
-        /// The model's name.
-        model: &'static str,
     },
     /// Another switch was faster.
     #[error("queue `{queue}` is being switched by somebody else; try again")]
@@ -133,6 +124,12 @@ impl Kv {
     /// Redis, which reads through all of its keys; reads go on. All models of the queue have to be
     /// known to this process: make their repositories or their drainer first.
     ///
+    /// To `RedisOnly`, writes wait also until all rows that PostgreSQL has are in Redis, in batches and
+    /// so in little memory of this process; that they have to fit into Redis' own, the caller knows
+    /// best. Give [`Settings::switch_timeout`](crate::Settings::switch_timeout) the time that it
+    /// takes. PostgreSQL keeps the rows as they were, and is not asked for them any more, until a
+    /// switch back writes what has changed since, deletions included.
+    ///
     /// ```
     /// # use kv_runtime::{Kv, KvModel, StorageScheme};
     /// # #[derive(Debug, Clone, PartialEq, KvModel)]
@@ -162,7 +159,7 @@ impl Kv {
         self.stores().know(model);
         // One that is declared otherwise begins so.
         self.stores().scheme(model).await?;
-        Switch::new(self.stores(), model.queue).make(model, to).await
+        Switch::new(self.stores(), model.queue).make(to).await
     }
 }
 
@@ -190,25 +187,25 @@ struct Switch<'a> {
     stores: &'a Stores,
     queue: &'static str,
     partitions: Vec<Partition>,
+    /// Random: what it is told by from others before and after it.
+    id: String,
 }
 
 impl<'a> Switch<'a> {
     fn new(stores: &'a Stores, queue: &'static str) -> Self {
-        Self { stores, queue, partitions: stores.keys.partitions_of(queue).collect() }
+        let partitions = stores.keys.partitions_of(queue).collect();
+        Self { stores, queue, partitions, id: random_id() }
     }
 
     /// Makes the switch, alone.
-    async fn make(
-        &self,
-        model: &'static ModelDescriptor,
-        to: StorageScheme,
-    ) -> Result<(), SwitchError> {
+    async fn make(&self, to: StorageScheme) -> Result<(), SwitchError> {
         let _alone = self.stores.durable.exclude(self.queue).await?;
         let from = self.first_offset().await?.scheme;
-        if to == StorageScheme::RedisOnly && from != to {
-            return Err(SwitchError::ToRedisOnly { model: model.name });
-        }
-        self.go(from, to).await
+        let is_broken_off = from == to && self.is_closed().await?;
+        // Otherwise rows and entries stay where they are.
+        let moves_rows =
+            is_broken_off || from != to && [from, to].into_iter().any(holds_rows_alone);
+        self.go(from, to, moves_rows).await
     }
 
     /// Makes the switch to the scheme that a queue begins with; or finds out which one it has.
@@ -218,7 +215,8 @@ impl<'a> Switch<'a> {
         if first.is_stored() {
             return Ok(first.scheme);
         }
-        self.go(first.scheme, declared).await?;
+        // What begins in Redis alone need not have a table.
+        self.go(first.scheme, declared, declared.is_direct()).await?;
         Ok(declared)
     }
 
@@ -228,17 +226,34 @@ impl<'a> Switch<'a> {
         Ok(offsets.into_iter().next().unwrap_or_else(|| Offset::start(first)))
     }
 
-    async fn go(&self, from: StorageScheme, to: StorageScheme) -> Result<(), SwitchError> {
-        // Otherwise rows and entries stay where they are.
-        let moves_rows = from == StorageScheme::RedisOnly || from.is_direct() || to.is_direct();
-        if from != to {
-            if moves_rows {
-                self.stores.hot.close(&self.partitions).await?;
+    /// Whether a switch has closed a partition and not opened it.
+    async fn is_closed(&self) -> Result<bool, SwitchError> {
+        for &partition in &self.partitions {
+            if self.stores.hot.scheme(partition).await? == SchemeMark::Closed {
+                return Ok(true);
             }
-            if let Err(error) = self.change(from, to, moves_rows).await {
+        }
+        Ok(false)
+    }
+
+    async fn go(
+        &self,
+        from: StorageScheme,
+        to: StorageScheme,
+        moves_rows: bool,
+    ) -> Result<(), SwitchError> {
+        if moves_rows {
+            self.stores.hot.close(&self.partitions, &self.id).await?;
+            failpoint::reach("after_close");
+        }
+        if let Err(error) = self.change(from, to, moves_rows).await {
+            // Where the scheme is another one by now, the rest is yet to be done; where another
+            // switch is at it, what is closed is so by that.
+            let is_busy = matches!(error, SwitchError::Busy { .. });
+            if !is_busy && self.scheme_for_sure().await? == from {
                 self.stores.open(self.queue, from).await?;
-                return Err(error);
             }
+            return Err(error);
         }
         self.stores.open(self.queue, to).await?;
         self.stores.schemes.set(self.queue, to);
@@ -252,40 +267,72 @@ impl<'a> Switch<'a> {
         to: StorageScheme,
         moves_rows: bool,
     ) -> Result<(), SwitchError> {
-        if moves_rows && !from.is_direct() {
+        if !moves_rows {
+            return if from == to { Ok(()) } else { self.set_scheme(from, to).await };
+        }
+        if from == to && to == StorageScheme::RedisOnly {
+            // Nobody else has the rows.
+            return Ok(());
+        }
+        if !from.is_direct() {
             self.drain().await?;
         }
-        let is_moved_out = from == StorageScheme::RedisOnly;
-        if moves_rows && !is_moved_out {
-            // Before the scheme: who still goes by the old one finds nothing that is outdated.
-            self.drop_rows().await?;
+        if from == StorageScheme::RedisOnly {
+            self.move_out(to).await?;
+            // After it: until then nobody else has them.
+            return self.drop_rows().await;
         }
-        // Before the transaction, which must not rest.
-        let only_here = if is_moved_out { self.scan().await? } else { Vec::new() };
+        // Before the scheme: who still goes by the old one finds nothing that is outdated.
+        self.drop_rows().await?;
+        if from == to {
+            return Ok(());
+        }
+        if to == StorageScheme::RedisOnly {
+            return self.load(from).await;
+        }
+        self.set_scheme(from, to).await
+    }
+
+    async fn set_scheme(&self, from: StorageScheme, to: StorageScheme) -> Result<(), SwitchError> {
         self.stores.durable.create_offsets(&self.partitions).await?;
         let mut transaction = self.stores.durable.begin(&self.partitions).await?;
-        self.move_out(transaction.as_mut(), only_here).await?;
-        match transaction.set_scheme(from, to).await {
-            Err(DurableStoreError::OffsetMoved) => {
-                return Err(SwitchError::Busy { queue: self.queue });
-            }
-            other => other?,
-        }
+        let set = transaction.set_scheme(from, to).await;
+        set.map_err(|error| self.unless_busy(error))?;
         transaction.commit(Outcome::default()).await?;
-        if is_moved_out {
-            // After it: until then nobody else has them.
-            self.drop_rows().await?;
-        }
+        failpoint::reach("after_set_scheme");
         Ok(())
+    }
+
+    /// The scheme in PostgreSQL, after any commit that may still be under way.
+    async fn scheme_for_sure(&self) -> Result<StorageScheme, SwitchError> {
+        let transaction = self.stores.durable.begin(&self.partitions).await?;
+        let first = transaction.offsets().first();
+        Ok(first.map_or_else(StorageScheme::default, |offset| offset.scheme))
+    }
+
+    fn unless_busy(&self, error: DurableStoreError) -> SwitchError {
+        match error {
+            DurableStoreError::OffsetMoved => SwitchError::Busy { queue: self.queue },
+            error => error.into(),
+        }
+    }
+
+    /// What Redis says of rows that only this switch may move.
+    fn moved(&self, moved: Result<(), HotStoreError>) -> Result<(), SwitchError> {
+        moved.map_err(|error| match error {
+            HotStoreError::Elsewhere => SwitchError::Busy { queue: self.queue },
+            error => error.into(),
+        })
     }
 
     /// Leaves no row in Redis.
     async fn drop_rows(&self) -> Result<(), SwitchError> {
         for (_, keys) in self.scan().await? {
             for keys in keys.chunks(MOVED_AT_ONCE) {
-                self.stores.hot.let_go(keys, LAST).await?;
+                self.moved(self.stores.hot.drop_rows(keys, &self.id).await)?;
             }
         }
+        failpoint::reach("after_drop_rows");
         Ok(())
     }
 
@@ -293,7 +340,9 @@ impl<'a> Switch<'a> {
     async fn scan(&self) -> Result<Vec<KeysOfModel>, SwitchError> {
         let mut found = Vec::new();
         for model in self.models() {
-            found.push((model, self.stores.hot.scan(model, None).await?));
+            let keys = self.stores.hot.scan(model, None).await?;
+            let keys = keys.iter().filter_map(|key| self.stores.keys.parse_row(model, key));
+            found.push((model, keys.collect()));
         }
         Ok(found)
     }
@@ -322,53 +371,9 @@ impl<'a> Switch<'a> {
             tokio::time::sleep(PAUSE).await;
         }
     }
+}
 
-    /// Writes rows to PostgreSQL that only Redis has. A model goes after those it refers to.
-    async fn move_out(
-        &self,
-        transaction: &mut dyn Transaction,
-        mut left: Vec<KeysOfModel>,
-    ) -> Result<(), SwitchError> {
-        while !left.is_empty() {
-            let (before, mut refused, mut reason) = (left.len(), Vec::new(), String::new());
-            for (model, keys) in left {
-                if let Some(refusal) = self.move_model(transaction, model, &keys).await? {
-                    reason = refusal.message;
-                    refused.push((model, keys));
-                }
-            }
-            match refused.last() {
-                Some((model, _)) if refused.len() == before => {
-                    return Err(SwitchError::Refused { model: model.name, message: reason });
-                }
-                _ => left = refused,
-            }
-        }
-        Ok(())
-    }
-
-    async fn move_model(
-        &self,
-        transaction: &mut dyn Transaction,
-        model: &'static ModelDescriptor,
-        keys: &[String],
-    ) -> Result<Option<Refusal>, SwitchError> {
-        for keys in keys.chunks(MOVED_AT_ONCE) {
-            let keys: Vec<RowKey> =
-                keys.iter().filter_map(|key| self.stores.keys.parse_row(model, key)).collect();
-            let found = self.stores.hot.read(&keys).await?.into_iter();
-            let rows = found.filter_map(|outcome| match outcome {
-                ReadOutcome::Row(row) => Some(row),
-                _ => None,
-            });
-            let statement = Statement { model, operation: Operation::Upsert(rows.collect()) };
-            if let Some(refusal) = transaction.attempt(&[statement]).await? {
-                return match fault_of_others(&refusal) {
-                    Some(fault) => Err(fault.into()),
-                    None => Ok(Some(refusal)),
-                };
-            }
-        }
-        Ok(None)
-    }
+/// Whether one of the two sides has all rows alone, or has each before the other.
+fn holds_rows_alone(scheme: StorageScheme) -> bool {
+    scheme == StorageScheme::RedisOnly || scheme.is_direct()
 }

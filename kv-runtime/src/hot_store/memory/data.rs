@@ -21,6 +21,8 @@ pub(super) struct Data {
     pub(super) values: HashMap<String, Value>,
     pub(super) queues: HashMap<Partition, Queue>,
     pub(super) marks: HashMap<Partition, SchemeMark>,
+    /// Those that keep partitions closed.
+    pub(super) switches: HashMap<Partition, String>,
     /// The newest entry of all queues. Drainers go by the ids to tell which of two entries came
     /// first, and here thousands come in a millisecond.
     pub(super) newest: EntryId,
@@ -54,6 +56,8 @@ pub(super) struct Stored {
     pub(super) operation_id: String,
     pub(super) mark: Mark,
     pub(super) values: Values,
+    /// Whether PostgreSQL has a row of this id from before only this store had it.
+    pub(super) is_stored: bool,
 }
 
 /// What is known of a row beside its entry.
@@ -248,6 +252,10 @@ impl Data {
         operation_id: &str,
     ) -> EncodedRow {
         let content = self.slot(&key.key).map(|slot| &slot.content);
+        let is_stored = match content {
+            Some(Content::Row(stored) | Content::Tombstone(stored)) => stored.is_stored,
+            Some(Content::Token(_) | Content::Barred(_)) | None => false,
+        };
         let (base, mark, values) = match content {
             Some(Content::Row(stored)) => {
                 (Some(stored.row.clone()), stored.mark, stored.values.clone())
@@ -270,7 +278,7 @@ impl Data {
             _ => set_version(key.model, row, entry),
         };
         let operation_id = operation_id.to_owned();
-        let stored = Stored { row: row.clone(), entry, operation_id, mark, values };
+        let stored = Stored { row: row.clone(), entry, operation_id, mark, values, is_stored };
         let content = match change {
             Change::Delete => Content::Tombstone(stored),
             _ => Content::Row(stored),
@@ -290,6 +298,7 @@ impl Data {
             operation_id: String::new(),
             mark: Mark::None,
             values: Values::of(fill.value_keys.clone()),
+            is_stored: false,
         };
         self.slots.insert(fill.key.key.clone(), Slot::expiring(Content::Row(stored), fill.ttl));
     }
@@ -319,8 +328,11 @@ impl Data {
             self.slots.remove(&row.key);
         } else if is_newest && !is_held {
             if is_tombstone || stored.mark == Mark::Stale {
+                let stays = row.ttl.is_none() && is_tombstone && stored.is_stored;
                 self.release_values(&row.key);
-                self.slots.remove(&row.key);
+                if !stays {
+                    self.slots.remove(&row.key);
+                }
             } else {
                 self.forget_freed(&row.key, row.entry);
                 if let Some(ttl) = row.ttl {

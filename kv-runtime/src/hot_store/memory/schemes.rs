@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::data::{Content, Data, Slot};
+use super::data::{Content, Data, Mark, Slot, Stored};
+use super::values::Values;
 use crate::entry::EntryId;
-use crate::hot_store::SchemeMark;
-use crate::key::Partition;
+use crate::hot_store::{LOADED, Load, SchemeMark};
+use crate::key::{Partition, RowKey};
 use crate::scheme::StorageScheme;
 
 impl Data {
@@ -17,6 +18,45 @@ impl Data {
         self.mark(partition).is_closed()
     }
 
+    /// The rules of `close.lua`.
+    pub(super) fn close(&mut self, partition: Partition, switch: &str) {
+        self.marks.insert(partition, SchemeMark::Closed);
+        self.switches.insert(partition, switch.to_owned());
+    }
+
+    fn is_closed_by(&self, partition: Partition, switch: &str) -> bool {
+        self.switches.get(&partition).is_some_and(|by| by == switch)
+    }
+
+    /// The rules of `load.lua`.
+    pub(super) fn load(&mut self, load: &Load, switch: &str) -> bool {
+        let Load { key, row, entry, value_keys } = load;
+        if !self.is_closed_by(key.partition(), switch) {
+            return false;
+        }
+        let stored = Stored {
+            row: row.clone(),
+            entry: *entry,
+            operation_id: LOADED.to_owned(),
+            mark: Mark::None,
+            values: Values::of(value_keys.clone()),
+            is_stored: true,
+        };
+        self.slots.insert(key.key.clone(), Slot::pinned(Content::Row(stored)));
+        self.give_values(&key.key, *entry, value_keys);
+        true
+    }
+
+    /// The rules of `drop.lua`.
+    pub(super) fn drop_row(&mut self, key: &RowKey, switch: &str) -> bool {
+        let is_closed = self.is_closed_by(key.partition(), switch);
+        if is_closed {
+            self.release_values(&key.key);
+            self.slots.remove(&key.key);
+        }
+        is_closed
+    }
+
     /// The rules of `open.lua`.
     pub(super) fn open(
         &mut self,
@@ -25,6 +65,7 @@ impl Data {
         from: Option<EntryId>,
     ) {
         self.marks.insert(partition, SchemeMark::Of(scheme));
+        self.switches.remove(&partition);
         if let Some(from) = from.filter(|_| !scheme.is_direct()) {
             self.newest = self.newest.max(from);
             let queue = self.queues.entry(partition).or_default();

@@ -124,12 +124,22 @@ impl Data {
                 values.freed.push((entry, key));
             }
         }
-        for key in claimed {
+        values.own.extend(claimed.iter().map(|key| (*key).clone()));
+        self.give_values(row_key, entry, claimed);
+        values
+    }
+
+    /// Has values be those of a row, by an entry.
+    pub(super) fn give_values<'a>(
+        &mut self,
+        row_key: &str,
+        entry: EntryId,
+        keys: impl IntoIterator<Item = &'a String>,
+    ) {
+        for key in keys {
             let content = ValueContent::taken(entry, row_key);
             self.values.insert(key.clone(), Value { content, expires_at: None });
-            values.own.push(key.clone());
         }
-        values
     }
 
     /// Forgets what a row has given up by entries that are drained.

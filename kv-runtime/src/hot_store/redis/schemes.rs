@@ -30,14 +30,15 @@ pub(super) async fn close(
     connection: &Connection,
     keys: &KeySpace,
     partitions: &[Partition],
+    switch: &str,
 ) -> Result<(), RedisError> {
-    let calls = partitions.iter().map(|&partition| close_call(keys, partition, "closed"));
+    let calls = partitions.iter().map(|&partition| close_call(keys, partition, "closed", switch));
     connection.call(&CLOSE, calls.collect()).await.and_then(reply::all_done)
 }
 
-fn close_call(keys: &KeySpace, partition: Partition, mark: &str) -> Cmd {
+fn close_call(keys: &KeySpace, partition: Partition, mark: &str, switch: &str) -> Cmd {
     let mut call = CLOSE.call(2);
-    call.arg(keys.state(partition)).arg(keys.stream(partition)).arg(mark);
+    call.arg(keys.state(partition)).arg(keys.stream(partition)).arg(mark).arg(switch);
     call
 }
 
@@ -49,7 +50,7 @@ pub(super) async fn open(
     from: Option<EntryId>,
 ) -> Result<(), RedisError> {
     if scheme.is_direct() {
-        let call = close_call(keys, partition, scheme.name());
+        let call = close_call(keys, partition, scheme.name(), "");
         return connection.call(&CLOSE, vec![call]).await.and_then(reply::all_done);
     }
     let mut call = OPEN.call(2);

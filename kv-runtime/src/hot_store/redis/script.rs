@@ -48,6 +48,8 @@ pub(super) struct ValueScripts {
     pub(super) settle: &'static Script,
     pub(super) invalidate: &'static Script,
     pub(super) let_go: &'static Script,
+    pub(super) load: &'static Script,
+    pub(super) drop: &'static Script,
 }
 
 macro_rules! value_scripts {
@@ -66,11 +68,15 @@ macro_rules! value_scripts {
             script!(SETTLE, "ids.lua", $values, "values.lua", "release.lua", "settle.lua");
             script!(INVALIDATE, "ids.lua", $values, "values.lua", "release.lua", "invalidate.lua");
             script!(LET_GO, "ids.lua", $values, "values.lua", "release.lua", "let_go.lua");
+            script!(LOAD, "clear.lua", $values, "load.lua");
+            script!(DROP, "ids.lua", $values, "values.lua", "release.lua", "drop.lua");
             ValueScripts {
                 write_unit: &WRITE_UNIT,
                 settle: &SETTLE,
                 invalidate: &INVALIDATE,
                 let_go: &LET_GO,
+                load: &LOAD,
+                drop: &DROP,
             }
         };
     };

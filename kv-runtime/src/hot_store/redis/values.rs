@@ -11,10 +11,10 @@ use futures_util::future::{join_all, try_join_all};
 use redis::{Cmd, RedisError, Value};
 
 use super::connection::Connection;
-use super::script::{EXPIRE_VALUE, SWAP_VALUE, TAKE_VALUE};
-use super::{milliseconds, reply};
+use super::script::{EXPIRE_VALUE, RESERVE_VALUE, SWAP_VALUE, TAKE_VALUE};
+use super::{TOKEN_TTL, milliseconds, reply};
 use crate::entry::EntryId;
-use crate::hot_store::{Claim, Unit, UnitOutcome, ValueContent};
+use crate::hot_store::{Claim, Load, Unit, UnitOutcome, ValueContent};
 use crate::key::KeySpace;
 use crate::rows::random_id;
 
@@ -130,6 +130,50 @@ impl TakenValues {
         });
         run(&connection, calls.collect()).await;
     }
+}
+
+/// Has rows own their values that were put here while nobody writes; what readers leave under the
+/// keys of these makes way.
+pub(super) async fn give(
+    connection: &Connection,
+    rows: &[Load],
+    nonce: &str,
+) -> Result<(), RedisError> {
+    let of_row = |row| move |key| (row, key);
+    let mut left: Vec<(&Load, &String)> =
+        rows.iter().flat_map(|row| row.value_keys.iter().map(of_row(row))).collect();
+    while !left.is_empty() {
+        let looks = left.iter().map(|(_, key)| reserve_call(key, nonce));
+        let found = connection.call(&RESERVE_VALUE, looks.collect()).await?.into_iter();
+        let found = found.map(reply::value_content).collect::<Result<Vec<_>, _>>()?;
+        let calls = left.iter().zip(found).map(|((row, key), found)| {
+            let mut call = TAKE_VALUE.call(1);
+            call.arg(key).arg(&row.key.key).arg(found.0).arg(nonce);
+            call.arg(row.key.partition).arg(milliseconds(TAKING_MAX));
+            call
+        });
+        let answers = connection.call(&TAKE_VALUE, calls.collect()).await?;
+        let (mut others, mut swaps) = (Vec::new(), Vec::new());
+        for ((row, key), answer) in left.into_iter().zip(answers) {
+            match reply::taken(answer)? {
+                Some((taking, ..)) => {
+                    let content = ValueContent::taken(row.entry, &row.key.key);
+                    swaps.push(swap_call(key, &taking, &content.0, ""));
+                }
+                None => others.push((row, key)),
+            }
+        }
+        connection.call(&SWAP_VALUE, swaps).await.and_then(reply::all_done)?;
+        left = others;
+    }
+    Ok(())
+}
+
+/// Looks what is under a value's key, and leaves a token where nothing is.
+pub(super) fn reserve_call(key: &str, token: &str) -> Cmd {
+    let mut call = RESERVE_VALUE.call(1);
+    call.arg(key).arg(token).arg(milliseconds(TOKEN_TTL));
+    call
 }
 
 /// Changes what is under a value's key from one content to another.

@@ -1,0 +1,75 @@
+//! The way to Redis alone: puts all rows there that PostgreSQL has, in the order of their ids.
+
+use super::{MOVED_AT_ONCE, Switch, SwitchError};
+use crate::durable_store::Offset;
+use crate::failpoint;
+use crate::hot_store::Load;
+use crate::model::ModelDescriptor;
+use crate::query::select::Select;
+use crate::row::EncodedRow;
+use crate::scheme::StorageScheme;
+use crate::unique::value_keys;
+
+impl Switch<'_> {
+    /// Loads the rows of a queue that is closed, drained and empty, and changes its scheme.
+    pub(super) async fn load(&self, from: StorageScheme) -> Result<(), SwitchError> {
+        // Only a queue can be closed: who writes past it goes on under any other scheme.
+        let closed_as = if from.is_direct() { StorageScheme::WriteBehind } else { from };
+        if closed_as != from {
+            self.set_scheme(from, closed_as).await?;
+        }
+        let Err(error) = self.load_from(closed_as).await else { return Ok(()) };
+        if self.scheme_for_sure().await? == StorageScheme::RedisOnly {
+            // The answer to the commit was lost.
+            return Ok(());
+        }
+        self.drop_rows().await?;
+        if closed_as != from {
+            self.set_scheme(closed_as, from).await?;
+        }
+        Err(error)
+    }
+
+    async fn load_from(&self, closed_as: StorageScheme) -> Result<(), SwitchError> {
+        let offsets = self.stores.durable.offsets(&self.partitions).await?;
+        for model in self.models() {
+            self.load_model(model, &offsets).await?;
+        }
+        failpoint::reach("after_load");
+        self.set_scheme(closed_as, StorageScheme::RedisOnly).await
+    }
+
+    async fn load_model(
+        &self,
+        model: &'static ModelDescriptor,
+        offsets: &[Offset],
+    ) -> Result<(), SwitchError> {
+        let mut last: Option<EncodedRow> = None;
+        loop {
+            let select = Select::next_rows(model, last.as_ref(), MOVED_AT_ONCE as u64);
+            let rows = self.stores.durable.select(&select).await?;
+            last = rows.last().cloned();
+            let is_end = rows.len() < MOVED_AT_ONCE;
+            let rows: Vec<Load> =
+                rows.into_iter().filter_map(|row| self.place(model, row, offsets)).collect();
+            self.moved(self.stores.hot.load(&rows, &self.id).await)?;
+            failpoint::reach("after_load_batch");
+            if is_end {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Where a row goes.
+    fn place(
+        &self,
+        model: &'static ModelDescriptor,
+        row: EncodedRow,
+        offsets: &[Offset],
+    ) -> Option<Load> {
+        let key = self.stores.keys.row(model, model.id_of(&row));
+        let value_keys = value_keys(&self.stores.keys, model, &row);
+        let entry = offsets.get(usize::from(key.partition))?.position.next();
+        Some(Load { key, row, entry, value_keys })
+    }
+}
