@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use kv_runtime::ServerUrl;
+use kv_runtime::{ServerUrl, StorageScheme};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -58,6 +58,13 @@ impl DrainCommand {
     pub fn named(mut self, name: &str) -> Self {
         let url = self.url.expose();
         self.command.env("DATABASE_URL", format!("{url}?application_name={name}"));
+        self
+    }
+
+    /// It moves the queue to a storage scheme instead of draining it.
+    #[must_use]
+    pub fn switches_to(mut self, scheme: StorageScheme) -> Self {
+        self.command.args(["--switch", scheme.name()]);
         self
     }
 
@@ -131,6 +138,12 @@ impl DrainProcess {
         drop(self.process.stdin.take());
         let status = self.status().await;
         assert!(status.success(), "{status:?}");
+    }
+
+    /// Waits for its end, which must be a failure.
+    pub async fn fails(mut self) {
+        let status = self.status().await;
+        assert_eq!(status.code(), Some(1), "{status:?}");
     }
 
     /// Stops it by SIGTERM, in order.

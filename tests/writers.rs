@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kv_runtime::Repository;
@@ -13,11 +13,15 @@ use crate::pair::Pair;
 
 const WRITERS: i64 = 4;
 const ACCOUNTS_EACH: i64 = 30;
+/// Longer than writes wait for anything on a busy machine.
+const GO_ON_MAX: Duration = Duration::from_secs(60);
 
 /// Tasks that write; each has accounts of its own, so that "last" has a meaning.
 #[derive(Debug)]
 pub struct Writers {
     stop: Arc<AtomicBool>,
+    /// How many writes were acknowledged.
+    acknowledged: Arc<AtomicUsize>,
     tasks: Vec<JoinHandle<Ledger>>,
 }
 
@@ -34,17 +38,30 @@ impl Writers {
     /// Starts them.
     pub async fn start(pair: &Pair, random: &mut fastrand::Rng) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
+        let acknowledged = Arc::new(AtomicUsize::new(0));
         let tasks = (0..WRITERS).map(|number| {
             let writer = Writer {
                 accounts: pair.kv.repository(),
                 ids: number * ACCOUNTS_EACH..(number + 1) * ACCOUNTS_EACH,
                 random: random.fork(),
                 ledger: Ledger::default(),
+                acknowledged: Arc::clone(&acknowledged),
                 revision: 0,
             };
             tokio::spawn(writer.run(Arc::clone(&stop)))
         });
-        Self { tasks: tasks.collect(), stop }
+        Self { tasks: tasks.collect(), acknowledged, stop }
+    }
+
+    /// Waits until so many more of their writes were acknowledged.
+    pub async fn go_on(&self, writes: usize) {
+        let enough = self.acknowledged.load(Ordering::Relaxed) + writes;
+        let go_on = async {
+            while self.acknowledged.load(Ordering::Relaxed) < enough {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(GO_ON_MAX, go_on).await.expect("they go on");
     }
 
     /// Stops them, and puts their ledgers together.
@@ -80,6 +97,7 @@ struct Writer {
     ids: std::ops::Range<i64>,
     random: fastrand::Rng,
     ledger: Ledger,
+    acknowledged: Arc<AtomicUsize>,
     revision: i64,
 }
 
@@ -157,5 +175,6 @@ impl Writer {
     fn acknowledged(&mut self, id: i64, row: Option<Account>) {
         self.ledger.rows.insert(id, row);
         self.ledger.writes += 1;
+        self.acknowledged.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -4,6 +4,9 @@
 //! drains. It ends when its standard input does, after it has drained everything; at SIGTERM it
 //! stops.
 //!
+//! With `--switch <scheme>` it moves the queue to a storage scheme instead, and ends; it fails if the
+//! switch does.
+//!
 //! With `--at <failpoint> --after <n> --signal <signal>` it sends itself the signal when it comes
 //! to that failpoint for the n-th time, and says so right before.
 
@@ -12,27 +15,34 @@ use std::io::Read;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kv_runtime::{Kv, Settings};
+use kv_runtime::{Kv, Settings, StorageScheme};
 use kv_tests::models::Account;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+const USAGE: &str = "usage: drain_process [--switch <scheme>] \
+                     [--at <failpoint> --after <n> --signal <signal>]";
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (scheme, arguments) = match arguments.as_slice() {
+        ["--switch", scheme, rest @ ..] => (Some(scheme.parse::<StorageScheme>()?), rest),
+        arguments => (None, arguments),
+    };
+    match arguments {
         [] => {}
         ["--at", point, "--after", times, "--signal", signal] => {
             send_at(point, times.parse()?, (*signal).to_owned())?;
         }
-        _ => {
-            return Err(
-                "usage: drain_process [--at <failpoint> --after <n> --signal <signal>]".into()
-            );
-        }
+        _ => return Err(USAGE.into()),
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let kv = Kv::connect(Settings::from_env()?).await?;
+    if let Some(scheme) = scheme {
+        return Ok(kv.switch_scheme::<Account>(scheme).await?);
+    }
     let drainer = kv.drainer().model::<Account>().spawn();
     println!("ready");
     tokio::select! {

@@ -2,6 +2,8 @@
 //! another while everything is in use.
 
 mod schemes {
+    mod kills;
+    mod redis_alone;
     mod refusals;
     mod servers;
     mod switches;

@@ -19,6 +19,9 @@ impl Switch<'_> {
             self.set_scheme(from, closed_as).await?;
         }
         let Err(error) = self.load_from(closed_as).await else { return Ok(()) };
+        if matches!(error, SwitchError::Busy { .. }) {
+            return Err(error);
+        }
         if self.scheme_for_sure().await? == StorageScheme::RedisOnly {
             // The answer to the commit was lost.
             return Ok(());
