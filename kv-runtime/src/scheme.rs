@@ -49,6 +49,10 @@ pub enum StorageScheme {
     /// Redis alone, without a time to live. The model needs no table, and cannot be queried.
     ///
     /// Its queue is drained all the same, into nowhere: so it needs a drainer like any other.
+    ///
+    /// A queue that is switched to it takes all rows along that PostgreSQL has. These stay there as
+    /// they were, and are asked for by nobody, until a switch back writes what has changed, deletions
+    /// included. Meanwhile Redis keeps a small key for each of these rows that is deleted.
     RedisOnly,
     /// PostgreSQL alone.
     PostgresOnly,

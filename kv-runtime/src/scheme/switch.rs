@@ -201,10 +201,10 @@ impl<'a> Switch<'a> {
     async fn make(&self, to: StorageScheme) -> Result<(), SwitchError> {
         let _alone = self.stores.durable.exclude(self.queue).await?;
         let from = self.first_offset().await?.scheme;
-        let is_broken_off = from == to && self.is_closed().await?;
-        // Otherwise rows and entries stay where they are.
-        let moves_rows =
-            is_broken_off || from != to && [from, to].into_iter().any(holds_rows_alone);
+        let moves_rows = from != to && [from, to].into_iter().any(holds_rows_alone);
+        // Otherwise rows and entries stay where they are, unless a switch that was broken off has
+        // put some elsewhere.
+        let moves_rows = moves_rows || self.is_closed().await?;
         self.go(from, to, moves_rows).await
     }
 

@@ -114,6 +114,8 @@ async fn deletions_in_redis_alone_are_carried_back(pair: Pair) {
     let elsewhere = other.repository::<Counter>();
     assert!(elsewhere.exists(&0).await.expect("an answer"));
     switch(&pair.kv, StorageScheme::RedisOnly).await;
+    let error = elsewhere.query().count().await.expect_err("PostgreSQL has what was");
+    assert!(matches!(error, Error::RedisOnly { .. }), "{error:?}");
     for id in 0..10 {
         let _ = counters.delete(&id).await.expect("a row");
     }
@@ -122,8 +124,6 @@ async fn deletions_in_redis_alone_are_carried_back(pair: Pair) {
     // A deletion that is taken back.
     let _ = counters.create(&counter(9, 90)).await.expect("it was deleted");
     drainer.flush().await.expect("into nowhere");
-    let error = elsewhere.query().count().await.expect_err("PostgreSQL has what was");
-    assert!(matches!(error, Error::RedisOnly { .. }), "{error:?}");
     for id in 0..9 {
         assert_eq!(elsewhere.find_by_id(&id).await.expect("an answer"), None, "{id}");
     }
