@@ -75,9 +75,10 @@ async fn a_switch_that_is_killed_loses_nothing_and_is_finished() {
         }
         switch(&pair, StorageScheme::RedisOnly).await;
         writers.go_on(20).await;
-        let to = OTHERS[(place + 1) % OTHERS.len()];
+        let to = OTHERS[place % OTHERS.len()];
         is_killed(&pair, to, BACK[place % BACK.len()]).await;
-        if place % 2 == 0 {
+        // Once each is finished as it is; what comes again is given up.
+        if place >= BACK.len() {
             switch(&pair, StorageScheme::RedisOnly).await;
         }
         switch(&pair, to).await;
