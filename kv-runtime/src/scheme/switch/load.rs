@@ -18,14 +18,28 @@ impl Switch<'_> {
         if closed_as != from {
             self.set_scheme(from, closed_as).await?;
         }
-        let Err(error) = self.load_from(closed_as).await else { return Ok(()) };
-        if matches!(error, SwitchError::Busy { .. }) {
-            return Err(error);
+        if let Err(error) = self.load_models().await {
+            return self.give_up(from, closed_as, error).await;
         }
-        if self.scheme_for_sure().await? == StorageScheme::RedisOnly {
-            // The answer to the commit was lost.
-            return Ok(());
+        failpoint::reach("after_load");
+        match self.set_scheme(closed_as, StorageScheme::RedisOnly).await {
+            Err(error @ SwitchError::Busy { .. }) => Err(error),
+            Err(error) if self.scheme_for_sure().await? == closed_as => {
+                self.give_up(from, closed_as, error).await
+            }
+            // If with an error, then the answer to the commit was lost.
+            _ => Ok(()),
         }
+    }
+
+    /// Has everything be as it was, while PostgreSQL has all rows. Where another switch has finished
+    /// this one, nothing is done.
+    async fn give_up(
+        &self,
+        from: StorageScheme,
+        closed_as: StorageScheme,
+        error: SwitchError,
+    ) -> Result<(), SwitchError> {
         self.drop_rows().await?;
         if closed_as != from {
             self.set_scheme(closed_as, from).await?;
@@ -33,13 +47,12 @@ impl Switch<'_> {
         Err(error)
     }
 
-    async fn load_from(&self, closed_as: StorageScheme) -> Result<(), SwitchError> {
+    async fn load_models(&self) -> Result<(), SwitchError> {
         let offsets = self.stores.durable.offsets(&self.partitions).await?;
         for model in self.models() {
             self.load_model(model, &offsets).await?;
         }
-        failpoint::reach("after_load");
-        self.set_scheme(closed_as, StorageScheme::RedisOnly).await
+        Ok(())
     }
 
     async fn load_model(
