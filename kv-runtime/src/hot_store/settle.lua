@@ -51,7 +51,9 @@ for i = 3, #KEYS do
       -- One more word: ` deleted` or ` stale`, or it is held again.
       if string.sub(meta, -5) ~= ' held' then
         release_values(key)
-        if not (is_kept and find(meta, ' deleted', 1, true) and call('HEXISTS', key, '@stored') == 1) then
+        local stays = is_kept and find(meta, ' deleted', 1, true)
+          and call('HEXISTS', key, '@stored') == 1
+        if not stays then
           call('DEL', key)
         end
       end
