@@ -33,7 +33,7 @@
 //! | `bool` | `boolean` |
 //! | `i8`, `i16`, `u8` · `i32`, `u16` · `i64`, `u32` · `u64` | `smallint` · `integer` · `bigint` · `numeric` |
 //! | `f32` · `f64` | `real` · `double precision` |
-//! | `String` · `Vec<u8>` | `text` · `bytea` |
+//! | `String` · `Vec<u8>`, `[u8; N]` | `text` · `bytea` |
 //! | `Uuid` | `uuid` |
 //! | `rust_decimal::Decimal`, `bigdecimal::BigDecimal` | `numeric` |
 //! | `chrono`: `NaiveDate`, `NaiveTime`, `NaiveDateTime`, `DateTime<Utc>` | `date`, `time`, `timestamp`, `timestamptz` |

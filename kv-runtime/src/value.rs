@@ -57,7 +57,7 @@ pub enum ValueError {
 
 /// A type that a field of a model can have.
 ///
-/// Implemented here for the scalar types, `String`, `Vec<u8>`, `Vec` of a
+/// Implemented here for the scalar types, `String`, `Vec<u8>`, `[u8; N]`, `Vec` of a
 /// scalar, `Option` of each, `serde_json::Value`, and, by feature, the types of
 /// `uuid`, `chrono`, `time`, `rust_decimal` and `bigdecimal`. For enums and
 /// newtypes of your own, derive it:

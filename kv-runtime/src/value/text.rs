@@ -47,13 +47,7 @@ impl KvValue for Vec<u8> {
     type NotNull = Self;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
-        out.reserve(2 + self.len() * 2);
-        out.push_str("\\x");
-        for byte in self {
-            out.push(char::from(HEX_DIGITS[usize::from(byte >> 4)]));
-            out.push(char::from(HEX_DIGITS[usize::from(byte & 15)]));
-        }
-        Ok(IsNull::No)
+        Ok(write_bytes(self, out))
     }
 
     fn decode(text: Option<&str>) -> Result<Self, ValueError> {
@@ -68,11 +62,40 @@ impl KvValue for Vec<u8> {
     }
 }
 
+/// The same for a fixed number of bytes, such as those of a hash.
+impl<const N: usize> KvValue for [u8; N] {
+    const TYPE: ColumnType = ColumnType::Bytea;
+    type NotNull = Self;
+
+    fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
+        Ok(write_bytes(self, out))
+    }
+
+    fn decode(text: Option<&str>) -> Result<Self, ValueError> {
+        let bytes = Vec::<u8>::decode(text)?;
+        bytes
+            .try_into()
+            .map_err(|_| ValueError::Invalid { expected: "byte string of the array's length" })
+    }
+}
+
+fn write_bytes(bytes: &[u8], out: &mut String) -> IsNull {
+    out.reserve(2 + bytes.len() * 2);
+    out.push_str("\\x");
+    for byte in bytes {
+        out.push(char::from(HEX_DIGITS[usize::from(byte >> 4)]));
+        out.push(char::from(HEX_DIGITS[usize::from(byte & 15)]));
+    }
+    IsNull::No
+}
+
 fn hex_value(digit: u8) -> Result<u8, ValueError> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok()).ok_or(INVALID_BYTES)
 }
 
 impl KvElement for Vec<u8> {}
+
+impl<const N: usize> KvElement for [u8; N] {}
 
 impl KvValue for serde_json::Value {
     const TYPE: ColumnType = ColumnType::Jsonb;
@@ -102,5 +125,24 @@ fn has_nul(value: &serde_json::Value) -> bool {
             fields.iter().any(|(name, value)| name.contains('\0') || has_nul(value))
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_of_bytes_has_as_many_as_it_says() {
+        let mut text = String::new();
+        assert_eq!([0x00, 0xfe, 0x10].encode(&mut text), Ok(IsNull::No));
+        assert_eq!(text, "\\x00fe10");
+        assert_eq!(<[u8; 3]>::decode(Some(&text)), Ok([0x00, 0xfe, 0x10]));
+        let error = ValueError::Invalid { expected: "byte string of the array's length" };
+        for other in ["\\x", "\\x00fe", "\\x00fe1000"] {
+            assert_eq!(<[u8; 3]>::decode(Some(other)), Err(error.clone()), "{other}");
+        }
+        assert_eq!(<[u8; 3]>::decode(Some("00fe10")), Err(INVALID_BYTES));
+        assert_eq!(<[u8; 3]>::decode(None), Err(ValueError::UnexpectedNull));
     }
 }
