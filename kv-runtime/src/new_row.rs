@@ -1,7 +1,7 @@
 //! New rows of which some fields are filled in: serial ids, defaults, the version.
 
 use crate::entry::{Change, set_version};
-use crate::error::Error;
+use crate::error::{Error, Operation};
 use crate::model::{ColumnType, FieldError, KvModel};
 use crate::receipt::Receipt;
 use crate::repository::Repository;
@@ -95,14 +95,71 @@ impl<M: KvModel> Repository<M> {
         N: KvNewRow<Model = M>,
     {
         let at = Self::at("create_new");
-        let serial = self.rows().serial(at).await?;
         let encoding = |error| Error::encoding(at, error);
-        let model = new.into_model(serial).map_err(encoding)?;
+        let model = self.fill_in(at, new).await?;
         let encoded = row::encode(&model).map_err(encoding)?;
         let receipt = self.rows().write_row(at, Change::Create(encoded.clone())).await?;
         // As it is stored, which may be less exact than what was given: times have microseconds.
         let stored = set_version(M::DESCRIPTOR, encoded, receipt.entry);
         Ok(Created { row: row::decode(&stored).map_err(encoding)?, receipt })
+    }
+
+    /// The whole row that [`create_new`](Self::create_new) would write, but for its version, without
+    /// writing it: for a unit of work that creates it with others.
+    ///
+    /// ```
+    /// # use kv_runtime::{Error, Kv, KvModel};
+    /// #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// #[kv(queue = "bookings")]
+    /// struct Booking {
+    ///     #[kv(id, serial)]
+    ///     id: i64,
+    ///     reference: String,
+    /// }
+    ///
+    /// #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// #[kv(queue = "bookings", partition_by = booking_id)]
+    /// struct Seat {
+    ///     #[kv(id)]
+    ///     booking_id: i64,
+    ///     #[kv(id)]
+    ///     number: i16,
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let kv = Kv::memory();
+    /// let new = NewBooking { reference: "AB-12".into() };
+    /// let booking = kv.repository::<Booking>().new_row(new).await?;
+    /// kv.transaction(async |unit| {
+    ///     unit.repository::<Booking>().create(&booking).await?;
+    ///     unit.repository::<Seat>().create(&Seat { booking_id: booking.id, number: 1 }).await
+    /// })
+    /// .await?;
+    /// assert!(kv.repository::<Seat>().exists(&(booking.id, 1)).await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`next_id`](Self::next_id).
+    pub async fn new_row<N>(&self, new: N) -> Result<M, Error>
+    where
+        N: KvNewRow<Model = M>,
+    {
+        let at = Self::at("new_row");
+        let row = self.fill_in(at, new).await?;
+        // As it will be stored, which may be less exact than what was given.
+        let stored = row::encode(&row).and_then(|row| row::decode(&row));
+        stored.map_err(|error| Error::encoding(at, error))
+    }
+
+    async fn fill_in<N>(&self, at: Operation, new: N) -> Result<M, Error>
+    where
+        N: KvNewRow<Model = M>,
+    {
+        let serial = self.rows().serial(at).await?;
+        new.into_model(serial).map_err(|error| Error::encoding(at, error))
     }
 
     /// The id of a row that is to be created, from the sequence of the table: nobody else is given

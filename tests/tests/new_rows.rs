@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 contract!(
     a_new_row_is_known_in_full,
+    a_new_row_is_made_in_a_unit_of_work,
     a_default_can_make_the_id,
     an_id_that_was_taken_is_given_to_nobody_else,
     what_postgresql_fills_is_null_until_it_is_drained,
@@ -132,6 +133,17 @@ async fn a_new_row_is_known_in_full(pair: Pair) {
         }
         assert_eq!(tickets.get_by_id(&row.id).await.expect("the row"), row, "{after:?}");
     }
+}
+
+async fn a_new_row_is_made_in_a_unit_of_work(pair: Pair) {
+    let tickets = tickets(&pair).await;
+    let row = tickets.new_row(new_ticket()).await.expect("a serial id");
+    assert!(!tickets.exists(&row.id).await.expect("an answer"));
+    let unit = pair.kv.transaction(async |unit| unit.repository::<Ticket>().create(&row).await);
+    let version = unit.await.expect("a new row").receipt.expect("one change").version;
+    let stored = tickets.get_by_id(&row.id).await.expect("the row");
+    assert_eq!(stored, Ticket { version, ..row.clone() });
+    assert_ne!(tickets.new_row(new_ticket()).await.expect("a serial id").id, row.id);
 }
 
 async fn a_default_can_make_the_id(pair: Pair) {
