@@ -21,7 +21,6 @@ pub enum StorageMode {
 
 /// How the service is built.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
 pub struct Config {
     /// What the rows are kept in.
     pub mode: StorageMode,

@@ -5,6 +5,7 @@
 //! `docs/models.md` in this repository says how the models came about, `docs/migrating.md` how a
 //! hand-written repository becomes one of them.
 
+pub mod before;
 mod client;
 mod config;
 mod error;
@@ -21,3 +22,13 @@ pub use config::{Config, ConfigError, StorageMode};
 pub use error::StorageError;
 pub use page::{Listed, Page};
 pub use services::{Services, ServicesError};
+
+/// Compiles what the guides show.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../../docs/models.md")]
+    struct Models;
+
+    #[doc = include_str!("../../../docs/migrating.md")]
+    struct Migrating;
+}

@@ -70,8 +70,9 @@ impl Reports for MemoryReports {
     }
 
     async fn pick_bsps(&self, count: u32) -> Result<Vec<Bsp>, StorageError> {
-        let bsps = self.kv.durable_rows::<Bsp>().await?;
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        Ok(fastrand::choose_multiple(bsps, count))
+        let ids = self.kv.durable_rows::<Bsp>().await?.into_iter().map(|row| row.id);
+        let ids = fastrand::choose_multiple(ids, usize::try_from(count).unwrap_or(usize::MAX));
+        let rows = self.kv.repository::<Bsp>().get_many(&ids).await?;
+        Ok(rows.into_iter().flatten().collect())
     }
 }

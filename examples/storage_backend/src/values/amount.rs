@@ -22,14 +22,14 @@ impl TryFrom<BigDecimal> for Amount {
     // PostgreSQL would round a fraction off, and Redis would not: so neither gets one.
     fn try_from(number: BigDecimal) -> Result<Self, InvalidAmount> {
         // Of a number with a great exponent, the digits are not written out to be counted.
-        let digits = number.digits().saturating_add_signed(-number.fractional_digit_count());
-        let is_zero = number.is_zero();
-        if !is_zero && (digits > DIGITS_MAX || !number.is_integer() || number < BigDecimal::zero())
-        {
+        let shortest = number.normalized();
+        let behind = shortest.fractional_digit_count();
+        let digits = shortest.digits().saturating_add_signed(behind.saturating_neg());
+        if behind > 0 || digits > DIGITS_MAX || shortest < BigDecimal::zero() {
             return Err(InvalidAmount);
         }
         // One form of each, as the column has it: `1.00` is `1`.
-        Ok(Self(number.with_scale(0)))
+        Ok(Self(shortest.with_scale(0)))
     }
 }
 
@@ -73,7 +73,7 @@ mod tests {
         let one = Amount::from(1);
         assert_eq!(Amount::from(6).plus(&one), amount("7"));
         assert_eq!(amount(&most).and_then(|most| most.plus(&one)), Err(InvalidAmount));
-        for text in ["-1", "0.5", "7.01", "1e38", "1e999999999999", "1e-999999999999"] {
+        for text in ["-1", "-1e37", "0.5", "7.01", "1e38", "1e999999999999", "1e-999999999999"] {
             assert_eq!(amount(text), Err(InvalidAmount), "{text}");
         }
     }
