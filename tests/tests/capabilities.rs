@@ -1,13 +1,23 @@
-//! `capabilities.md` names tests that exist.
+//! `capabilities.md` names tests that exist: by their file below `tests/tests`, or those of an example
+//! by its path from the top, as `examples/<name>/tests/…`.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The cells of a table's row, without the heading and the line below it.
 fn cells(line: &str) -> Option<Vec<&str>> {
     let cells: Vec<&str> = line.strip_prefix('|')?.split('|').map(str::trim).collect();
     cells[0].starts_with(|first: char| first.is_ascii_uppercase()).then_some(cells)
+}
+
+/// Where the file of a test is.
+fn path_of(file: &str) -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    match file.starts_with("examples/") {
+        true => tests.join("..").join(file),
+        false => tests.join("tests").join(file),
+    }
 }
 
 /// Whether a file has a test of this name, or the body of one that a macro makes.
@@ -33,9 +43,8 @@ fn every_capability_names_tests_that_exist() {
             mistakes.push(format!("{id} names no test"));
         }
         for name in names {
-            let exists = name
-                .split_once("::")
-                .is_some_and(|(file, test)| has_test(&folder.join("tests").join(file), test));
+            let exists =
+                name.split_once("::").is_some_and(|(file, test)| has_test(&path_of(file), test));
             if !exists {
                 mistakes.push(format!("{id}: there is no test `{name}`"));
             }

@@ -1,47 +1,12 @@
-//! What the backend of a storage provider asks: newtype ids, finders on other keys, associations,
-//! constraints of the tables that surface.
+//! Associations, absent rows, and the conditions of tables that surface, with what the caller is told of each. The
+//! service that needs them is in `examples/storage_backend`.
 
 use bigdecimal::BigDecimal;
-use chrono::{DateTime, NaiveDateTime, Utc};
-use kv_runtime::{Error, KvModel, KvValue, Repository, StorageScheme};
+use kv_runtime::{Error, KvModel, StorageScheme};
 use kv_tests::contract;
-use kv_tests::pair::{After, Pair};
+use kv_tests::pair::Pair;
 
-contract!(
-    files_are_found_by_their_key_and_by_their_bucket,
-    buckets_are_found_by_two_columns_with_a_total,
-    a_parent_comes_with_its_associations_or_not_at_all,
-    values_of_every_kind_come_back_bit_by_bit,
-    an_absent_row_is_not_remembered,
-);
-
-/// 32 bytes, as hexadecimal text on the wire and as bytes in the table.
-#[derive(Debug, Clone, PartialEq, Eq, KvValue)]
-struct Hash(Vec<u8>);
-
-#[derive(Debug, Clone, PartialEq, KvModel)]
-#[kv(table = "buckets", index(user_id, msp_id))]
-struct Bucket {
-    #[kv(id, fresh)]
-    id: i64,
-    #[kv(unique)]
-    onchain_id: Hash,
-    user_id: String,
-    msp_id: Option<i64>,
-    total_size: BigDecimal,
-}
-
-#[derive(Debug, Clone, PartialEq, KvModel)]
-#[kv(table = "files", index(bucket_id))]
-struct File {
-    #[kv(id, fresh)]
-    id: i64,
-    #[kv(unique)]
-    key: Hash,
-    bucket_id: i64,
-    created_at: NaiveDateTime,
-    updated_at: DateTime<Utc>,
-}
+contract!(a_parent_comes_with_its_associations_or_not_at_all, an_absent_row_is_not_remembered);
 
 #[derive(Debug, Clone, PartialEq, KvModel)]
 #[kv(table = "bsps", queue = "bsps")]
@@ -62,91 +27,10 @@ struct BspFile {
     file_id: i64,
 }
 
-fn hash(number: u8) -> Hash {
-    Hash((0..32).map(|at| at ^ number).collect())
-}
-
-fn bucket(id: u8) -> Bucket {
-    Bucket {
-        id: id.into(),
-        onchain_id: hash(id),
-        user_id: format!("user {}", id % 2),
-        msp_id: (id < 8).then_some(3),
-        total_size: "99999999999999999999999999999999999999".parse().expect("a number"),
-    }
-}
-
-fn file(id: u8) -> File {
-    let time =
-        DateTime::from_timestamp_micros(1_700_000_000_123_456 + i64::from(id)).expect("time");
-    let (created_at, updated_at) = (time.naive_utc(), time);
-    File { id: id.into(), key: hash(id), bucket_id: (id % 3).into(), created_at, updated_at }
-}
-
-/// The pair with the tables, as the models say them.
-async fn with_tables(pair: Pair) -> Pair {
-    pair.sql("DROP TABLE IF EXISTS files, buckets CASCADE").await;
-    for ddl in [Bucket::ddl(), File::ddl(), Bsp::ddl(), BspFile::ddl()] {
-        pair.sql(&ddl).await;
-    }
-    pair.sql("ALTER TABLE buckets ALTER total_size TYPE numeric(38, 0)").await;
-    pair
-}
-
-async fn drain(pair: &Pair) {
-    let drainer = pair.kv.drainer().model::<Bucket>().model::<File>().model::<Bsp>();
-    let drainer = drainer.model::<BspFile>().spawn();
-    drainer.shutdown().await.expect("everything can be drained");
-}
-
-async fn bring<M: KvModel>(pair: &Pair, rows: &Repository<M>, id: &M::Id, after: After) {
-    if after != After::Write {
-        drain(pair).await;
-    }
-    if after == After::Eviction {
-        rows.invalidate(id).await.expect("a clean row");
-    }
-}
-
-async fn files_are_found_by_their_key_and_by_their_bucket(pair: Pair) {
-    let pair = with_tables(pair).await;
-    let files = pair.kv.repository::<File>();
-    for id in 1..=9 {
-        let _ = files.create(&file(id)).await.expect("a new row");
-        if id == 4 {
-            drain(&pair).await;
-        }
-    }
-    assert_eq!(files.find_by_key(&hash(5)).await.expect("an answer"), Some(file(5)));
-    assert_eq!(files.find_by_key(&hash(77)).await.expect("an answer"), None);
-    assert!(files.get_by_id(&77).await.expect_err("no row").is_not_found());
-    let of_bucket = || files.list_by_bucket_id(1).order_by(|f| f.id.asc());
-    assert_eq!(of_bucket().limit(2).offset(1).load().await.expect("rows"), [file(4), file(7)]);
-    assert_eq!(of_bucket().first().await.expect("the oldest"), Some(file(1)));
-    let latest = files.list_by_bucket_id(1).order_by(|f| f.created_at.desc()).first().await;
-    assert_eq!(latest.expect("the latest"), Some(file(7)));
-}
-
-async fn buckets_are_found_by_two_columns_with_a_total(pair: Pair) {
-    let pair = with_tables(pair).await;
-    let buckets = pair.kv.repository::<Bucket>();
-    for id in 1..=9 {
-        let _ = buckets.create(&bucket(id)).await.expect("a new row");
-    }
-    let found = || buckets.list_by_user_id_and_msp_id("user 1", 3);
-    let page = found().order_by(|b| b.id.asc()).limit(2).offset(2).load().await.expect("rows");
-    assert_eq!(page, [bucket(5), bucket(7)]);
-    let beyond = found().limit(2).offset(10).load().await.expect("rows");
-    assert_eq!((beyond.len(), found().count().await.expect("the total")), (0, 4));
-    // To be NULL is to leave the provider; what is not named stays.
-    let _ = buckets.update(&1, Bucket::patch().msp_id(None)).await.expect("a row");
-    let row = buckets.get_by_id(&1).await.expect("the row");
-    assert_eq!(row, Bucket { msp_id: None, ..bucket(1) });
-    assert_eq!(found().count().await.expect("the total"), 3);
-}
-
 async fn a_parent_comes_with_its_associations_or_not_at_all(pair: Pair) {
-    let pair = with_tables(pair).await.under(StorageScheme::PostgresOnly).await;
+    let pair = pair.under(StorageScheme::PostgresOnly).await;
+    pair.sql(&Bsp::ddl()).await;
+    pair.sql(&BspFile::ddl()).await;
     let links = pair.kv.repository::<BspFile>();
     let bsp = Bsp { id: 1, stake: 100.into() };
     let unit = pair.kv.transaction(async |unit| {
@@ -176,21 +60,8 @@ async fn a_parent_comes_with_its_associations_or_not_at_all(pair: Pair) {
     assert_eq!(pair.kv.repository::<Bsp>().get_by_id(&1).await.expect("the row"), bsp);
 }
 
-async fn values_of_every_kind_come_back_bit_by_bit(pair: Pair) {
-    let pair = with_tables(pair).await;
-    let (buckets, files) = (pair.kv.repository::<Bucket>(), pair.kv.repository::<File>());
-    for (id, after) in (1..).zip(After::ALL) {
-        let _ = buckets.create(&bucket(id)).await.expect("a new row");
-        let _ = files.create(&file(id)).await.expect("a new row");
-        bring(&pair, &buckets, &id.into(), after).await;
-        bring(&pair, &files, &id.into(), after).await;
-        assert_eq!(buckets.get_by_id(&id.into()).await.expect("the row"), bucket(id), "{after:?}");
-        assert_eq!(files.get_by_id(&id.into()).await.expect("the row"), file(id), "{after:?}");
-    }
-}
-
 async fn an_absent_row_is_not_remembered(pair: Pair) {
-    let pair = with_tables(pair).await;
+    pair.sql(&Bsp::ddl()).await;
     let bsps = pair.kv.repository::<Bsp>();
     let error = bsps.get_by_id(&5).await.expect_err("no row");
     assert!(error.is_not_found());
