@@ -40,7 +40,7 @@ impl Backend {
     }
 
     async fn of(mode: StorageMode, mut settings: Settings) -> Self {
-        settings.partitions = 8;
+        settings.partitions = 4;
         settings.drain.interval = Duration::from_millis(5);
         Self(Services::new(Config::new(mode, settings)).await.expect("the servers are up"))
     }
