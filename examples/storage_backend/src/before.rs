@@ -50,6 +50,6 @@ pub trait BspOperations: Send + Sync {
     /// Changes how much a BSP can keep.
     async fn set_bsp_capacity(&self, id: i64, capacity: Amount) -> Result<(), RepositoryError>;
 
-    /// The BSPs, in the order they were made in.
+    /// The BSPs, in the order of their ids.
     async fn list_bsps(&self, page: Page) -> Result<Vec<Bsp>, RepositoryError>;
 }

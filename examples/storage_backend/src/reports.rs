@@ -16,7 +16,7 @@ use crate::page::Page;
 /// The questions. They are about what was drained, and may be as late as the drainer.
 #[async_trait]
 pub trait Reports: Send + Sync {
-    /// The files of all of a user's buckets, in the order they were made in: a join.
+    /// The files of all of a user's buckets, in the order of their ids: a join.
     async fn list_files_of_user(
         &self,
         user_account: &str,

@@ -27,7 +27,7 @@ pub trait ReadStorage: Send + Sync {
     /// A BSP by what the chain calls it.
     async fn find_bsp_by_onchain_id(&self, id: &OnchainId) -> Result<Option<Bsp>, StorageError>;
 
-    /// The BSPs, in the order they were made in.
+    /// The BSPs, in the order of their ids.
     async fn list_bsps(&self, page: Page) -> Result<Vec<Bsp>, StorageError>;
 
     /// Where a BSP can be reached.
@@ -54,7 +54,7 @@ pub trait ReadStorage: Send + Sync {
         id: &OnchainId,
     ) -> Result<Option<Bucket>, StorageError>;
 
-    /// A user's buckets that an MSP keeps, in the order they were made in.
+    /// A user's buckets that an MSP keeps, in the order of their ids.
     async fn list_buckets_of_user(
         &self,
         user_account: &str,
@@ -68,7 +68,7 @@ pub trait ReadStorage: Send + Sync {
     /// A file by its key.
     async fn find_file_by_key(&self, key: &Digest) -> Result<Option<File>, StorageError>;
 
-    /// The files of a bucket, in the order they were made in.
+    /// The files of a bucket, in the order of their ids.
     async fn list_files_of_bucket(
         &self,
         bucket_id: i64,
@@ -87,7 +87,7 @@ pub trait ReadStorage: Send + Sync {
     /// A payment stream by its id.
     async fn get_payment_stream(&self, id: i64) -> Result<PaymentStream, StorageError>;
 
-    /// The streams that a user pays by, in the order they were made in.
+    /// The streams that a user pays by, in the order of their ids.
     async fn list_payment_streams(
         &self,
         user_account: &str,

@@ -91,21 +91,16 @@ impl ReadStorage for KvStorage {
     }
 
     async fn find_oldest_file(&self, fingerprint: &Digest) -> Result<Option<File>, StorageError> {
-        Ok(self
-            .files
-            .list_by_fingerprint(fingerprint)
-            .order_by(|file| file.id.asc())
-            .first()
-            .await?)
+        // Not by the id alone: each process has a block of these.
+        let files = self.files.list_by_fingerprint(fingerprint);
+        let files = files.order_by(|file| file.created_at.asc()).order_by(|file| file.id.asc());
+        Ok(files.first().await?)
     }
 
     async fn find_latest_file(&self, fingerprint: &Digest) -> Result<Option<File>, StorageError> {
-        Ok(self
-            .files
-            .list_by_fingerprint(fingerprint)
-            .order_by(|file| file.id.desc())
-            .first()
-            .await?)
+        let files = self.files.list_by_fingerprint(fingerprint);
+        let files = files.order_by(|file| file.created_at.desc()).order_by(|file| file.id.desc());
+        Ok(files.first().await?)
     }
 
     async fn list_peers_of_file(&self, file_id: i64) -> Result<Vec<PeerId>, StorageError> {
