@@ -9,7 +9,9 @@ use kv_storage_backend::models::{
 use kv_storage_backend::storage::WriteStorage;
 
 use super::backend::Backend;
-use super::samples::{most, new_bsp, new_bucket, new_file, new_msp, new_stream};
+use super::samples::{
+    digest, most, new_bsp, new_bucket, new_file, new_msp, new_stream, onchain_id,
+};
 use crate::contract;
 
 contract!(values_of_every_kind_come_back_bit_by_bit);
@@ -34,9 +36,15 @@ async fn values_of_every_kind_come_back_bit_by_bit(backend: Backend) {
     let unkept = db.create_bucket(new_bucket(4, None)).await.expect("a new row");
     let file = db.create_file(new_file(5, unkept.id), &addresses).await.expect("a new row");
     let terms = Terms::Dynamic { amount_provided: most() };
-    let stream = db.create_payment_stream(new_stream(6, terms)).await.expect("a new row");
+    let stream = new_stream(6, terms.clone());
+    let stream = db.create_payment_stream(stream).await.expect("a new row");
     db.set_last_indexed_block(i64::MAX).await.expect("a row");
 
+    assert_eq!((bsp.onchain_bsp_id, &bsp.stake), (onchain_id(1), &most()));
+    assert_eq!(msp.value_prop, new_msp(2).value_prop);
+    assert_eq!((bucket.name[2..].to_vec(), bucket.msp_id), (vec![0, 0xff], Some(msp.id)));
+    assert_eq!((file.file_key, file.fingerprint), (digest(5), digest(1)));
+    assert_eq!(stream.terms(), Ok(terms));
     comes_back::<Bsp>(&backend, bsp).await;
     comes_back::<Msp>(&backend, msp).await;
     comes_back::<Bucket>(&backend, bucket).await;
