@@ -16,6 +16,16 @@ use crate::page::{Listed, Page};
 use crate::values::{Amount, Digest, OnchainId};
 
 /// The reads. `get_…` answers an error where there is no row, `find_…` answers `None`.
+///
+/// Who has these alone cannot write:
+///
+/// ```compile_fail,E0599
+/// # use std::sync::Arc;
+/// # use kv_storage_backend::storage::ReadStorage;
+/// async fn write(storage: Arc<dyn ReadStorage>) {
+///     storage.set_last_indexed_block(7).await;
+/// }
+/// ```
 #[async_trait]
 pub trait ReadStorage: Send + Sync {
     /// What the service knows of itself, once it has come to a first block.

@@ -13,5 +13,6 @@ mod contract {
     pub(crate) mod samples;
     mod services;
     mod state;
+    mod story;
     mod values;
 }

@@ -11,14 +11,14 @@ use kv_storage_backend::values::Amount;
 use kv_storage_backend::{Config, Services, StorageMode};
 
 use super::backend::Backend;
-use super::samples::{new_bsp, new_file};
+use super::samples::{a_bucket, new_bsp, new_file, onchain_id};
 
 /// A little of everything, by what callers see.
 async fn works(services: &Services) {
     let db: Arc<dyn WriteStorage> = services.db.clone();
     let bsp = db.create_bsp(new_bsp(1), &[b"/dns/a".to_vec()]).await.expect("a new row");
     assert_eq!(db.get_bsp(bsp.id).await.expect("the row"), bsp);
-    let bucket = super::samples::a_bucket(&*db).await;
+    let bucket = a_bucket(&*db).await;
     let _ = db.create_file(new_file(1, bucket.id), &[]).await.expect("a new row");
     services.flush().await.expect("everything can be drained");
     let picked = services.reports.pick_bsps(3).await.expect("an answer");
@@ -51,6 +51,31 @@ async fn the_tables_are_made_once_and_only_where_they_are_wanted() {
     let bsp = first.db.create_bsp(new_bsp(1), &[]).await.expect("a new row");
     assert_eq!(second.db.get_bsp(bsp.id).await.expect("the row"), bsp);
     assert_eq!(without.db.get_bsp(bsp.id).await.expect("the row"), bsp);
+}
+
+/// A test of a service's own begins and ends with what is in the tables.
+#[tokio::test]
+async fn rows_that_were_there_before_are_found() {
+    let config = Config::new(StorageMode::Redis, Backend::settings());
+    let tables = Services::new(config.clone()).await.expect("the servers are up");
+    let snapshot = format!(
+        "INSERT INTO bsps (onchain_bsp_id, account, capacity, stake, merkle_root, created_at,          updated_at) VALUES ('{}', 'a', 1, 2, decode(repeat('00', 32), 'hex'), now(), now())",
+        onchain_id(1)
+    );
+    run(&tables.kv, &snapshot).await.expect("a row");
+    let services = Services::new(Config { makes_tables: false, ..config }).await;
+    let services = services.expect("the servers are up");
+    let found = services.db.find_bsp_by_onchain_id(&onchain_id(1)).await.expect("an answer");
+    let found = found.expect("the row");
+    assert_eq!((&*found.account, &found.stake), ("a", &Amount::from(2)));
+    let new = services.db.create_bsp(new_bsp(2), &[]).await.expect("a new row");
+    assert!(new.id > found.id, "the sequence goes on");
+    services.db.set_bsp_stake(found.id, Amount::from(3)).await.expect("a row");
+    services.shutdown().await.expect("everything is drained");
+    let mut rows = tables.kv.durable_rows::<Bsp>().await.expect("the rows");
+    rows.sort_by_key(|row| row.id);
+    assert_eq!(rows[1], new);
+    assert_eq!((rows.len(), &rows[0].stake), (2, &Amount::from(3)));
 }
 
 fn on(memory: &Memory, config: &Config) -> Services {
