@@ -1,0 +1,159 @@
+//! An instance of the service: what it is made of, and how it starts and ends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use diesel_async::SimpleAsyncConnection;
+use kv_runtime::redis::Redis;
+use kv_runtime::{Drainer, Kv};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::api;
+use crate::board::Board;
+use crate::config::Config;
+use crate::delivery::{Delivery, Parts};
+use crate::gateway::Gateway;
+use crate::health::{SharedHealth, watch_alone};
+use crate::metrics::Metrics;
+use crate::model::{Payment, create_table};
+use crate::session::SessionCache;
+use crate::store::Store;
+
+/// Who has this lock makes the tables.
+const MIGRATION: &str = "payments:migration";
+
+/// How long that may take.
+const MIGRATION_MAX: Duration = Duration::from_secs(30);
+
+/// A running instance. Dropping it is as if its process had died; [`Instance::stop`] is an orderly
+/// end.
+#[derive(Debug)]
+pub struct Instance {
+    address: SocketAddr,
+    board: Board,
+    kv: Kv,
+    drainer: Drainer,
+    tasks: JoinSet<()>,
+}
+
+impl Instance {
+    /// Connects to what the flags ask for, makes the tables where they are missing, and serves.
+    ///
+    /// # Errors
+    /// What cannot be connected to or listened at.
+    pub async fn start(config: Config) -> Result<Self> {
+        let kv = open(&config).await?;
+        let redis = open_redis(&config, &kv).await?;
+        let board = Board::new(config.delivery.slow);
+        let gateway = Gateway::new(config.processors.clone(), config.delivery.timeout);
+        let metrics = Arc::new(Metrics::default());
+        let sessions = SessionCache::new(redis.clone().filter(|_| config.redis_session_cache));
+        let payments = kv.repository::<Payment>();
+        let (delivery, taken) = Delivery::new(Parts {
+            payments: payments.clone(),
+            gateway: gateway.clone(),
+            board: board.clone(),
+            sessions: sessions.clone(),
+            metrics: Arc::clone(&metrics),
+            settings: config.delivery,
+        });
+        let queues = kv.queues().model::<Payment>();
+        let store = Store { payments, queues, sessions };
+        let router = api::router(api::Parts {
+            store,
+            delivery: delivery.clone(),
+            board: board.clone(),
+            metrics,
+        });
+        let listener = TcpListener::bind(&config.listen).await;
+        let listener = listener.with_context(|| format!("cannot listen at {}", config.listen))?;
+        let address = listener.local_addr().context("the listener has no address")?;
+
+        let drainer = kv.drainer().model::<Payment>().spawn();
+        let mut tasks = JoinSet::new();
+        match redis.filter(|_| config.redis_health_monitoring) {
+            Some(redis) => tasks.spawn(SharedHealth::new(redis).watch(gateway, board.clone())),
+            None => tasks.spawn(watch_alone(gateway, board.clone())),
+        };
+        tasks.spawn(delivery.run(taken));
+        tasks.spawn(async move {
+            let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
+                // An answer is small, and should not wait for the next one.
+                let _ = stream.set_nodelay(true);
+            });
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "the service does not listen any more");
+            }
+        });
+        Ok(Self { address, board, kv, drainer, tasks })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it listens, as `http://host:port`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What it knows of the processors.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Where it stores payments.
+    pub fn kv(&self) -> &Kv {
+        &self.kv
+    }
+
+    /// Ends: what was written is drained. What is on its way to a processor is taken over by
+    /// another instance, or by the next one.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+        if let Err(error) = self.drainer.shutdown().await {
+            tracing::warn!(%error, "not everything is drained");
+        }
+    }
+}
+
+async fn open(config: &Config) -> Result<Kv> {
+    if !config.database_storage {
+        return Ok(Kv::memory_with(config.settings.clone())?);
+    }
+    let kv = Kv::connect(config.settings.clone()).await?;
+    let redis = kv.redis().await?;
+    // Instances start together, and tables are made once.
+    let lock = loop {
+        match redis.lock(MIGRATION, MIGRATION_MAX).await {
+            Ok(lock) => break lock,
+            Err(error) if error.is_locked() => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
+    kv.migrate().await?;
+    let mut connection = kv.connection().await?;
+    let made = connection.batch_execute(&create_table()).await;
+    made.context("the table `payments` cannot be created")?;
+    drop(connection);
+    lock.release().await?;
+    Ok(kv)
+}
+
+/// Redis itself, where a flag needs it: the store's, or one of its own.
+async fn open_redis(config: &Config, kv: &Kv) -> Result<Option<Redis>> {
+    if !config.redis_health_monitoring && !config.redis_session_cache {
+        return Ok(None);
+    }
+    if config.database_storage {
+        return Ok(Some(kv.redis().await?));
+    }
+    let settings = &config.settings;
+    Ok(Some(Redis::connect(&settings.redis, settings.tenant.as_deref()).await?))
+}
