@@ -4,6 +4,11 @@ mod payments {
     mod common;
 
     mod api;
+    mod compose;
     mod config;
+    mod delivery;
+    mod health;
+    mod load;
+    mod restarts;
     mod storage;
 }

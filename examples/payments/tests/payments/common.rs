@@ -134,6 +134,14 @@ impl World {
     pub(crate) fn recorded(&self) -> (usize, usize) {
         (self.default.recorded().len(), self.fallback.recorded().len())
     }
+
+    /// That no payment is at both processors.
+    pub(crate) fn assert_none_is_at_both(&self) {
+        let fallback = self.fallback.recorded();
+        let is_there = |id| fallback.iter().any(|recorded| recorded.correlation_id == id);
+        let both = self.default.recorded().into_iter().find(|one| is_there(one.correlation_id));
+        assert_eq!(both, None, "a payment is at both processors");
+    }
 }
 
 /// All flags on, with a database and a tenant of the test's own.
