@@ -51,8 +51,11 @@ impl Processors {
 /// How payments are delivered.
 #[derive(Debug, Clone, Copy)]
 pub struct DeliverySettings {
-    /// How many are on their way to processors at once. Default 256.
+    /// How many are on their way to processors at once. Default 512.
     pub in_flight: usize,
+    /// How far apart two of them begin at the least, so that those which had to wait do not crowd
+    /// out new ones. Default 2 ms.
+    pub pace: Duration,
     /// How long a processor may take to answer. Default 10 s.
     pub timeout: Duration,
     /// A processor that takes longer is slow, and another one is preferred. Default 1.2 s.
@@ -66,7 +69,8 @@ pub struct DeliverySettings {
 impl Default for DeliverySettings {
     fn default() -> Self {
         Self {
-            in_flight: 256,
+            in_flight: 512,
+            pace: Duration::from_millis(2),
             timeout: Duration::from_secs(10),
             slow: Duration::from_millis(1_200),
             lease: Duration::from_secs(15),

@@ -12,6 +12,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use futures_util::future::join_all;
 use kv_runtime::{Error, UpdateIfError};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::MissedTickBehavior;
 
 use crate::board::Board;
 use crate::config::DeliverySettings;
@@ -27,7 +28,7 @@ const WAITING_MAX: usize = 20_000;
 const SWEEP: Duration = Duration::from_millis(500);
 
 /// How many of them are taken over at once.
-const SWEEP_MAX: u64 = 200;
+const SWEEP_MAX: usize = 200;
 
 /// What delivers the payments of an instance. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -71,8 +72,11 @@ impl Delivery {
 
     async fn deliver_all(&self, mut taken: mpsc::Receiver<Payment>) {
         let room = Arc::new(Semaphore::new(self.parts.settings.in_flight));
+        let mut pace = tokio::time::interval(self.parts.settings.pace);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while let Some(payment) = taken.recv().await {
             self.parts.board.wait_for_choice().await;
+            pace.tick().await;
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
             let parts = Arc::clone(&self.parts);
             tokio::spawn(async move {
@@ -90,6 +94,10 @@ impl Delivery {
         let mut tick = tokio::time::interval(SWEEP);
         loop {
             tick.tick().await;
+            // Who has enough to do leaves them to the others, and what it has itself alone.
+            if self.waiting.capacity() + SWEEP_MAX < WAITING_MAX {
+                continue;
+            }
             match self.take_over().await {
                 Ok(payments) => payments.into_iter().for_each(|payment| self.add(payment)),
                 Err(error) => tracing::warn!(%error, "it is not known which payments wait"),
@@ -110,7 +118,7 @@ impl Delivery {
             .filter(|p| p.state.eq(State::Pending).and(p.leased_until.le(Utc::now())))
             .filter(|p| p.processor.is_null().or(p.processor.is_in(healthy)))
             .order_by(|p| p.leased_until.asc())
-            .limit(SWEEP_MAX)
+            .limit(SWEEP_MAX as u64)
             .load()
             .await?;
         let taken = left.into_iter().map(async |payment| {

@@ -68,7 +68,8 @@ pub async fn run(schedule: &Schedule, target: &Target) -> Result<Report> {
     let (service, floor) = (Arc::new(service?), Arc::new(floor?));
     let at_end = ledgers(&questions, target).await?;
     let settled = settle(&questions, target, service.successes).await?;
-    Ok(Report { schedule: schedule.name, service, floor, audits: audits?, at_end, settled })
+    let (name, length, audits) = (schedule.name, schedule.length, audits?);
+    Ok(Report { schedule: name, length, service, floor, audits, at_end, settled })
 }
 
 /// Somebody who answers each request to pay at once.

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
 
 use super::audit::Audits;
-use super::users::Answered;
+use super::users::{Answered, SLICES, quantile_ms};
 use crate::processor::LedgerSummary;
 
 /// Below this 99th percentile, in milliseconds, there is a bonus.
@@ -24,6 +25,8 @@ const FINE: f64 = 0.35;
 pub struct Report {
     /// The schedule.
     pub schedule: &'static str,
+    /// How long it took.
+    pub length: Duration,
     /// What came of the users' requests.
     pub service: Arc<Answered>,
     /// The same of somebody who answers at once, on the same machine at the same time.
@@ -99,7 +102,17 @@ impl fmt::Display for Report {
         writeln!(f, "inconsistencies   {} in {} audits", audits.inconsistencies, audits.number)?;
         writeln!(f, "amount, fees      {}, {}", score.amount, score.fee.normalize())?;
         writeln!(f, "bonus, fine       {} %, {} %", percent(score.bonus), percent(score.fine))?;
-        write!(f, "score             {}", score.total)
+        writeln!(f, "score             {}", score.total)?;
+        write!(f, "\n  time   accepted   p50 ms   p99 ms")?;
+        for (number, latencies) in service.slices.iter().enumerate() {
+            let seconds = (self.length * number as u32 / SLICES).as_secs_f64();
+            let [p50, p99] = [0.5, 0.99].map(|quantile| quantile_ms(latencies, quantile));
+            // By its logarithm, so that a good one can be told from a better one.
+            let bar = "█".repeat((8.0 * (1.0 + p99).log10()).round() as usize);
+            let accepted = latencies.len();
+            write!(f, "\n{seconds:>4.0} s {accepted:>10} {p50:>8.2} {p99:>8.2} {bar}")?;
+        }
+        Ok(())
     }
 }
 
@@ -113,7 +126,8 @@ mod tests {
     fn answered(successes: u64, latency_ms: u64) -> Arc<Answered> {
         let mut latencies = Histogram::new_with_max(1_000_000, 3).expect("it is valid");
         latencies.saturating_record_n(latency_ms * 1_000, successes);
-        Arc::new(Answered { requests: successes, successes, latencies })
+        let slices = vec![latencies.clone(); 1];
+        Arc::new(Answered { requests: successes, successes, latencies, slices })
     }
 
     fn ledger(number: u64, amount: &str, fee: &str) -> LedgerSummary {
@@ -130,6 +144,7 @@ mod tests {
         let ledgers = [ledger(60, "1194.00", "0.05"), ledger(30, "597.00", "0.15")];
         Report {
             schedule: "preview",
+            length: Duration::from_secs(60),
             service: answered(100, latency_ms),
             floor: answered(10, 1),
             audits: Audits { number: 6, inconsistencies },
@@ -156,5 +171,6 @@ mod tests {
         let text = report.to_string();
         assert!(text.contains("lag               10 at the end, 0 later"), "{text}");
         assert!(text.contains("p99 50."), "{text}");
+        assert!(text.contains("   0 s        100    50."), "{text}");
     }
 }

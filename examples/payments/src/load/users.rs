@@ -1,5 +1,6 @@
 //! Those who ask for payments, and how long they wait for the answer.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -19,6 +20,9 @@ const REST: Duration = Duration::from_secs(1);
 
 /// The longest latency that is told apart, in microseconds: longer than a request may take.
 const LATENCY_MAX: u64 = 60_000_000;
+
+/// Into how many parts a run is cut, to see how it went on.
+pub(super) const SLICES: u32 = 12;
 
 /// How often the floor is measured.
 const PROBE: Duration = Duration::from_millis(20);
@@ -40,38 +44,62 @@ pub struct Answered {
     pub successes: u64,
     /// How long those took, in microseconds.
     pub latencies: Histogram<u64>,
+    /// The same for each part of the run, by when they were sent.
+    pub slices: Vec<Histogram<u64>>,
 }
 
 impl Answered {
     fn new() -> Result<Self> {
-        Ok(Self {
-            requests: 0,
-            successes: 0,
-            latencies: Histogram::new_with_bounds(1, LATENCY_MAX, 3)?,
-        })
-    }
-
-    fn add(&mut self, other: &Self) -> Result<()> {
-        self.requests += other.requests;
-        self.successes += other.successes;
-        Ok(self.latencies.add(&other.latencies)?)
+        let latencies = Histogram::new_with_bounds(1, LATENCY_MAX, 3)?;
+        let slices = vec![Histogram::new_with_bounds(1, LATENCY_MAX, 2)?; SLICES as usize];
+        Ok(Self { requests: 0, successes: 0, latencies, slices })
     }
 
     /// How long such a part of them took at the most, in milliseconds.
     pub fn quantile_ms(&self, quantile: f64) -> f64 {
-        self.latencies.value_at_quantile(quantile) as f64 / 1_000.0
+        quantile_ms(&self.latencies, quantile)
+    }
+}
+
+/// How long such a part of the requests took at the most, in milliseconds.
+pub(super) fn quantile_ms(latencies: &Histogram<u64>, quantile: f64) -> f64 {
+    latencies.value_at_quantile(quantile) as f64 / 1_000.0
+}
+
+/// Where the outcome of requests is gathered. Clones share it.
+#[derive(Debug, Clone)]
+struct Gathered {
+    answered: Arc<Mutex<Answered>>,
+    begin: Instant,
+    slice: Duration,
+}
+
+impl Gathered {
+    fn new(length: Duration) -> Result<Self> {
+        let answered = Arc::new(Mutex::new(Answered::new()?));
+        Ok(Self { answered, begin: Instant::now(), slice: length / SLICES })
     }
 
-    async fn pay(&mut self, client: &Client, url: &str) {
+    fn lock(&self) -> MutexGuard<'_, Answered> {
+        // Nothing panics while it is locked.
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn pay(&self, client: &Client, url: &str) {
         let id = Uuid::new_v4();
         let began = Instant::now();
         let answer =
             client.post(url, format!(r#"{{"correlationId":"{id}","amount":{AMOUNT}}}"#)).await;
         let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.requests += 1;
+        let slice = (began - self.begin).div_duration_f64(self.slice) as usize;
+        let mut answered = self.lock();
+        answered.requests += 1;
         if answer.is_ok_and(|answer| answer.status.is_success()) {
-            self.successes += 1;
-            self.latencies.saturating_record(took);
+            answered.successes += 1;
+            answered.latencies.saturating_record(took);
+            if let Some(latencies) = answered.slices.get_mut(slice) {
+                latencies.saturating_record(took);
+            }
         }
     }
 }
@@ -83,37 +111,33 @@ impl Users {
 
     /// One user after the other comes, and all stay until the end.
     pub(super) async fn run(&self, url: String, end: Instant) -> Result<Answered> {
-        let begin = Instant::now();
+        let gathered = Gathered::new(self.length)?;
         let mut users = JoinSet::new();
         for number in 0..self.count {
-            let comes = begin + self.length * number / self.count;
-            users.spawn(user(self.client.clone(), url.clone(), comes, end));
+            let comes = gathered.begin + self.length * number / self.count;
+            let user = user(self.client.clone(), url.clone(), comes, end, gathered.clone());
+            users.spawn(user);
         }
-        let mut all = Answered::new()?;
-        while let Some(answered) = users.join_next().await {
-            all.add(&answered??)?;
-        }
-        Ok(all)
+        users.join_all().await;
+        Ok(gathered.lock().clone())
     }
 
     /// Asks somebody who answers at once, again and again, while the users are at work.
     pub(super) async fn probe(&self, url: String, end: Instant) -> Result<Answered> {
-        let mut answered = Answered::new()?;
+        let gathered = Gathered::new(self.length)?;
         let mut tick = tokio::time::interval(PROBE);
         while Instant::now() < end {
             tick.tick().await;
-            answered.pay(&self.client, &url).await;
+            gathered.pay(&self.client, &url).await;
         }
-        Ok(answered)
+        Ok(gathered.lock().clone())
     }
 }
 
-async fn user(client: Client, url: String, comes: Instant, end: Instant) -> Result<Answered> {
-    let mut answered = Answered::new()?;
+async fn user(client: Client, url: String, comes: Instant, end: Instant, gathered: Gathered) {
     tokio::time::sleep_until(comes).await;
     while Instant::now() < end {
-        answered.pay(&client, &url).await;
+        gathered.pay(&client, &url).await;
         tokio::time::sleep_until(end.min(Instant::now() + REST)).await;
     }
-    Ok(answered)
 }
