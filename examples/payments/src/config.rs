@@ -10,6 +10,9 @@ use crate::model::Processor;
 /// How many partitions the queue has: few, because an instance has a fraction of a core.
 const PARTITIONS: u16 = 8;
 
+/// Long enough that what becomes of a payment is mostly one change by the time it is drained.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(250);
+
 /// How an instance stores and delivers payments.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -118,7 +121,7 @@ impl Config {
     pub fn on_servers(redis_url: &str, database_url: &str, processors: Processors) -> Self {
         let mut settings = Settings::new(redis_url, database_url);
         settings.partitions = PARTITIONS;
-        settings.drain.interval = Duration::from_millis(50);
+        settings.drain.interval = DRAIN_INTERVAL;
         Self {
             database_storage: true,
             redis_health_monitoring: true,

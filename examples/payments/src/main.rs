@@ -87,6 +87,8 @@ impl Choice {
 async fn main() -> Result<()> {
     // First, so that no signal is missed.
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
+    // What is to be read by a program is on the standard output.
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     match Args::parse().role {
         Role::Serve => {
             let instance = Instance::start(Config::from_env()?).await?;
