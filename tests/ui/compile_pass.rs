@@ -1,5 +1,8 @@
 //! What the derives take. Each file stands for a crate of a user.
 
+// What a careful user would write differently, and may write.
+#![allow(clippy::unnecessary_fold)]
+
 #[path = "pass/anywhere.rs"]
 mod anywhere;
 #[path = "pass/attribute_reference.rs"]

@@ -1,7 +1,7 @@
 //! `#[cfg]` and `#[cfg_attr]` on fields and variants work as anywhere.
 
 #![deny(warnings)]
-#![allow(unexpected_cfgs)]
+#![allow(unexpected_cfgs, clippy::non_minimal_cfg)]
 
 use kv_runtime::{KvModel, KvValue};
 
