@@ -5,6 +5,7 @@
 
 mod claim;
 pub(crate) mod memory;
+mod moving;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 mod terms;
@@ -26,6 +27,7 @@ use crate::row::EncodedRow;
 use crate::scheme::StorageScheme;
 
 pub(crate) use self::claim::{Claim, FreeValue, ValueContent, ValueFill};
+pub(crate) use self::moving::{LOADED, Load, SchemeMark};
 pub(crate) use self::terms::{Increment, Terms};
 pub(crate) use self::unit::{Observed, Stamp, Unit, UnitOutcome, UnitRow};
 
@@ -155,46 +157,6 @@ pub(crate) struct Fill {
     pub(crate) ttl: Duration,
     /// The keys of its unique values.
     pub(crate) value_keys: Vec<String>,
-}
-
-/// A row that the durable side has, to be put where only the hot side is to have it.
-#[derive(Debug)]
-pub(crate) struct Load {
-    pub(crate) key: RowKey,
-    pub(crate) row: EncodedRow,
-    /// Behind all entries of the partition: none that is settled late is about it.
-    pub(crate) entry: EntryId,
-    /// The keys of its unique values.
-    pub(crate) value_keys: Vec<String>,
-}
-
-/// What stands in a loaded row's place of the operation that wrote it.
-pub(crate) const LOADED: &str = "loaded";
-
-/// What the hot side says of the scheme of a partition's queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SchemeMark {
-    /// Nothing: it is the one that was there first.
-    None,
-    /// It is on its way to another one.
-    Closed,
-    Of(StorageScheme),
-}
-
-impl SchemeMark {
-    /// Whether nothing is taken here.
-    pub(crate) fn is_closed(self) -> bool {
-        match self {
-            Self::None => false,
-            Self::Closed => true,
-            Self::Of(scheme) => scheme.is_direct(),
-        }
-    }
-
-    /// Whether readers may put rows here.
-    pub(crate) fn takes_rows(self) -> bool {
-        !matches!(self, Self::Closed | Self::Of(StorageScheme::PostgresOnly))
-    }
 }
 
 /// What became of an [`invalidate`](HotStore::invalidate).

@@ -14,9 +14,9 @@ fn cells(line: &str) -> Option<Vec<&str>> {
 /// Where the file of a test is.
 fn path_of(file: &str) -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    match file.starts_with("examples/") {
-        true => tests.join("..").join(file),
-        false => tests.join("tests").join(file),
+    match file.split('/').next() {
+        Some("examples" | "tests") => tests.join("..").join(file),
+        _ => tests.join("tests").join(file),
     }
 }
 

@@ -7,7 +7,7 @@ mod leases {
 
 use std::time::{Duration, Instant};
 
-use kv_runtime::Settings;
+use kv_runtime::{CheckMode, Settings};
 use kv_tests::audit;
 use kv_tests::drain_process::DrainCommand;
 use kv_tests::models::Account;
@@ -172,6 +172,38 @@ async fn a_paused_drainer_commits_nothing_that_was_taken_over() {
     first.terminate().await;
     second.terminate().await;
     assert_eq!(count_accounts(&pair).await, 400);
+    moves::check(&pair).await;
+}
+
+/// The entry that it was at is drained past and trimmed when it comes back, as if Redis had lost it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drainer_that_slept_while_others_went_on_leaves_no_row_behind() {
+    let pair = pair_with(|settings| {
+        settings.drain.lease = LEASE;
+        settings.drain.retention = Duration::ZERO;
+        // The trigger that notes the moves of rows is not to refuse the drainer of this process.
+        settings.checks.schema = CheckMode::Warn;
+    });
+    let pair = pair.await;
+    let redis = RedisView::of(&pair).await;
+    let sleeper = drainer(&pair, "sleeper").spawn();
+    until_shares_are(&redis, &[8]).await;
+    write_accounts(&pair, 0..50).await;
+    until_drained(&pair).await;
+    sleeper.signal("STOP").await;
+    let other = pair.kv.drainer().model::<Account>().spawn();
+    until_shares_are(&redis, &[8]).await;
+    write_accounts(&pair, 50..100).await;
+    other.flush().await.expect("everything is drained");
+
+    sleeper.signal("CONT").await;
+    until_shares_are(&redis, &[4, 4]).await;
+    sleeper.terminate().await;
+    for key in redis.row_keys().await {
+        assert_ne!(redis.ttl_ms(&key).await, -1, "{key} is left for ever");
+    }
+    assert_eq!(other.shutdown().await.expect("all is drained").setbacks, 0);
+    assert_eq!(count_accounts(&pair).await, 100);
     moves::check(&pair).await;
 }
 

@@ -281,7 +281,7 @@ impl Worker {
     }
 
     /// An error if the partitions do not stand as they did.
-    async fn look_at_offsets(
+    pub(super) async fn look_at_offsets(
         &self,
         partitions: &[Partition],
         offsets: &[Offset],

@@ -24,8 +24,9 @@ if string.find(meta, ' filled', 1, true) or not is_younger(newest, ARGV[1]) then
   release_values(KEYS[1])
   redis.call('DEL', KEYS[1])
 elseif string.sub(meta, -6) ~= ' stale' then
-  -- It has no time to live; but after this write Redis allows the other though it is full.
-  redis.call('PERSIST', KEYS[1])
+  -- With its memory full, Redis lets a script go on that has begun with what takes none. A time to
+  -- live stays: the entry is settled then, and nobody would remove the row.
+  redis.call('HDEL', KEYS[1], '')
   redis.call('HSET', KEYS[1], '@', string.gsub(meta, ' %d+%-%d+ held$', '') .. ' stale')
 end
 return answer(1)

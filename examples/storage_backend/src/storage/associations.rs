@@ -1,6 +1,6 @@
 //! Parents with what they are associated with: written as one unit of work.
 
-use kv_runtime::Error;
+use kv_runtime::{Error, KvModel};
 
 use super::KvStorage;
 use crate::models::{
@@ -14,18 +14,11 @@ impl KvStorage {
         new: NewBsp,
         addresses: &[Vec<u8>],
     ) -> Result<Bsp, Error> {
-        let multiaddress_ids = self.multiaddress_ids(addresses).await?;
+        let ids = self.multiaddress_ids(addresses).await?;
         let bsp = self.bsps.new_row(new).await?;
-        let unit = self.kv.transaction(async |unit| {
-            unit.repository::<Bsp>().create(&bsp).await?;
-            let links = unit.repository::<BspMultiaddress>();
-            for &multiaddress_id in &multiaddress_ids {
-                links.upsert(&BspMultiaddress { bsp_id: bsp.id, multiaddress_id }).await?;
-            }
-            Ok::<_, Error>(())
-        });
-        unit.await?;
-        Ok(bsp)
+        let bsp_id = bsp.id;
+        let link = |multiaddress_id| BspMultiaddress { bsp_id, multiaddress_id };
+        self.create_with(bsp, ids.into_iter().map(link)).await
     }
 
     pub(super) async fn msp_with_addresses(
@@ -33,18 +26,11 @@ impl KvStorage {
         new: NewMsp,
         addresses: &[Vec<u8>],
     ) -> Result<Msp, Error> {
-        let multiaddress_ids = self.multiaddress_ids(addresses).await?;
+        let ids = self.multiaddress_ids(addresses).await?;
         let msp = self.msps.new_row(new).await?;
-        let unit = self.kv.transaction(async |unit| {
-            unit.repository::<Msp>().create(&msp).await?;
-            let links = unit.repository::<MspMultiaddress>();
-            for &multiaddress_id in &multiaddress_ids {
-                links.upsert(&MspMultiaddress { msp_id: msp.id, multiaddress_id }).await?;
-            }
-            Ok::<_, Error>(())
-        });
-        unit.await?;
-        Ok(msp)
+        let msp_id = msp.id;
+        let link = |multiaddress_id| MspMultiaddress { msp_id, multiaddress_id };
+        self.create_with(msp, ids.into_iter().map(link)).await
     }
 
     pub(super) async fn file_with_peers(
@@ -52,18 +38,29 @@ impl KvStorage {
         new: NewFile,
         peers: &[Vec<u8>],
     ) -> Result<File, Error> {
-        let peer_ids = self.ids_of_peers(peers).await?;
+        let ids = self.ids_of_peers(peers).await?;
         let file = self.files.new_row(new).await?;
+        let file_id = file.id;
+        let link = |peer_id| FilePeerId { file_id, peer_id };
+        self.create_with(file, ids.into_iter().map(link)).await
+    }
+
+    /// Creates a row together with its associations.
+    async fn create_with<P: KvModel, L: KvModel>(
+        &self,
+        parent: P,
+        links: impl Iterator<Item = L>,
+    ) -> Result<P, Error> {
+        let links: Vec<L> = links.collect();
         let unit = self.kv.transaction(async |unit| {
-            unit.repository::<File>().create(&file).await?;
-            let links = unit.repository::<FilePeerId>();
-            for &peer_id in &peer_ids {
-                links.upsert(&FilePeerId { file_id: file.id, peer_id }).await?;
+            unit.repository::<P>().create(&parent).await?;
+            for link in &links {
+                unit.repository::<L>().upsert(link).await?;
             }
             Ok::<_, Error>(())
         });
         unit.await?;
-        Ok(file)
+        Ok(parent)
     }
 
     pub(super) async fn delete_bsp_with_addresses(&self, bsp_id: i64) -> Result<(), Error> {
