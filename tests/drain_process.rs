@@ -68,6 +68,13 @@ impl DrainCommand {
         self
     }
 
+    /// It drains all tenants of the pair, and not the pair itself.
+    #[must_use]
+    pub fn of_all_tenants(mut self) -> Self {
+        self.command.arg("--all-tenants");
+        self
+    }
+
     /// It kills itself when it is at a failpoint for the n-th time.
     #[must_use]
     pub fn dies_at(self, point: &str, times: usize) -> Self {

@@ -75,6 +75,18 @@ impl Pair {
         settings
     }
 
+    /// A tenant of the pair, with tables of its own.
+    pub async fn tenant(&self, name: &str) -> Self {
+        let kv = self.kv.tenant(name).expect("a name that a schema can have");
+        kv.migrate().await.expect("the pair's tables are there");
+        if self.has_servers() {
+            let mut connection = kv.connection().await.expect("the server is up");
+            connection.batch_execute(models::TABLES).await.expect("an empty schema");
+        }
+        let (database_url, settings) = (self.database_url.clone(), self.settings.clone());
+        Self { kv, database_url, settings, background: None }
+    }
+
     /// Real servers, with these settings; makes the tables.
     pub async fn connect(settings: Settings) -> Self {
         let url = settings.postgres.url.expose().to_owned();

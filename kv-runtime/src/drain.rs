@@ -13,6 +13,7 @@ mod fold;
 mod gate;
 mod isolate;
 mod lease;
+mod part;
 mod plan;
 mod progress;
 mod queues;
@@ -21,36 +22,29 @@ mod rebuild;
 mod repair;
 mod share;
 mod take_over;
+mod tenants;
 mod wait;
 mod worker;
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
-
-use self::backoff::Backoff;
-use self::context::Context;
 pub(crate) use self::fold::in_queue_order;
 pub(crate) use self::isolate::fault_of_others;
-use self::lease::Keeper;
-use self::progress::{Place, Progress};
+use self::part::{Part, Turns};
 pub use self::queues::{QueueStatus, Queues};
-use self::worker::{Request, Worker};
+use self::tenants::{Choice, Crowd, Followed};
 use crate::checks::{self, CheckError};
-use crate::error::Source;
+use crate::error::{Server, Source};
 use crate::hot_store::HotStoreError;
 use crate::model::{KvModel, ModelDescriptor};
-use crate::stores::Stores;
+use crate::stores::{Stores, check_for_tenants};
+use crate::tenants::{TenantError, Tenants};
 
-/// How long the workers may take to end after they were asked to.
-const STOP_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the leases may take to be given back after that.
-const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(1);
+fn unlisted(error: TenantError) -> CheckError {
+    CheckError::Unavailable { server: Server::PostgreSql, source: Box::new(error) }
+}
+
 /// How often a wait looks for what other drainers have done.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -59,12 +53,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 #[must_use = "nothing is drained until it is spawned"]
 pub struct DrainerBuilder {
     stores: Arc<Stores>,
+    tenants: Arc<Tenants>,
     models: Vec<&'static ModelDescriptor>,
+    /// Which tenants, where it is not what it was made from.
+    choice: Option<Choice>,
 }
 
 impl DrainerBuilder {
-    pub(crate) fn new(stores: Arc<Stores>) -> Self {
-        Self { stores, models: Vec::new() }
+    pub(crate) fn new(stores: Arc<Stores>, tenants: Arc<Tenants>) -> Self {
+        Self { stores, tenants, models: Vec::new(), choice: None }
     }
 
     /// Adds a model. A parent comes before its children, where foreign keys tie their tables.
@@ -73,7 +70,6 @@ impl DrainerBuilder {
     /// If another model has the same key prefix: their rows would overwrite each other.
     pub fn model<M: KvModel>(mut self) -> Self {
         let model = M::DESCRIPTOR;
-        self.stores.know(model);
         match self.models.iter().find(|other| other.key_prefix == model.key_prefix) {
             None => self.models.push(model),
             Some(other) => assert!(
@@ -88,13 +84,80 @@ impl DrainerBuilder {
         self
     }
 
+    /// Drains these tenants, and not what it was made from.
+    ///
+    /// Tenants share the workers ([`DrainSettings::workers`](crate::DrainSettings::workers)), which
+    /// serve them in turn, a batch at a time: one that is written to without end keeps no other
+    /// waiting for longer than that takes. One tenant alone has all workers but one.
+    ///
+    /// ```
+    /// # use kv_runtime::{Kv, KvModel, TenantError};
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # #[kv(table = "bookings")]
+    /// # struct Booking { #[kv(id, fresh)] id: i64, status: String }
+    /// # async fn drain(kv: &Kv) -> Result<(), TenantError> {
+    /// let drainer = kv.drainer().model::<Booking>().tenants(["acme", "globex"])?.spawn();
+    /// # drainer.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`TenantError`], as of [`Kv::tenant`](crate::Kv::tenant).
+    pub fn tenants<T: AsRef<str>>(
+        mut self,
+        names: impl IntoIterator<Item = T>,
+    ) -> Result<Self, TenantError> {
+        let mut chosen = Vec::new();
+        for name in names {
+            self.tenants.open(name.as_ref())?;
+            chosen.push(name.as_ref().to_owned());
+        }
+        self.choice = Some(Choice::These(chosen));
+        Ok(self)
+    }
+
+    /// Drains all tenants ([`Kv::tenants`](crate::Kv::tenants)), and not what it was made from: those
+    /// that are added while it runs within a second or two, and no more those that are removed.
+    /// They share the workers as those of [`tenants`](Self::tenants) do.
+    ///
+    /// ```
+    /// # use kv_runtime::{Kv, KvModel};
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # #[kv(table = "bookings")]
+    /// # struct Booking { #[kv(id, fresh)] id: i64, status: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let kv = Kv::memory();
+    /// let drainer = kv.drainer().model::<Booking>().all_tenants().spawn();
+    /// let acme = kv.tenant("acme")?;
+    /// acme.migrate().await?;
+    /// acme.repository::<Booking>().create(&Booking { id: 7, status: "new".into() }).await?;
+    /// assert_eq!(drainer.shutdown().await?.entries_drained, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn all_tenants(mut self) -> Self {
+        self.choice = Some(Choice::All);
+        self
+    }
+
     /// Checks the models' tables, the runtime's own ones and the number of partitions, as
-    /// [`Checks::run`](crate::Checks::run) does: for who wants to know before it spawns.
+    /// [`Checks::run`](crate::Checks::run) does, of each tenant that it is to drain: for who wants to
+    /// know before it spawns.
     ///
     /// # Errors
     /// [`CheckError`], with all problems in one go.
     pub async fn check(&self) -> Result<(), CheckError> {
-        checks::check_models(&self.stores, &self.models).await
+        let Some(choice) = &self.choice else {
+            return checks::check_models(&self.stores, &self.models).await;
+        };
+        let names = choice.names(&self.tenants).await.map_err(unlisted)?;
+        for name in names {
+            let stores = self.tenants.open(&name).map_err(unlisted)?;
+            checks::check_models(&stores, &self.models).await?;
+        }
+        Ok(())
     }
 
     /// Starts draining, on the Tokio runtime that this is called on.
@@ -103,54 +166,21 @@ impl DrainerBuilder {
     /// [`Drainer::status`] and as warnings. The start-up checks are made first; a problem that
     /// they refuse is reported as an error, and nothing is drained until it is gone.
     pub fn spawn(self) -> Drainer {
-        let Self { stores, models } = self;
-        let context = Arc::new(Context {
-            models,
-            keys: stores.keys.clone(),
-            settings: stores.settings.clone(),
-        });
-        let partitions = context.partitions();
-        let progress = Arc::new(Progress::new());
-        let (requests, requested) = watch::channel(Request::default());
-        let (reports, reported) = mpsc::unbounded_channel();
-        let count = context.settings.drain.workers.min(partitions.len());
-        let (assignments, assigned): (Vec<_>, Vec<_>) =
-            (0..count).map(|_| watch::channel(Vec::new())).unzip();
-        let workers = assigned.into_iter().enumerate().map(|(number, assigned)| Worker {
-            number,
-            context: Arc::clone(&context),
-            stores: Arc::clone(&stores),
-            progress: Arc::clone(&progress),
-            assigned,
-            requests: requested.clone(),
-            reports: reports.clone(),
-        });
-        let workers = workers.map(|worker| tokio::spawn(supervise(worker))).collect();
-        drop(reports);
-        let (checked, shown) = (Arc::clone(&stores), Arc::clone(&progress));
-        let hot = Arc::clone(&stores.hot);
-        let keeper = Some(tokio::spawn(async move {
-            // Until the checks are passed, the partitions are left to other drainers.
-            if gate::wait_until_checked(&checked, &context, &shown, requested).await {
-                Keeper::new(context, hot, shown, assignments, reported).run().await;
+        let Self { stores, tenants, models, choice } = self;
+        let parts = match choice {
+            None => {
+                for model in &models {
+                    stores.know(model);
+                }
+                Parts::One(Part::spawn(&stores, models, None))
             }
-        }));
-        let queues = Queues::of(Arc::clone(&stores), partitions);
-        Drainer { stores, queues, progress, requests, workers, keeper }
-    }
-}
-
-/// Lets a worker work until it is asked to stop; after a panic, anew.
-async fn supervise(worker: Worker) {
-    let mut backoff = Backoff::new(&worker.context.settings.drain);
-    // What it holds is dropped with it, and what it had not committed is not committed.
-    while AssertUnwindSafe(worker.clone().run()).catch_unwind().await.is_err() {
-        let wait = backoff.failed();
-        tracing::error!(worker = worker.number, ?wait, "a worker of the drainer has panicked");
-        let error = "a worker has panicked and is started again; what it said stands on stderr";
-        worker.progress.panicked();
-        worker.progress.failed(Place::Worker(worker.number), error.to_owned());
-        tokio::time::sleep(wait).await;
+            Some(choice) => {
+                models.iter().copied().for_each(check_for_tenants);
+                let turns = Turns::new(stores.settings.drain.workers);
+                Parts::Tenants(Followed::spawn(Crowd::new(tenants, choice, models, turns)))
+            }
+        };
+        Drainer { stores, parts }
     }
 }
 
@@ -163,12 +193,16 @@ async fn supervise(worker: Worker) {
 #[must_use = "dropping it stops the drainer"]
 pub struct Drainer {
     stores: Arc<Stores>,
-    queues: Queues,
-    progress: Arc<Progress>,
-    requests: watch::Sender<Request>,
-    workers: Vec<JoinHandle<()>>,
-    /// Ends after the workers.
-    keeper: Option<JoinHandle<()>>,
+    parts: Parts,
+}
+
+/// Whose queues they are.
+// There are few drainers.
+#[allow(clippy::large_enum_variant)]
+#[derive(Debug)]
+enum Parts {
+    One(Part),
+    Tenants(Followed),
 }
 
 /// What a drainer has done, and what is left to do.
@@ -208,6 +242,9 @@ pub enum DrainError {
     /// Redis did not answer.
     #[error("Redis cannot be asked for the state of the queues")]
     Unavailable(#[source] Source),
+    /// It cannot be found out which tenants there are.
+    #[error("it is not known which tenants there are")]
+    Tenants(#[source] Source),
     /// The time for draining ran out. The entries are safe on their queues.
     #[error(
         "{undrained} entries are not drained yet; they stay queued for the next drainer ({reason})"
@@ -235,21 +272,9 @@ impl Drainer {
     /// # Errors
     /// [`DrainError::Unavailable`].
     pub async fn flush(&self) -> Result<(), DrainError> {
-        let mut targets = self.queues.newest().await?;
-        let mut changes = self.progress.subscribe();
-        self.requests.send_modify(|request| request.wakes += 1);
-        let mut look_again = tokio::time::interval_at(Instant::now() + LOOK_AGAIN, LOOK_AGAIN);
-        loop {
-            changes.mark_unchanged();
-            targets = self.progress.unreached(&targets);
-            if targets.is_empty() {
-                return Ok(());
-            }
-            tokio::select! {
-                _ = changes.changed() => {}
-                // Those of other drainers are seen in Redis alone.
-                _ = look_again.tick() => targets = self.queues.unsettled(targets).await?,
-            }
+        match &self.parts {
+            Parts::One(part) => part.flush().await,
+            Parts::Tenants(followed) => followed.crowd().flush().await,
         }
     }
 
@@ -258,8 +283,13 @@ impl Drainer {
     /// # Errors
     /// [`DrainError::Unavailable`].
     pub async fn status(&self) -> Result<DrainStatus, DrainError> {
-        let counts = self.progress.counts();
-        let QueueStatus { undrained, lag } = self.queues.status().await?;
+        let (counts, queued, last_error) = match &self.parts {
+            Parts::One(part) => (part.counts(), part.queued().await?, part.last_error()),
+            Parts::Tenants(followed) => {
+                let crowd = followed.crowd();
+                (crowd.counts(), crowd.queued().await?, crowd.last_error())
+            }
+        };
         Ok(DrainStatus {
             entries_drained: counts.entries_drained,
             rows_written: counts.rows_written,
@@ -271,10 +301,10 @@ impl Drainer {
             setbacks: counts.setbacks,
             panics: counts.panics,
             partitions: counts.partitions,
-            undrained,
-            lag,
+            undrained: queued.undrained,
+            lag: queued.lag,
             lag_max: counts.lag_max,
-            last_error: self.progress.last_error(),
+            last_error,
         })
     }
 
@@ -307,21 +337,9 @@ impl Drainer {
     }
 
     async fn end(&mut self) {
-        self.requests.send_modify(|request| request.stop = true);
-        // What a worker has not committed by then is not committed.
-        end_all(std::mem::take(&mut self.workers), STOP_TIMEOUT).await;
-        // It gives back the leases of those that hang too: whoever takes them fences what is left
-        // of these in PostgreSQL. Those that it cannot give back end by themselves.
-        end_all(self.keeper.take(), GIVE_BACK_TIMEOUT).await;
-    }
-}
-
-/// Waits until tasks have ended; aborts those that take too long.
-async fn end_all(tasks: impl IntoIterator<Item = JoinHandle<()>>, timeout: Duration) {
-    let deadline = Instant::now() + timeout;
-    for mut task in tasks {
-        if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
-            task.abort();
+        match &mut self.parts {
+            Parts::One(part) => part.end().await,
+            Parts::Tenants(followed) => followed.end().await,
         }
     }
 }

@@ -361,6 +361,18 @@ pub(crate) trait DurableStore: StoreChecks + std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// The tables of a tenant, over the same connections; `None` where there can be none.
+    fn of_tenant(&self, name: &str, schema: &str) -> Option<Arc<dyn DurableStore>>;
+
+    /// The tenants that were added, in order.
+    async fn tenants(&self) -> Result<Vec<String>, DurableStoreError>;
+
+    /// Adds a tenant, if it is not there.
+    async fn add_tenant(&self, name: &str) -> Result<(), DurableStoreError>;
+
+    /// Removes a tenant; its tables stay.
+    async fn remove_tenant(&self, name: &str) -> Result<(), DurableStoreError>;
+
     /// Is told of a model before its rows are written.
     fn know(&self, _model: &'static ModelDescriptor) {}
 

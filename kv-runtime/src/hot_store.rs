@@ -21,7 +21,7 @@ use crate::durability::Durability;
 use crate::durable_store::{DurableStoreError, Refusal};
 use crate::entry::{self, Change, EntryId, RawEntry};
 use crate::error::Source;
-use crate::key::{Partition, RowKey};
+use crate::key::{KeySpace, Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
 use crate::scheme::StorageScheme;
@@ -328,6 +328,9 @@ pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
     fn is_watched(&self) -> bool {
         false
     }
+
+    /// What a tenant has, over the same connections.
+    fn of_tenant(&self, keys: KeySpace) -> Arc<dyn HotStore>;
 
     /// Makes changes of rows in any partitions, in order for each row.
     ///

@@ -149,6 +149,18 @@ impl KeySpace {
         }
     }
 
+    /// The keys of a tenant among these: its prefix behind that of all.
+    pub(crate) fn of_tenant(&self, name: &str) -> Self {
+        let tenant = format!("{}{}", self.tenant, tenant_prefix(Some(name)));
+        Self { tenant, tags: self.tags.clone() }
+    }
+
+    /// What stands before every key.
+    #[cfg(feature = "redis")]
+    pub(crate) fn prefix(&self) -> &str {
+        &self.tenant
+    }
+
     /// How many partitions there are.
     pub(crate) fn partitions(&self) -> u16 {
         // It was built from a `u16`.

@@ -31,6 +31,7 @@ use crate::row;
 use crate::scheme::StorageScheme;
 use crate::settings::{Settings, SettingsError};
 use crate::stores::Stores;
+use crate::tenants::{TenantError, Tenants};
 
 /// A pair of stores: Redis and PostgreSQL, or both in memory.
 ///
@@ -64,6 +65,7 @@ use crate::stores::Stores;
 #[derive(Debug, Clone)]
 pub struct Kv {
     stores: Arc<Stores>,
+    tenants: Arc<Tenants>,
     /// The handle on Redis, when it was asked for; `None` in memory.
     #[cfg(feature = "redis")]
     redis: Option<Arc<OnceCell<Redis>>>,
@@ -143,8 +145,10 @@ impl Kv {
         keys: KeySpace,
         settings: Settings,
     ) -> Self {
+        let stores = Arc::new(Stores::new(hot, durable, keys, settings));
         Self {
-            stores: Arc::new(Stores::new(hot, durable, keys, settings)),
+            tenants: Arc::new(Tenants::new(Arc::clone(&stores))),
+            stores,
             #[cfg(feature = "redis")]
             redis: None,
         }
@@ -174,7 +178,80 @@ impl Kv {
         Ok(kv)
     }
 
-    /// Creates the runtime's own tables in PostgreSQL, where they are missing.
+    /// A tenant: all that is made of this pair is its own, and no other tenant's.
+    ///
+    /// Its name stands before every key in Redis, and its schema before every table in PostgreSQL, as
+    /// the only one of the search path ([`PostgresSettings::tenant_schema`]); so equal ids, queues,
+    /// unique values and dead letters of two tenants do not meet, and each has storage schemes of its
+    /// own. Connections are shared. Asked twice, it is the same tenant; asked of a tenant, it is
+    /// another one of the whole pair.
+    ///
+    /// ```
+    /// # use kv_runtime::{Kv, KvModel};
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # #[kv(table = "bookings")]
+    /// # struct Booking { #[kv(id, fresh)] id: i64, status: String }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let kv = Kv::memory();
+    /// let acme = kv.tenant("acme")?;
+    /// acme.migrate().await?; // its schema with the runtime's own tables, once
+    /// acme.repository::<Booking>().create(&Booking { id: 7, status: "new".into() }).await?;
+    ///
+    /// let globex = kv.tenant("globex")?;
+    /// globex.migrate().await?;
+    /// assert_eq!(globex.repository::<Booking>().find_by_id(&7).await?, None);
+    ///
+    /// let drainer = kv.drainer().model::<Booking>().all_tenants().spawn();
+    /// drainer.shutdown().await?;
+    /// assert_eq!(acme.durable_rows::<Booking>().await?.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A tenant that nobody has migrated can be written to in Redis, and is not drained before. Its
+    /// models' tables are made as those of the pair are, in its schema: [`Schema`] writes their SQL,
+    /// and [`connection`](Self::connection) finds names there and nowhere else, not even in `public`:
+    /// what an extension brings has to be in the tenant's schema, or be named with its own.
+    ///
+    /// Give no process a [`Settings::tenant`] that is a tenant here, over the same Redis: the keys
+    /// would be the same ones, and the tables others.
+    ///
+    /// [`PostgresSettings::tenant_schema`]: crate::PostgresSettings::tenant_schema
+    /// [`Schema`]: crate::schema::Schema
+    ///
+    /// # Errors
+    /// [`TenantError::Name`] of one that is empty, has a zero byte, or whose schema would be longer
+    /// than 63 bytes or one of PostgreSQL's own; [`TenantError::InTest`] of a pair of `Kv::test`.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime, where the pair is not in memory. A repository or drainer of a
+    /// tenant panics where the model's table is named with a schema.
+    pub fn tenant(&self, name: &str) -> Result<Self, TenantError> {
+        Ok(Self { stores: self.tenants.open(name)?, ..self.clone() })
+    }
+
+    /// The tenants that were migrated, and not removed since, by any process; in memory, those that
+    /// were asked for.
+    ///
+    /// # Errors
+    /// [`TenantError::List`].
+    pub async fn tenants(&self) -> Result<Vec<String>, TenantError> {
+        self.tenants.names().await
+    }
+
+    /// Takes a tenant off the list: drainers of all tenants leave it within a second or two. What it
+    /// has, in Redis and PostgreSQL, stays as it is; [`migrate`](Self::migrate) puts it back.
+    ///
+    /// # Errors
+    /// [`TenantError::List`].
+    pub async fn remove_tenant(&self, name: &str) -> Result<(), TenantError> {
+        self.tenants.remove(name).await
+    }
+
+    /// Creates the runtime's own tables in PostgreSQL, where they are missing. Of a tenant also its
+    /// schema, and it is put on the list of [`tenants`](Self::tenants), which the pair itself must
+    /// have been migrated for.
     ///
     /// Call it before a drainer is spawned; where nothing is missing it does nothing. The same
     /// migrations can be run with the Diesel CLI: they are in the folder `migrations` of this
@@ -187,7 +264,12 @@ impl Kv {
             .durable
             .migrate()
             .await
-            .map_err(|error| ConnectError::Migration(error.into_source()))
+            .map_err(|error| ConnectError::Migration(error.into_source()))?;
+        if let Some(name) = &self.stores.tenant {
+            let added = self.tenants.add(name).await;
+            added.map_err(|error| ConnectError::Migration(error.into_source()))?;
+        }
+        Ok(())
     }
 
     /// A connection of the pool, for any query that Diesel can say: a join, a group-by, a report.
@@ -222,7 +304,7 @@ impl Kv {
     #[cfg(feature = "postgres")]
     pub async fn connection(&self) -> Result<Connection<'_>, PoolError> {
         let postgres = self.stores.durable.as_postgres().ok_or(PoolError::InMemory)?;
-        Ok(Connection::new(postgres.connection().await?))
+        Ok(Connection::new(postgres.lend().await?))
     }
 
     /// Redis itself, for what is no row, with the tenant's prefix on every key: see
@@ -249,7 +331,8 @@ impl Kv {
         let shared = self.redis.as_ref().ok_or(crate::redis::Error::InMemory)?;
         let settings = &self.stores.settings;
         let connect = || Redis::connect(&settings.redis, settings.tenant.as_deref());
-        shared.get_or_try_init(connect).await.cloned()
+        let redis = shared.get_or_try_init(connect).await?;
+        Ok(redis.with_prefix(self.stores.keys.prefix()))
     }
 
     pub(crate) fn stores(&self) -> &Arc<Stores> {
@@ -287,7 +370,7 @@ impl Kv {
 
     /// A drainer, to be told its models and spawned.
     pub fn drainer(&self) -> DrainerBuilder {
-        DrainerBuilder::new(Arc::clone(&self.stores))
+        DrainerBuilder::new(Arc::clone(&self.stores), Arc::clone(&self.tenants))
     }
 
     /// A look at the queues, to be told whose models' they are: for a process that leaves the

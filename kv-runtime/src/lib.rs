@@ -97,6 +97,7 @@ mod serials;
 mod settings;
 mod settled;
 mod stores;
+mod tenants;
 #[cfg(all(feature = "testing", unix))]
 pub mod testing;
 mod transaction;
@@ -144,6 +145,7 @@ pub use settings::{
     DrainSettings, OnFull, OnHeld, PostgresSettings, PostgresTls, RedisSettings, Secret, ServerUrl,
     Settings, SettingsError,
 };
+pub use tenants::TenantError;
 pub use transaction::{Committed, Transaction, TransactionRepository};
 #[cfg(feature = "uuid")]
 pub use value::new_uuid;

@@ -121,6 +121,11 @@ impl Redis {
         Ok(Self { pool: Arc::new(pool), prefix: key::tenant_prefix(tenant).into() })
     }
 
+    /// The same connections with another prefix.
+    pub(crate) fn with_prefix(&self, prefix: &str) -> Self {
+        Self { pool: Arc::clone(&self.pool), prefix: prefix.into() }
+    }
+
     /// How it stands with the connections.
     pub fn state(&self) -> ConnectionState {
         self.pool.health().state()

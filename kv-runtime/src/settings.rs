@@ -42,7 +42,9 @@ pub struct Settings {
     /// Data written with one number cannot be used with another. Default 64.
     pub partitions: u16,
     /// What stands before every key, so that several users of one Redis do not meet. It does not
-    /// keep them apart in PostgreSQL: give each a database of its own.
+    /// keep them apart in PostgreSQL: give each a database of its own. For tenants that share the
+    /// servers and a process there is [`Kv::tenant`](crate::Kv::tenant), whose keys begin with this
+    /// and then the tenant's name.
     pub tenant: Option<String>,
     /// How long a clean row stays in Redis, unless its model says otherwise. Default 1 hour.
     pub row_ttl: Duration,
@@ -170,7 +172,7 @@ impl Settings {
     /// `DATABASE_MAX_LIFETIME_S`, `DATABASE_IDLE_TIMEOUT_S`, `DATABASE_CHECKOUT_TIMEOUT_MS`,
     /// `DATABASE_STATEMENT_TIMEOUT_MS`, `DATABASE_TLS` (`off`, `system` or `insecure`),
     /// `DATABASE_CA_FILE`, `DATABASE_REPLICA_URLS` (with spaces between them),
-    /// `DATABASE_REPLICA_MAX_LAG_MS` (or `none`), `KV_DRAIN_INTERVAL_MS`,
+    /// `DATABASE_REPLICA_MAX_LAG_MS` (or `none`), `DATABASE_TENANT_SCHEMA`, `KV_DRAIN_INTERVAL_MS`,
     /// `KV_DRAIN_BATCH_ENTRIES`, `KV_DRAIN_WORKERS` and `KV_DRAIN_LEASE_MS`; and for the start-up checks
     /// `KV_CHECKS_EVICTION`, `KV_CHECKS_PERSISTENCE`, `KV_CHECKS_REDIS_VERSION`,
     /// `KV_CHECKS_POSTGRES_VERSION`, `KV_CHECKS_SCHEMA`, `KV_CHECKS_MIGRATIONS` and

@@ -7,6 +7,7 @@ use crate::entry::EntryId;
 use crate::hot_store::{HotStore, HotStoreError};
 use crate::key::KeySpace;
 use crate::model::ModelDescriptor;
+use crate::schema::name::split;
 use crate::scheme::{KnownSchemes, Turns};
 use crate::serials::SerialBlocks;
 use crate::settings::Settings;
@@ -18,6 +19,8 @@ pub(crate) struct Stores {
     pub(crate) hot: Arc<dyn HotStore>,
     pub(crate) durable: Arc<dyn DurableStore>,
     pub(crate) keys: KeySpace,
+    /// Whose they are, if not that of the whole pair.
+    pub(crate) tenant: Option<Arc<str>>,
     pub(crate) settings: Settings,
     /// What the storage schemes of queues are taken to be.
     pub(crate) schemes: KnownSchemes,
@@ -46,11 +49,34 @@ impl Stores {
         let settled = SettledWatch::default();
         let serials = SerialBlocks::default();
         let models = Mutex::default();
-        Self { hot, durable, keys, settings, schemes, has_schemes, turns, settled, serials, models }
+        Self {
+            hot,
+            durable,
+            keys,
+            tenant: None,
+            settings,
+            schemes,
+            has_schemes,
+            turns,
+            settled,
+            serials,
+            models,
+        }
+    }
+
+    /// The same as those of a tenant.
+    pub(crate) fn of_tenant(self, name: Arc<str>) -> Self {
+        Self { tenant: Some(name), ..self }
     }
 
     /// Remembers a model, so that its dead letters can be understood.
+    ///
+    /// # Panics
+    /// If they are a tenant's, and the model's table is in one schema for all tenants.
     pub(crate) fn know(&self, model: &'static ModelDescriptor) {
+        if self.tenant.is_some() {
+            check_for_tenants(model);
+        }
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
         if !models.iter().any(|known| known.key_prefix == model.key_prefix) {
             self.durable.know(model);
@@ -68,4 +94,16 @@ impl Stores {
         let key = self.keys.key_of(&row.model, &row.row_id, row.partition.number);
         self.hot.let_go(&[key], offset).await
     }
+}
+
+/// # Panics
+/// If the model's table is in one schema for all tenants.
+pub(crate) fn check_for_tenants(model: &ModelDescriptor) {
+    assert!(
+        split(model.table).0.is_none(),
+        "model `{}` has the table `{}` for all tenants; leave the schema out of its name, so that \
+         each tenant has its own",
+        model.name,
+        model.table
+    );
 }

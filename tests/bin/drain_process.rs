@@ -7,6 +7,8 @@
 //! With `--switch <scheme>` it moves the queue to a storage scheme instead, and ends; it fails if the
 //! switch does.
 //!
+//! With `--all-tenants` it drains those.
+//!
 //! With `--at <failpoint> --after <n> --signal <signal>` it sends itself the signal when it comes
 //! to that failpoint for the n-th time, and says so right before.
 
@@ -20,7 +22,7 @@ use kv_tests::models::Account;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-const USAGE: &str = "usage: drain_process [--switch <scheme>] \
+const USAGE: &str = "usage: drain_process [--switch <scheme> | --all-tenants] \
                      [--at <failpoint> --after <n> --signal <signal>]";
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -30,6 +32,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (scheme, arguments) = match arguments.as_slice() {
         ["--switch", scheme, rest @ ..] => (Some(scheme.parse::<StorageScheme>()?), rest),
         arguments => (None, arguments),
+    };
+    let (of_tenants, arguments) = match arguments {
+        ["--all-tenants", rest @ ..] => (true, rest),
+        arguments => (false, arguments),
     };
     match arguments {
         [] => {}
@@ -43,7 +49,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if let Some(scheme) = scheme {
         return Ok(kv.switch_scheme::<Account>(scheme).await?);
     }
-    let drainer = kv.drainer().model::<Account>().spawn();
+    let drainer = kv.drainer().model::<Account>();
+    let drainer = if of_tenants { drainer.all_tenants() } else { drainer }.spawn();
     println!("ready");
     tokio::select! {
         _ = terminate.recv() => drainer.stop().await,

@@ -48,6 +48,22 @@ pub(super) struct Counts {
     pub(super) lag_max: Duration,
 }
 
+impl Counts {
+    /// These and those of others.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            entries_drained: self.entries_drained + other.entries_drained,
+            rows_written: self.rows_written + other.rows_written,
+            batches: self.batches + other.batches,
+            dead_letters: self.dead_letters + other.dead_letters,
+            setbacks: self.setbacks + other.setbacks,
+            panics: self.panics + other.panics,
+            partitions: self.partitions + other.partitions,
+            lag_max: self.lag_max.max(other.lag_max),
+        }
+    }
+}
+
 impl Progress {
     pub(super) fn new() -> Self {
         Self { state: Mutex::default(), changes: watch::channel(0).0 }

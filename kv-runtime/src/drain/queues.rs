@@ -44,13 +44,20 @@ pub struct Queues {
 }
 
 /// What waits on some queues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueStatus {
     /// Entries that wait to be drained.
     pub undrained: u64,
     /// The age of the oldest of them; zero where none waits.
     pub lag: Duration,
+}
+
+impl QueueStatus {
+    /// What waits there and on other queues.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { undrained: self.undrained + other.undrained, lag: self.lag.max(other.lag) }
+    }
 }
 
 impl Queues {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 
 use super::backoff::Backoff;
 use super::causal::Past;
@@ -51,6 +51,8 @@ pub(super) struct Worker {
     pub(super) assigned: watch::Receiver<Vec<Assigned>>,
     pub(super) requests: watch::Receiver<Request>,
     pub(super) reports: mpsc::UnboundedSender<Report>,
+    /// What the workers of other tenants want, too.
+    pub(super) turns: Option<Arc<Semaphore>>,
 }
 
 /// Why a step did not succeed.
@@ -95,7 +97,9 @@ impl Worker {
         let mut moves = 0;
         while !self.must_stop() {
             self.follow(&mut share, &mut standing).await;
+            let turn = self.turn().await;
             let step = self.step(&mut share, &mut standing).await;
+            drop(turn);
             moves = match &step {
                 Err(StepError::Durable(DurableStoreError::OffsetMoved)) => moves + 1,
                 _ => 0,
@@ -132,6 +136,12 @@ impl Worker {
     fn must_stop(&self) -> bool {
         // A handle that was dropped asks for nothing any more.
         self.requests.borrow().stop || self.requests.has_changed().is_err()
+    }
+
+    /// Waits until it may take a step; other tenants, too, are waiting.
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.turns.as_ref()?.acquire().await.ok()
     }
 
     async fn wait(&mut self, wait: Duration) {

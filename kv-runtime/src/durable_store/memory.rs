@@ -5,7 +5,7 @@
 
 mod constraints;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
@@ -36,6 +36,7 @@ pub(crate) struct MemoryDurableStore {
     known: KnownModels,
     /// By queue: held by who switches it to another scheme.
     switching: std::sync::Mutex<HashMap<&'static str, Arc<Mutex<()>>>>,
+    tenants: std::sync::Mutex<BTreeSet<String>>,
 }
 
 impl Default for MemoryDurableStore {
@@ -43,7 +44,15 @@ impl Default for MemoryDurableStore {
         let known = KnownModels::default();
         let constraints = Constraints::new(Arc::clone(&known));
         let data = Data { constraints, ..Data::default() };
-        Self { data: Arc::new(Mutex::new(data)), known, switching: Default::default() }
+        let (switching, tenants) = Default::default();
+        Self { data: Arc::new(Mutex::new(data)), known, switching, tenants }
+    }
+}
+
+impl MemoryDurableStore {
+    /// Never held across an await.
+    fn tenants(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -470,6 +479,26 @@ impl DurableStore for MemoryDurableStore {
         let rows = letters.filter(|letter| letter.queue == model.queue).flat_map(DeadLetter::rows);
         let of_model = rows.filter(|(key_prefix, _)| key_prefix == model.key_prefix);
         Ok(of_model.map(|(_, row_id)| row_id).collect())
+    }
+
+    fn of_tenant(&self, name: &str, _schema: &str) -> Option<Arc<dyn DurableStore>> {
+        // There is nothing to be made before it is used.
+        self.tenants().insert(name.to_owned());
+        Some(Arc::new(Self::default()))
+    }
+
+    async fn tenants(&self) -> Result<Vec<String>, DurableStoreError> {
+        Ok(self.tenants().iter().cloned().collect())
+    }
+
+    async fn add_tenant(&self, name: &str) -> Result<(), DurableStoreError> {
+        self.tenants().insert(name.to_owned());
+        Ok(())
+    }
+
+    async fn remove_tenant(&self, name: &str) -> Result<(), DurableStoreError> {
+        self.tenants().remove(name);
+        Ok(())
     }
 
     fn know(&self, model: &'static ModelDescriptor) {

@@ -10,14 +10,17 @@ mod schema;
 mod select;
 mod serials;
 mod server;
+mod session;
 mod sql;
 mod statement;
+mod tenants;
 #[cfg(feature = "testing")]
 mod test_transaction;
 #[cfg(feature = "postgres-tls")]
 mod tls;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,6 +39,7 @@ use self::offsets::{Access, partition_columns};
 use self::pool::Pool;
 pub(crate) use self::pool::PooledConnection;
 use self::replicas::Replicas;
+use self::session::{Schema, path_sql};
 use self::sql::Source;
 use self::statement::{Query, Statement};
 use super::{
@@ -63,8 +67,10 @@ const SWITCH_LOCK: i32 = 0x6b76_7377;
 
 /// Tables and offsets on a PostgreSQL server.
 pub(crate) struct PostgresDurableStore {
-    pool: Pool,
-    replicas: Replicas,
+    pool: Arc<Pool>,
+    replicas: Arc<Replicas>,
+    /// That of the tenant whose tables these are.
+    schema: Schema,
     partitions: u16,
     statement_timeout: Duration,
 }
@@ -90,8 +96,9 @@ impl PostgresDurableStore {
     fn over(pool: Pool, settings: &Settings) -> Result<Self, SettingsError> {
         let statement_timeout = settings.postgres.statement_timeout;
         Ok(Self {
-            pool,
-            replicas: Replicas::new(settings)?,
+            pool: Arc::new(pool),
+            replicas: Arc::new(Replicas::new(settings)?),
+            schema: None,
             partitions: settings.partitions,
             statement_timeout,
         })
@@ -112,7 +119,12 @@ impl PostgresDurableStore {
     }
 
     pub(crate) async fn connection(&self) -> Result<PooledConnection<'_>, DurableStoreError> {
-        self.pool.get().await
+        self.pool.get(&self.schema).await
+    }
+
+    /// A connection for a user, who may do anything with it.
+    pub(crate) async fn lend(&self) -> Result<PooledConnection<'_>, DurableStoreError> {
+        self.pool.lend(&self.schema).await
     }
 
     async fn load_offsets(
@@ -288,7 +300,9 @@ impl DurableStore for PostgresDurableStore {
         }
         // Whose end ends the lock.
         let mut connection = self.pool.dedicated().await?;
-        let name = literal(&format!("switch of {queue}"));
+        // Locks are the database's, and tenants are others.
+        let schema = self.schema.as_deref().map(|schema| format!(" in {schema}"));
+        let name = literal(&format!("switch of {queue}{}", schema.unwrap_or_default()));
         let lock = format!(
             "SET lock_timeout = 0; SELECT pg_advisory_lock({SWITCH_LOCK}, hashtext({name}))"
         );
@@ -345,7 +359,7 @@ impl DurableStore for PostgresDurableStore {
     }
 
     async fn select_stored(&self, select: &Select) -> Result<StoredRows, DurableStoreError> {
-        match self.replicas.select(&self.pool, select).await? {
+        match self.replicas.select(&self.pool, &self.schema, select).await? {
             Some(rows) => Ok(rows),
             None => Ok(StoredRows::of_primary(self.select(select).await?)),
         }
@@ -370,17 +384,47 @@ impl DurableStore for PostgresDurableStore {
         Some(self)
     }
 
+    fn of_tenant(&self, _name: &str, schema: &str) -> Option<Arc<dyn DurableStore>> {
+        #[cfg(feature = "testing")]
+        if self.pool.test().is_some() {
+            return None;
+        }
+        self.pool.share();
+        Some(Arc::new(Self {
+            pool: Arc::clone(&self.pool),
+            replicas: Arc::clone(&self.replicas),
+            schema: Some(schema.into()),
+            ..*self
+        }))
+    }
+
+    async fn tenants(&self) -> Result<Vec<String>, DurableStoreError> {
+        tenants::names(&mut *self.connection().await?).await
+    }
+
+    async fn add_tenant(&self, name: &str) -> Result<(), DurableStoreError> {
+        tenants::add(&mut *self.connection().await?, name).await
+    }
+
+    async fn remove_tenant(&self, name: &str) -> Result<(), DurableStoreError> {
+        tenants::remove(&mut *self.connection().await?, name).await
+    }
+
     async fn migrate(&self) -> Result<(), DurableStoreError> {
         #[cfg(feature = "testing")]
         if self.pool.test().is_some() {
             // They are made with the transaction.
-            return self.pool.get().await.map(|_| ());
+            return self.connection().await.map(|_| ());
         }
         // A connection of its own, because the harness wants to own one.
         let mut connection = self.pool.dedicated().await?;
         // Two processes that start together must not both create the tables.
         let lock = format!("SELECT pg_advisory_lock({MIGRATION_LOCK})");
         connection.batch_execute(&lock).await.map_err(classify)?;
+        if let Some(schema) = &self.schema {
+            tenants::create_schema(&mut connection, schema).await?;
+            connection.batch_execute(&path_sql(&self.schema)).await.map_err(classify)?;
+        }
         // The harness blocks, and would panic on a runtime of one thread.
         let migrated = tokio::task::spawn_blocking(move || {
             let mut connection: AsyncConnectionWrapper<AsyncPgConnection> = connection.into();

@@ -69,6 +69,16 @@ impl HotStore for MemoryHotStore {
         self.watch.is_some()
     }
 
+    fn of_tenant(&self, keys: KeySpace) -> Arc<dyn HotStore> {
+        Arc::new(Self {
+            partition_capacity: self.partition_capacity,
+            takes_held: self.takes_held,
+            keys,
+            data: Mutex::default(),
+            watch: self.watch.clone(),
+        })
+    }
+
     async fn write(&self, writes: &[Arc<Write>]) -> Vec<Result<WriteOutcome, HotStoreError>> {
         let mut data = self.lock();
         let write = |write: &Arc<Write>| {

@@ -135,6 +135,22 @@ impl RedisHotStore {
 
 #[async_trait]
 impl HotStore for RedisHotStore {
+    fn of_tenant(&self, keys: KeySpace) -> Arc<dyn HotStore> {
+        let writer = self.writer.of_tenant(keys.clone());
+        let lane = |lane: &Lane| Lane::new(lane.connection().clone(), writer.clone());
+        Arc::new(Self {
+            lanes: self.lanes.iter().map(lane).collect(),
+            entries: self.entries.clone(),
+            settling: self.settling.clone(),
+            replication: self.replication.of_tenant(keys.clone()),
+            keys,
+            writer,
+            scripts: self.scripts,
+            #[cfg(feature = "testing")]
+            _remains: None,
+        })
+    }
+
     async fn write(&self, writes: &[Arc<Write>]) -> Vec<WriteResult> {
         self.write_all(writes).await
     }

@@ -54,6 +54,13 @@ pub struct PostgresSettings {
     /// replica that hears of the primary no more is noticed. `None` is no bound, and nobody looks:
     /// for replicas that are no standbys, such as those of logical replication.
     pub replica_max_lag: Option<Duration>,
+    /// The schema of a tenant ([`Kv::tenant`](crate::Kv::tenant)), with `{}` where its name stands.
+    /// Default `tenant_{}`.
+    ///
+    /// What stands beside the name keeps a tenant out of the schemas that are there for others: with
+    /// `{}` alone, the names `public` and `information_schema`, and those that begin with `pg_`, are
+    /// refused.
+    pub tenant_schema: String,
 }
 
 /// Whether connections to PostgreSQL are encrypted, and whose certificates are taken.
@@ -94,6 +101,7 @@ impl PostgresSettings {
             tls: PostgresTls::default(),
             replicas: Vec::new(),
             replica_max_lag: Some(Duration::from_secs(1)),
+            tenant_schema: "tenant_{}".to_owned(),
         }
     }
 
@@ -118,6 +126,9 @@ impl PostgresSettings {
         set_duration(&mut self.checkout_timeout, millisecond, checkout, &lookup)?;
         let statement = "DATABASE_STATEMENT_TIMEOUT_MS";
         set_duration(&mut self.statement_timeout, millisecond, statement, &lookup)?;
+        if let Some(template) = lookup("DATABASE_TENANT_SCHEMA")? {
+            self.tenant_schema = template;
+        }
         if let Some(name) = lookup("DATABASE_TLS")? {
             self.tls = match name.trim() {
                 "off" => PostgresTls::Off,
@@ -170,6 +181,11 @@ impl PostgresSettings {
                 self.replicas.iter().all(|url| !url.expose().is_empty()),
                 "postgres.replicas",
                 "must have no empty address",
+            ),
+            (
+                self.tenant_schema.matches("{}").count() == 1,
+                "postgres.tenant_schema",
+                "must have `{}` once, where a tenant's name stands",
             ),
         ];
         for (holds, setting, problem) in rules {
@@ -248,7 +264,9 @@ mod tests {
     #[test]
     fn values_out_of_range_are_named() {
         type Change = fn(&mut PostgresSettings);
-        let changes: [(&str, Change); 9] = [
+        let changes: [(&str, Change); 11] = [
+            ("postgres.tenant_schema", |it| it.tenant_schema = "app".to_owned()),
+            ("postgres.tenant_schema", |it| it.tenant_schema = "{}_{}".to_owned()),
             ("postgres.max_connections", |it| it.max_connections = 0),
             ("postgres.min_idle", |it| it.min_idle = 33),
             ("postgres.max_lifetime", |it| it.max_lifetime = Duration::ZERO),

@@ -1,12 +1,12 @@
 //! The connections to a server, and how their sessions are set up.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::bb8::{ErrorSink, RunError};
 use diesel::{ConnectionError, ConnectionResult};
-use diesel_async::pooled_connection::bb8;
 use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
 };
@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 
 use super::classify;
 use super::replicas::ANSWER_MAX;
+use super::session::{Schema, Session, Sessions};
 #[cfg(feature = "testing")]
 use super::test_transaction::{TestTransaction, Turn};
 #[cfg(feature = "postgres-tls")]
@@ -26,7 +27,9 @@ use crate::settings::{ServerUrl, Settings, SettingsError};
 
 /// The connections to one server.
 pub(super) struct Pool {
-    connections: bb8::Pool<AsyncPgConnection>,
+    connections: ::bb8::Pool<Sessions>,
+    /// Whether others than the one that opened it use it, too.
+    has_tenants: AtomicBool,
     last_failure: LastFailure,
     checkout_timeout: Duration,
     /// What a test has in place of them.
@@ -38,7 +41,7 @@ pub(super) struct Pool {
 // In a box, every checkout would cost an allocation, for what only tests have.
 #[allow(clippy::large_enum_variant)]
 pub(crate) enum PooledConnection<'a> {
-    Pooled(bb8::PooledConnection<'a, AsyncPgConnection>),
+    Pooled(::bb8::PooledConnection<'a, Sessions>),
     #[cfg(feature = "testing")]
     Test(Turn<'a>),
 }
@@ -94,16 +97,17 @@ impl Pool {
         });
         let manager = AsyncDieselConnectionManager::new_with_config(url.expose(), config);
         let last_failure = LastFailure::default();
-        let connections = bb8::Pool::builder()
+        let connections = ::bb8::Pool::builder()
             .max_size(postgres.max_connections)
             .min_idle(postgres.min_idle)
             .max_lifetime(postgres.max_lifetime)
             .idle_timeout(postgres.idle_timeout)
             .connection_timeout(checkout_timeout)
             .error_sink(Box::new(last_failure.clone()))
-            .build_unchecked(manager);
+            .build_unchecked(Sessions(manager));
         Ok(Self {
             connections,
+            has_tenants: AtomicBool::default(),
             last_failure,
             checkout_timeout,
             #[cfg(feature = "testing")]
@@ -136,8 +140,40 @@ impl Pool {
         }
     }
 
-    /// A connection that goes back when it is dropped.
-    pub(super) async fn get(&self) -> Result<PooledConnection<'_>, DurableStoreError> {
+    /// From now on it is used for tenants, too.
+    pub(super) fn share(&self) {
+        self.has_tenants.store(true, Ordering::Relaxed);
+    }
+
+    /// A connection to a schema that goes back when it is dropped.
+    pub(super) async fn get(
+        &self,
+        schema: &Schema,
+    ) -> Result<PooledConnection<'_>, DurableStoreError> {
+        let mut connection = self.checkout().await?;
+        if let PooledConnection::Pooled(session) = &mut connection {
+            session.enter(schema).await.map_err(classify)?;
+        }
+        Ok(connection)
+    }
+
+    /// The same for a user, who may do anything with it.
+    pub(super) async fn lend(
+        &self,
+        schema: &Schema,
+    ) -> Result<PooledConnection<'_>, DurableStoreError> {
+        let mut connection = self.checkout().await?;
+        if let PooledConnection::Pooled(session) = &mut connection {
+            if session.is_stale_for(schema) {
+                **session = self.open().await?;
+            }
+            session.enter(schema).await.map_err(classify)?;
+            session.lend(schema, self.has_tenants.load(Ordering::Relaxed));
+        }
+        Ok(connection)
+    }
+
+    async fn checkout(&self) -> Result<PooledConnection<'_>, DurableStoreError> {
         #[cfg(feature = "testing")]
         if let Some(test) = &self.test {
             let turn = test.turn(self.checkout_timeout, self.dedicated());
@@ -160,6 +196,10 @@ impl Pool {
 
     /// A connection that is not one of the pool's, and says why where it does not come up.
     pub(super) async fn dedicated(&self) -> Result<AsyncPgConnection, DurableStoreError> {
+        self.open().await.map(Session::into_connection)
+    }
+
+    async fn open(&self) -> Result<Session, DurableStoreError> {
         self.connections.dedicated_connection().await.map_err(pool_error)
     }
 }

@@ -14,6 +14,7 @@ use diesel::sql_types::{BigInt, Nullable};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::pool::Pool;
+use super::session::Schema;
 use super::{classify, select};
 use crate::durable_store::{DurableStoreError, StoredRows};
 use crate::error::with_sources;
@@ -98,11 +99,12 @@ impl Replicas {
     pub(super) async fn select(
         &self,
         primary: &Pool,
+        schema: &Schema,
         select: &Select,
     ) -> Result<Option<StoredRows>, DurableStoreError> {
         let Some((replica, has_all_before)) = self.choose(primary).await else { return Ok(None) };
         // It has its reasons, such as that all its connections are in use.
-        let Ok(mut connection) = replica.pool.get().await else { return Ok(None) };
+        let Ok(mut connection) = replica.pool.get(schema).await else { return Ok(None) };
         let replica_lag = has_all_before.map(|time| time.elapsed());
         match select::load(&mut connection, select, self.statement_timeout).await {
             Ok(rows) => Ok(Some(StoredRows { rows, replica_lag })),
@@ -168,7 +170,7 @@ impl Replicas {
         };
         if let Some(max) = self.lag_max {
             self.set_mark(primary, max).await;
-            let position = position(&mut *replica.pool.get().await?, REPLICA_POSITION).await?;
+            let position = position(&mut *replica.pool.get(&None).await?, REPLICA_POSITION).await?;
             let position = position.ok_or_else(|| {
                 DurableStoreError::Configuration(
                     "it is no standby, so that nobody can say how far behind it is; set \
@@ -188,7 +190,7 @@ impl Replicas {
         if self.marks().last().is_some_and(|mark| at - mark.at <= max / LOOKS) {
             return;
         }
-        let asked = async { position(&mut *primary.get().await?, PRIMARY_POSITION).await };
+        let asked = async { position(&mut *primary.get(&None).await?, PRIMARY_POSITION).await };
         // Without an answer the marks that there are have to do, as long as they can.
         let Ok(Some(position)) = asked.await else { return };
         let mut marks = self.marks();

@@ -111,6 +111,11 @@ impl Replication {
         Self { connector, keys: Arc::new(keys), goals: Mutex::default(), is_cluster }
     }
 
+    /// The same for a tenant, over connections of its own.
+    pub(super) fn of_tenant(&self, keys: KeySpace) -> Self {
+        Self::new(self.connector.clone(), keys, self.is_cluster)
+    }
+
     /// Whether the server can do what a mode asks for.
     pub(super) async fn check(&self, durability: Durability) -> Result<(), HotStoreError> {
         match Goal::of(durability) {

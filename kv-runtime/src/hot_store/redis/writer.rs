@@ -51,6 +51,11 @@ impl Writer {
         }
     }
 
+    /// The same for a tenant, whose queues have room of their own.
+    pub(super) fn of_tenant(&self, keys: KeySpace) -> Self {
+        Self { keys: Arc::new(keys), unchecked: Arc::default(), ..self.clone() }
+    }
+
     /// Not later than what the server's clock shows now, and never zero.
     pub(super) fn now_at_least_ms(&self) -> u64 {
         self.clock.now_at_least_ms()

@@ -1,0 +1,10 @@
+//! Tenants of one pair: what they have does not meet, wherever it is, and one drainer serves them all.
+
+mod tenants {
+    mod apart;
+    mod drainers;
+    mod names;
+    mod search_path;
+    mod servers;
+    mod turns;
+}
