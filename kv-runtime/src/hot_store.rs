@@ -330,7 +330,11 @@ pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
     }
 
     /// What a tenant has, over the same connections.
-    fn of_tenant(&self, keys: KeySpace) -> Arc<dyn HotStore>;
+    fn of_tenant(&self, name: &str, keys: KeySpace) -> Arc<dyn HotStore>;
+
+    /// The tenants that were written to since a number, and the number of the last write: at once
+    /// or a moment later, and in a process that dies perhaps never.
+    async fn written_since(&self, number: u64) -> Result<(u64, Vec<String>), HotStoreError>;
 
     /// Makes changes of rows in any partitions, in order for each row.
     ///

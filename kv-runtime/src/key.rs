@@ -155,6 +155,12 @@ impl KeySpace {
         Self { tenant, tags: self.tags.clone() }
     }
 
+    /// The key of the list of tenants that were written to. No queue has one like it.
+    #[cfg(feature = "redis")]
+    pub(crate) fn written(&self) -> String {
+        format!("{}kv.written", self.tenant)
+    }
+
     /// What stands before every key.
     #[cfg(feature = "redis")]
     pub(crate) fn prefix(&self) -> &str {

@@ -2,13 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::durable_store::DurableStoreError;
 use crate::error::Source;
+use crate::hot_store::HotStoreError;
 use crate::stores::Stores;
 
 /// PostgreSQL cuts off what is longer, so that two tenants would have one schema.
 const SCHEMA_BYTES_MAX: usize = 63;
+
+/// How much longer than it has to a drainer stays with a tenant that is not written to.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How much of a name is shown that is not taken.
 const SHOWN_MAX: usize = 80;
@@ -63,7 +68,7 @@ impl Tenants {
         }
         let durable = self.root.durable.of_tenant(name, &schema).ok_or(TenantError::InTest)?;
         let keys = self.root.keys.of_tenant(name);
-        let hot = self.root.hot.of_tenant(keys.clone());
+        let hot = self.root.hot.of_tenant(name, keys.clone());
         let name: Arc<str> = name.into();
         let settings = self.root.settings.clone();
         let stores = Stores::new(hot, durable, keys, settings).of_tenant(Arc::clone(&name));
@@ -75,6 +80,25 @@ impl Tenants {
     /// Those that were added, by any process.
     pub(crate) async fn names(&self) -> Result<Vec<String>, TenantError> {
         Ok(self.root.durable.tenants().await?)
+    }
+
+    /// Those that were written to since a number, and the number to ask with next.
+    pub(crate) async fn written_since(
+        &self,
+        number: u64,
+    ) -> Result<(u64, Vec<String>), HotStoreError> {
+        self.root.hot.written_since(number).await
+    }
+
+    /// How often drainers look for more.
+    pub(crate) fn interval(&self) -> Duration {
+        self.root.settings.drain.interval
+    }
+
+    /// How long a drainer stays with a tenant that is not written to: until what it has drained is
+    /// trimmed.
+    pub(crate) fn patience(&self) -> Duration {
+        self.root.settings.drain.retention + PATIENCE
     }
 
     pub(crate) async fn add(&self, name: &str) -> Result<(), DurableStoreError> {

@@ -8,6 +8,7 @@ mod schemes;
 mod values;
 mod watch;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,16 @@ pub(crate) struct MemoryHotStore {
     data: Mutex<Data>,
     /// Of a pair that a unit test has its hand on.
     watch: Option<Arc<Watch>>,
+    /// That of all tenants.
+    written: Arc<Mutex<Written>>,
+    tenant: Option<String>,
+}
+
+/// Which tenants were written to, and when: the how-manieth write that was.
+#[derive(Debug, Default)]
+struct Written {
+    last: u64,
+    by_tenant: HashMap<String, u64>,
 }
 
 impl MemoryHotStore {
@@ -48,7 +59,18 @@ impl MemoryHotStore {
             keys,
             data: Mutex::default(),
             watch,
+            written: Arc::default(),
+            tenant: None,
         }
+    }
+
+    /// Says that the tenant was written to.
+    fn tell(&self) {
+        let Some(tenant) = &self.tenant else { return };
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.last += 1;
+        let last = written.last;
+        written.by_tenant.insert(tenant.clone(), last);
     }
 
     /// Never held across an await; nothing that is done under it leaves the data half-changed,
@@ -69,14 +91,22 @@ impl HotStore for MemoryHotStore {
         self.watch.is_some()
     }
 
-    fn of_tenant(&self, keys: KeySpace) -> Arc<dyn HotStore> {
+    fn of_tenant(&self, name: &str, keys: KeySpace) -> Arc<dyn HotStore> {
         Arc::new(Self {
             partition_capacity: self.partition_capacity,
             takes_held: self.takes_held,
             keys,
             data: Mutex::default(),
             watch: self.watch.clone(),
+            written: Arc::clone(&self.written),
+            tenant: Some(name.to_owned()),
         })
+    }
+
+    async fn written_since(&self, number: u64) -> Result<(u64, Vec<String>), HotStoreError> {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = written.by_tenant.iter().filter(|(_, at)| **at > number);
+        Ok((written.last, since.map(|(tenant, _)| tenant.clone()).collect()))
     }
 
     async fn write(&self, writes: &[Arc<Write>]) -> Vec<Result<WriteOutcome, HotStoreError>> {
@@ -91,7 +121,9 @@ impl HotStore for MemoryHotStore {
                 Some(watch) => watch.write(write, act),
             }
         };
-        writes.iter().map(write).collect()
+        let results = writes.iter().map(write).collect();
+        self.tell();
+        results
     }
 
     async fn write_unit(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError> {
@@ -100,10 +132,12 @@ impl HotStore for MemoryHotStore {
             return Err(HotStoreError::Elsewhere);
         }
         let mut act = || data.write_unit(unit, self.partition_capacity, self.takes_held);
-        match &self.watch {
+        let outcome = match &self.watch {
             None => Ok(act()),
             Some(watch) => watch.write_unit(unit, act),
-        }
+        };
+        self.tell();
+        outcome
     }
 
     async fn observe(&self, key: &RowKey, token: &str) -> Result<Observed, HotStoreError> {

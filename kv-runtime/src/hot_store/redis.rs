@@ -20,8 +20,9 @@ mod test_keys;
 mod values;
 mod writer;
 mod writes;
+mod written;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,6 +38,7 @@ use self::script::{
 #[cfg(feature = "testing")]
 use self::test_keys::TestKeys;
 use self::writer::Writer;
+use self::written::{Teller, Telling, Told};
 use super::{
     EntryMark, Fill, HotStore, HotStoreError, Invalidated, Load, Membership, NotReplicated,
     Observed, PartitionState, ReadOutcome, ReadRequest, RowState, SchemeMark, Settlement, Standing,
@@ -65,6 +67,10 @@ pub(crate) struct RedisHotStore {
     keys: KeySpace,
     writer: Writer,
     scripts: &'static ValueScripts,
+    /// What tenants tell that they were written to, once there are any.
+    teller: OnceLock<Teller>,
+    /// Of a tenant, its own way to it.
+    told: Option<Told>,
     /// Those that are removed in the end, when the connections above are gone.
     #[cfg(feature = "testing")]
     _remains: Option<TestKeys>,
@@ -100,6 +106,8 @@ impl RedisHotStore {
             keys,
             writer,
             scripts,
+            teller: OnceLock::new(),
+            told: None,
             #[cfg(feature = "testing")]
             _remains: None,
         })
@@ -135,7 +143,9 @@ impl RedisHotStore {
 
 #[async_trait]
 impl HotStore for RedisHotStore {
-    fn of_tenant(&self, keys: KeySpace) -> Arc<dyn HotStore> {
+    fn of_tenant(&self, name: &str, keys: KeySpace) -> Arc<dyn HotStore> {
+        let tell = || Teller::new(self.settling.clone(), self.keys.written());
+        let teller = self.teller.get_or_init(tell);
         let writer = self.writer.of_tenant(keys.clone());
         let lane = |lane: &Lane| Lane::new(lane.connection().clone(), writer.clone());
         Arc::new(Self {
@@ -146,16 +156,24 @@ impl HotStore for RedisHotStore {
             keys,
             writer,
             scripts: self.scripts,
+            teller: OnceLock::new(),
+            told: Some(teller.of(name)),
             #[cfg(feature = "testing")]
             _remains: None,
         })
     }
 
+    async fn written_since(&self, number: u64) -> Result<(u64, Vec<String>), HotStoreError> {
+        written::since(&self.settling, &self.keys.written(), number).await.map_err(classify)
+    }
+
     async fn write(&self, writes: &[Arc<Write>]) -> Vec<WriteResult> {
+        let _telling = Telling::of(self.told.as_ref());
         self.write_all(writes).await
     }
 
     async fn write_unit(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError> {
+        let _telling = Telling::of(self.told.as_ref());
         self.write_as_one(unit).await
     }
 

@@ -267,6 +267,19 @@ pub(super) fn membership(answer: Option<Value>) -> Result<Membership, RedisError
     }
 }
 
+/// A whole number that is the score of a member; zero where it is none.
+pub(super) fn score(answer: Value) -> Result<u64, RedisError> {
+    let score: Option<f64> = redis::from_redis_value(answer)?;
+    // Less than zero and more than it holds come to its ends.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    Ok(score.unwrap_or_default() as u64)
+}
+
+/// The members of a set.
+pub(super) fn texts(answer: Value) -> Result<Vec<String>, RedisError> {
+    Ok(redis::from_redis_value(answer)?)
+}
+
 /// `SCAN`: where to go on, and keys.
 pub(super) fn scanned(answer: Value) -> Result<(String, Vec<String>), RedisError> {
     const WHAT: &str = "a scan";

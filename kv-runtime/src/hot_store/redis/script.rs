@@ -40,6 +40,7 @@ script!(JOIN, "join.lua");
 script!(LEASE, "lease.lua");
 script!(GIVE_BACK, "give_back.lua");
 script!(LOCATE, "locate.lua");
+script!(WRITTEN, "written.lua");
 
 /// The scripts that are about unique values, which lie where a script can reach them or elsewhere.
 #[derive(Debug)]
