@@ -121,6 +121,10 @@ impl DrainerBuilder {
     /// that are added while it runs within a second or two, and no more those that are removed.
     /// They share the workers as those of [`tenants`](Self::tenants) do.
     ///
+    /// A tenant that is not written to for [`DrainSettings::retention`](crate::DrainSettings::retention)
+    /// and ten seconds more rests: it costs a look at its queues every minute. Writes tell that they
+    /// are there; [`Drainer::status`] is about the tenants that do not rest. This is so of a list, too.
+    ///
     /// ```
     /// # use kv_runtime::{Kv, KvModel};
     /// # #[derive(Debug, Clone, PartialEq, KvModel)]
@@ -165,6 +169,10 @@ impl DrainerBuilder {
     /// It needs no server to be up: what is missing is waited for and reported by
     /// [`Drainer::status`] and as warnings. The start-up checks are made first; a problem that
     /// they refuse is reported as an error, and nothing is drained until it is gone.
+    ///
+    /// # Panics
+    /// If it is for tenants, and the table of a model is named with a schema: all tenants would have
+    /// the same one.
     pub fn spawn(self) -> Drainer {
         let Self { stores, tenants, models, choice } = self;
         let parts = match choice {

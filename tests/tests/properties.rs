@@ -55,6 +55,19 @@ fn text() -> impl Strategy<Value = String> {
         .prop_map(|parts| parts.concat())
 }
 
+/// The name of a tenant: any that a schema can have.
+fn tenant() -> impl Strategy<Value = String> {
+    text().prop_filter("1 to 56 bytes", |name| (1..=56).contains(&name.len()))
+}
+
+/// Any text, some of it as often as 64 kB take.
+fn large_text() -> impl Strategy<Value = String> {
+    (text(), any::<bool>()).prop_map(|(text, is_large)| match is_large {
+        true => text.repeat((64 << 10) / text.len().max(1)),
+        false => text,
+    })
+}
+
 fn kv(tenant: Option<&str>, partitions: u16) -> Kv {
     let mut settings = Settings::in_memory();
     settings.partitions = partitions;
@@ -149,6 +162,34 @@ proptest! {
         let tenant = &key[..=key.find('/').expect("the tenant's name comes first")];
         let is_inside = other.key(&ids.1).expect("a key").starts_with(tenant);
         prop_assert!(!is_inside, "{}", tenant);
+    }
+
+    /// Tenants of one pair, with names as long as a schema's can be and ids of up to 64 kB.
+    #[test]
+    fn tenants_of_one_pair_do_not_meet(
+        names in (tenant(), tenant()),
+        ids in ((large_text(), text()), (text(), large_text())),
+    ) {
+        prop_assume!(names.0 != names.1);
+        let kv = kv(Some("app"), PARTITIONS);
+        let root = kv.repository::<Place>();
+        let of = |name: &str| kv.tenant(name).expect("a name").repository::<Place>();
+        let (one, other) = (of(&names.0), of(&names.1));
+        for id in [&ids.0, &ids.1] {
+            let key = key(&one, id);
+            prop_assert_eq!(one.parse_key(&key).as_ref(), Some(id));
+            prop_assert_eq!(other.parse_key(&key), None);
+            prop_assert_eq!(root.parse_key(&key), None);
+            // The same row of another tenant lies in the same slot, whatever the names are.
+            let tag = |key: &str| key[key.find('{').expect("a tag")..].to_owned();
+            prop_assert_eq!(tag(&key), tag(&root.key(id).expect("a key")));
+            let before_tag = &key[..key.find('{').expect("a tag")];
+            prop_assert!(!before_tag.contains(['}', '*', '?', '[', ' ', '\0']), "{}", key);
+            // One slash behind the pair's, and one behind the tenant's name.
+            let prefix = &key[..key.find("/place:").expect("the model comes next") + 1];
+            prop_assert_eq!(prefix.matches('/').count(), 2, "{}", prefix);
+            prop_assert!(!other.key(id).expect("a key").starts_with(prefix), "{}", prefix);
+        }
     }
 
     #[test]
