@@ -177,7 +177,7 @@ proptest! {
         let (one, other) = (of(&names.0), of(&names.1));
         for id in [&ids.0, &ids.1] {
             let key = key(&one, id);
-            prop_assert_eq!(one.parse_key(&key).as_ref(), Some(id));
+            prop_assert_eq!(one.parse_key(&key), Some(id.clone()));
             prop_assert_eq!(other.parse_key(&key), None);
             prop_assert_eq!(root.parse_key(&key), None);
             // The same row of another tenant lies in the same slot, whatever the names are.
