@@ -150,11 +150,13 @@ impl Pool {
         &self,
         schema: &Schema,
     ) -> Result<PooledConnection<'_>, DurableStoreError> {
-        let mut connection = self.checkout().await?;
-        if let PooledConnection::Pooled(session) = &mut connection {
-            session.enter(schema).await.map_err(classify)?;
+        #[cfg(feature = "testing")]
+        if let Some(turn) = self.turn().await? {
+            return Ok(PooledConnection::Test(turn));
         }
-        Ok(connection)
+        let mut session = self.checkout().await?;
+        session.enter(schema).await.map_err(classify)?;
+        Ok(PooledConnection::Pooled(session))
     }
 
     /// The same for a user, who may do anything with it.
@@ -162,24 +164,28 @@ impl Pool {
         &self,
         schema: &Schema,
     ) -> Result<PooledConnection<'_>, DurableStoreError> {
-        let mut connection = self.checkout().await?;
-        if let PooledConnection::Pooled(session) = &mut connection {
-            if session.is_stale_for(schema) {
-                **session = self.open().await?;
-            }
-            session.enter(schema).await.map_err(classify)?;
-            session.lend(schema, self.has_tenants.load(Ordering::Relaxed));
+        #[cfg(feature = "testing")]
+        if let Some(turn) = self.turn().await? {
+            return Ok(PooledConnection::Test(turn));
         }
-        Ok(connection)
+        let mut session = self.checkout().await?;
+        if session.is_stale_for(schema) {
+            *session = self.open().await?;
+        }
+        session.enter(schema).await.map_err(classify)?;
+        session.lend(schema, self.has_tenants.load(Ordering::Relaxed));
+        Ok(PooledConnection::Pooled(session))
     }
 
-    async fn checkout(&self) -> Result<PooledConnection<'_>, DurableStoreError> {
-        #[cfg(feature = "testing")]
-        if let Some(test) = &self.test {
-            let turn = test.turn(self.checkout_timeout, self.dedicated());
-            return turn.await.map(PooledConnection::Test);
-        }
-        let connection = self.connections.get().await.map_err(|error| match error {
+    /// In a test, a turn with its only connection.
+    #[cfg(feature = "testing")]
+    async fn turn(&self) -> Result<Option<Turn<'_>>, DurableStoreError> {
+        let Some(test) = &self.test else { return Ok(None) };
+        test.turn(self.checkout_timeout, self.dedicated()).await.map(Some)
+    }
+
+    async fn checkout(&self) -> Result<::bb8::PooledConnection<'_, Sessions>, DurableStoreError> {
+        let session = self.connections.get().await.map_err(|error| match error {
             RunError::User(error) => pool_error(error),
             RunError::TimedOut => match self.last_failure.get() {
                 Some(failure) => DurableStoreError::Unavailable(failure.into()),
@@ -191,7 +197,7 @@ impl Pool {
             },
         })?;
         self.last_failure.forget();
-        Ok(PooledConnection::Pooled(connection))
+        Ok(session)
     }
 
     /// A connection that is not one of the pool's, and says why where it does not come up.
