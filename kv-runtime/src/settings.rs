@@ -292,9 +292,9 @@ impl Settings {
         self.postgres.check()
     }
 
-    /// The bound of one partition's undrained entries.
-    pub(crate) fn partition_capacity(&self) -> u64 {
-        self.queue_capacity.div_ceil(u64::from(self.partitions))
+    /// The bound of the undrained entries of each of so many partitions.
+    pub(crate) fn partition_capacity(queue_capacity: u64, partitions: u16) -> u64 {
+        queue_capacity.div_ceil(u64::from(partitions.max(1)))
     }
 }
 

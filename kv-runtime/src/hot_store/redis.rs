@@ -44,7 +44,7 @@ use super::{
 };
 use crate::durability::Durability;
 use crate::entry::{EntryId, RawEntry};
-use crate::key::{KeySpace, Partition, RowKey};
+use crate::key::{KeySpace, Layout, Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::scheme::StorageScheme;
 use crate::settings::Settings;
@@ -85,9 +85,10 @@ impl RedisHotStore {
         for _ in 0..settings.redis.connections {
             connections.push(connect().await?);
         }
-        // A call of a script is about keys of one slot, so that in a cluster each partition has a
-        // lane of its own.
-        let lanes = if is_cluster { usize::from(keys.partitions()) } else { connections.len() };
+        // A call of a script is about keys of one slot, so that in a cluster each partition that a
+        // queue begins with has a lane of its own.
+        let count = usize::from(settings.partitions);
+        let lanes = if is_cluster { count } else { connections.len() };
         let lane = |connection: &Connection| Lane::new(connection.clone(), writer.clone());
         let lanes = connections.iter().cycle().take(lanes).map(lane).collect();
         let (entries, settling) = (connect().await?, connect().await?);
@@ -315,7 +316,7 @@ impl HotStore for RedisHotStore {
         call.arg(self.keys.state(partition))
             .arg(self.keys.stream(partition))
             .arg(to.to_string())
-            .arg(self.keys.partitions());
+            .arg(self.keys.partitions_with(partition));
         let answers = self.settling.call(&REBASE, vec![call]).await;
         answers.and_then(reply::all_done).map_err(classify)
     }
@@ -345,6 +346,14 @@ impl HotStore for RedisHotStore {
         from: Option<EntryId>,
     ) -> Result<(), HotStoreError> {
         schemes::open(&self.settling, &self.keys, partition, scheme, from).await.map_err(classify)
+    }
+
+    async fn layouts(&self, queue: &'static str) -> Result<Vec<Layout>, HotStoreError> {
+        schemes::layouts(&self.settling, &self.keys, queue).await.map_err(classify)
+    }
+
+    async fn move_on(&self, queue: &'static str, layouts: &[Layout]) -> Result<(), HotStoreError> {
+        schemes::move_on(&self.settling, &self.keys, queue, layouts).await.map_err(classify)
     }
 
     async fn bar(&self, keys: &[String], token: &str) -> Result<bool, HotStoreError> {
@@ -391,7 +400,7 @@ impl HotStore for RedisHotStore {
             pipeline
                 .cmd("HMGET")
                 .arg(self.keys.state(partition))
-                .arg(&["retained", "position", "trimmed"]);
+                .arg(&["retained", "position", "trimmed", "scheme"]);
             pipeline.cmd("XLEN").arg(&stream);
             pipeline.cmd("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
         }

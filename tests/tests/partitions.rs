@@ -1,0 +1,5 @@
+//! Other numbers of partitions for a queue, while everything is in use.
+
+mod partitions {
+    mod changes;
+}
