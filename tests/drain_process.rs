@@ -68,6 +68,13 @@ impl DrainCommand {
         self
     }
 
+    /// It gives the queue so many partitions instead of draining it.
+    #[must_use]
+    pub fn changes_partitions_to(mut self, count: u16) -> Self {
+        self.command.args(["--partitions", &count.to_string()]);
+        self
+    }
+
     /// It kills itself when it is at a failpoint for the n-th time.
     #[must_use]
     pub fn dies_at(self, point: &str, times: usize) -> Self {

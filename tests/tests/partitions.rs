@@ -2,4 +2,6 @@
 
 mod partitions {
     mod changes;
+    mod kills;
+    mod losses;
 }

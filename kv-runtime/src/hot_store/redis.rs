@@ -330,6 +330,9 @@ impl HotStore for RedisHotStore {
     }
 
     async fn load(&self, rows: &[Load], switch: &str) -> Result<(), HotStoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         let loaded = moving::load(&self.settling, &self.keys, rows, switch, self.scripts).await;
         if loaded.map_err(classify)? { Ok(()) } else { Err(HotStoreError::Elsewhere) }
     }

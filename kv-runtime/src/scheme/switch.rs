@@ -214,6 +214,7 @@ impl<'a> Switch<'a> {
     /// Makes the switch.
     async fn make(&self, to: StorageScheme) -> Result<(), SwitchError> {
         let from = self.first_offset().await?.scheme;
+        self.finish_what_was_begun(from).await?;
         let moves_rows = from != to && [from, to].into_iter().any(holds_rows_alone);
         // Otherwise rows and entries stay where they are, unless a switch that was broken off has
         // put some elsewhere.

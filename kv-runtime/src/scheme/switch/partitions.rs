@@ -90,6 +90,7 @@ impl Kv {
 impl Switch<'_> {
     async fn change_partitions(&self, count: u16) -> Result<(), SwitchError> {
         let scheme = self.first_offset().await?.scheme;
+        self.finish_what_was_begun(scheme).await?;
         let from = self.stores.keys.layout(self.queue);
         if from.count != count {
             let busy = SwitchError::Partitions { queue: self.queue, count };
@@ -159,9 +160,21 @@ impl Switch<'_> {
         Ok(())
     }
 
-    /// Ends a change that PostgreSQL knows of: nothing is left in the old partitions, and the new ones
-    /// are opened.
-    pub(super) async fn finish(&self, scheme: StorageScheme) -> Result<(), SwitchError> {
+    /// Ends a change that PostgreSQL knows of, and Redis does not.
+    pub(super) async fn finish_what_was_begun(
+        &self,
+        scheme: StorageScheme,
+    ) -> Result<(), SwitchError> {
+        let layouts = self.stores.keys.layouts(self.queue);
+        let marked = self.stores.hot.layouts(self.queue).await?;
+        match layouts.len() > 1 && marked.last() != layouts.last() {
+            true => self.finish(scheme).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Ends a change: nothing is left in the old partitions, and the new ones are opened.
+    async fn finish(&self, scheme: StorageScheme) -> Result<(), SwitchError> {
         let layouts = self.stores.keys.layouts(self.queue);
         if let Some((_, old)) = layouts.split_last()
             && let Some(&last) = old.last()
