@@ -437,6 +437,8 @@ fn letters(mut number: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -467,6 +469,24 @@ mod tests {
             };
             assert!(states.contains(&state), "{state} of {count}");
         }
+    }
+
+    #[test]
+    fn later_partitions_lie_in_other_keys_and_are_spread_as_evenly() {
+        let space = KeySpace::new(None, 8);
+        let mut streams = HashSet::new();
+        let mut layout = space.layout("queue");
+        for count in [32, 3, 1, 8] {
+            layout = layout.next(count).expect("there are more numbers");
+            space.expect("queue", layout);
+            for (share, partition) in (0_usize..).zip(layout.partitions("queue")) {
+                let stream = space.stream(partition);
+                let slot = usize::from(slot_of_key(&stream));
+                assert_eq!(slot * usize::from(count) / SLOTS, share, "{stream} of {count}");
+                assert!(streams.insert(stream.clone()), "{stream} of {count} was there before");
+            }
+        }
+        assert!(space.partitions_of("queue").all(|it| !streams.contains(&space.stream(it))));
     }
 
     #[test]

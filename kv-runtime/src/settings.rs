@@ -37,9 +37,12 @@ pub struct Settings {
     pub redis: RedisSettings,
     /// The durable side's server.
     pub postgres: PostgresSettings,
-    /// How many partitions each queue has: a fixed share of the keys each. From 1 to 1,024.
+    /// How many partitions each queue begins with: a fixed share of the keys each. From 1 to 1,024.
+    /// Default 64.
     ///
-    /// Data written with one number cannot be used with another. Default 64.
+    /// Data that are there already cannot be used with another number, which the start-up checks
+    /// refuse. [`Kv::change_partitions`](crate::Kv::change_partitions) is what changes it; from then on
+    /// the queue has the number that it was given, whatever stands here.
     pub partitions: u16,
     /// What stands before every key, so that several users of one Redis do not meet. It does not
     /// keep them apart in PostgreSQL: give each a database of its own.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use kv_runtime::{Error, Kv, StorageScheme, SwitchError};
+use kv_runtime::{Error, Kv, Status, StorageScheme, SwitchError};
 use kv_tests::contract;
 use kv_tests::models::{Account, Counter, Flight, Member, Seat};
 use kv_tests::pair::Pair;
 
 contract!(in parallel:
     a_queue_gets_other_partitions_while_it_is_used,
+    who_has_slept_sees_what_was_written_since,
     versions_and_receipts_go_on,
     unique_values_are_found_and_stay_unique,
     a_unit_of_work_is_one_across_a_change,
@@ -105,6 +106,36 @@ async fn a_queue_gets_other_partitions_while_it_is_used(pair: Pair) {
         let of_writer = durable.iter().filter(|row| row.id % 1_000 == id && row.id != id);
         let expected = (*total).min(KEPT);
         assert_eq!(i64::try_from(of_writer.count()).expect("a few"), expected, "row {id}");
+    }
+}
+
+/// What was written since is in Redis alone, so that an old partition and PostgreSQL both know less.
+async fn who_has_slept_sees_what_was_written_since(pair: Pair) {
+    let accounts = pair.kv.repository::<Account>();
+    for id in 0..3 {
+        let _ = accounts.create(&account(id)).await.expect("a new row");
+    }
+    for count in COUNTS {
+        let revision = i64::from(count);
+        let mut slept = Vec::new();
+        for _ in 0..5 {
+            let kv = other_process(&pair).await;
+            assert!(kv.repository::<Account>().exists(&0).await.expect("an answer"));
+            slept.push(kv.repository::<Account>());
+        }
+        let drainer = pair.spawn_drainer();
+        pair.kv.change_partitions::<Account>(count).await.expect("a drainer is at work");
+        drainer.shutdown().await.expect("everything is drained");
+        let _ = accounts.update(&0, Account::patch().revision(revision)).await.expect("a row");
+        let _ = accounts.delete(&1).await.expect("a row");
+        assert_eq!(slept[0].get_by_id(&0).await.expect("a row").revision, revision);
+        assert_eq!(slept[1].find_by_id(&1).await.expect("an answer"), None);
+        assert_eq!(slept[2].status(&0).await.expect("an answer"), Status::Dirty);
+        let found = slept[3].query().filter(move |a| a.revision.eq(revision)).load().await;
+        assert_eq!(found.expect("an answer").len(), 1, "of {count}");
+        let removed = slept[4].invalidate(&0).await;
+        assert!(matches!(removed, Err(Error::Conflict { .. })), "{removed:?} of {count}");
+        let _ = slept[1].create(&account(1)).await.expect("its id is free");
     }
 }
 

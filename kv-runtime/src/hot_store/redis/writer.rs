@@ -208,18 +208,20 @@ impl Writer {
     fn add_settings(
         &self,
         call: &mut Cmd,
-        partitions: impl Iterator<Item = Partition>,
+        partitions: impl Iterator<Item = Partition> + Clone,
         began_ms: u64,
     ) {
-        let mut counts: Vec<u16> =
-            partitions.map(|partition| self.keys.partitions_with(partition)).collect();
-        let most = counts.iter().copied().max().unwrap_or(1);
-        if counts.iter().all(|count| *count == most) {
-            counts.truncate(1);
+        let count = |partition| self.keys.partitions_with(partition);
+        let most = partitions.clone().map(count).max().unwrap_or(1);
+        if partitions.clone().map(count).all(|count| count == most) {
+            call.arg(most);
+        } else {
+            let counts: Vec<String> = partitions.map(|it| count(it).to_string()).collect();
+            call.arg(counts.join(" "));
         }
-        let counts: Vec<String> = counts.iter().map(u16::to_string).collect();
+        // Where they differ, the partitions that have less room are not to have more.
         let capacity = Settings::partition_capacity(self.queue_capacity, most);
-        call.arg(counts.join(" ")).arg(capacity).arg(began_ms).arg(i32::from(self.takes_held));
+        call.arg(capacity).arg(began_ms).arg(i32::from(self.takes_held));
     }
 }
 

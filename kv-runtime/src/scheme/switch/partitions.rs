@@ -18,11 +18,12 @@
 
 use super::{MOVED_AT_ONCE, Switch, SwitchError};
 use crate::durable_store::Outcome;
+use crate::entry::EntryId;
 use crate::failpoint;
 use crate::hot_store::{Load, ReadOutcome};
 use crate::key::{Layout, MAX_PARTITIONS, Partition, RowKey};
 use crate::kv::Kv;
-use crate::model::KvModel;
+use crate::model::{KvModel, ModelDescriptor};
 use crate::scheme::StorageScheme;
 use crate::unique::value_keys_of;
 
@@ -93,8 +94,8 @@ impl Switch<'_> {
         self.finish_what_was_begun(scheme).await?;
         let from = self.stores.keys.layout(self.queue);
         if from.count != count {
-            let busy = SwitchError::Partitions { queue: self.queue, count };
-            let to = from.next(count).ok_or(busy)?;
+            let none_left = SwitchError::Partitions { queue: self.queue, count };
+            let to = from.next(count).ok_or(none_left)?;
             self.move_to(from, to, scheme).await?;
         } else if !self.is_closed().await? {
             return Ok(());
@@ -190,11 +191,7 @@ impl Switch<'_> {
     /// Leaves no row in the partitions of a layout, which this has closed.
     async fn drop_rows_of(&self, layout: Layout) -> Result<(), SwitchError> {
         for model in self.models() {
-            let keys = self.stores.hot.scan(model, None).await?;
-            let keys = keys.iter();
-            let rows: Vec<RowKey> =
-                keys.filter_map(|key| self.stores.keys.parse_row_of(layout, model, key)).collect();
-            for rows in rows.chunks(MOVED_AT_ONCE) {
+            for rows in self.rows_of(layout, model).await?.chunks(MOVED_AT_ONCE) {
                 self.moved(self.stores.hot.drop_rows(rows, &self.id).await)?;
             }
         }
@@ -202,39 +199,44 @@ impl Switch<'_> {
         Ok(())
     }
 
+    /// The keys of all rows of a model in the partitions of a layout.
+    async fn rows_of(
+        &self,
+        layout: Layout,
+        model: &'static ModelDescriptor,
+    ) -> Result<Vec<RowKey>, SwitchError> {
+        let found = self.stores.hot.scan(model, None).await?;
+        let keys = &self.stores.keys;
+        Ok(found.iter().filter_map(|key| keys.parse_row_of(layout, model, key)).collect())
+    }
+
     /// Puts what Redis alone has into the new partitions as well.
     async fn copy_rows(&self, from: Layout, to: Layout) -> Result<(), SwitchError> {
         let offsets = self.stores.durable.offsets(&self.partitions).await?;
         let newest = offsets.iter().map(|offset| offset.position).max().unwrap_or_default();
         for model in self.models() {
-            let keys = self.stores.hot.scan(model, None).await?;
-            let keys = keys.iter();
-            let rows: Vec<RowKey> =
-                keys.filter_map(|key| self.stores.keys.parse_row_of(from, model, key)).collect();
-            for rows in rows.chunks(MOVED_AT_ONCE) {
+            for rows in self.rows_of(from, model).await?.chunks(MOVED_AT_ONCE) {
                 let found = self.stores.hot.read(rows).await?;
-                let loads: Vec<Load> = rows
-                    .iter()
-                    .zip(found)
-                    .filter_map(|(old, outcome)| {
-                        let row = match outcome {
-                            ReadOutcome::Row(row) => Some(row),
-                            ReadOutcome::Deleted => None,
-                            ReadOutcome::Missing { .. } => return None,
-                        };
-                        let id_values = old.id_values.clone();
-                        let key = self.stores.keys.row_of(to, model, id_values);
-                        let values = row
-                            .as_ref()
-                            .map(|row| value_keys_of(&self.stores.keys, to, model, row));
-                        let value_keys = values.unwrap_or_default();
-                        Some(Load { key, row, entry: newest.next(), value_keys })
-                    })
-                    .collect();
-                self.moved(self.stores.hot.load(&loads, &self.id).await)?;
+                let rows = rows.iter().zip(found);
+                let copy = |(row, found)| self.copy(row, found, to, newest.next());
+                let copies: Vec<Load> = rows.filter_map(copy).collect();
+                self.moved(self.stores.hot.load(&copies, &self.id).await)?;
                 failpoint::reach("after_load_batch");
             }
         }
         Ok(())
+    }
+
+    /// A row, or its tombstone, where it lies in a layout.
+    fn copy(&self, row: &RowKey, found: ReadOutcome, to: Layout, entry: EntryId) -> Option<Load> {
+        let keys = &self.stores.keys;
+        let key = keys.row_of(to, row.model, row.id_values.clone());
+        let row = match found {
+            ReadOutcome::Row(row) => Some(row),
+            ReadOutcome::Deleted => None,
+            ReadOutcome::Missing { .. } => return None,
+        };
+        let values = row.as_ref().map(|row| value_keys_of(keys, to, key.model, row));
+        Some(Load { key, row, entry, value_keys: values.unwrap_or_default() })
     }
 }
