@@ -59,8 +59,8 @@ impl Stores {
             let places: Vec<usize> =
                 (0..outcomes.len()).filter(|&at| is_elsewhere(&outcomes[at])).collect();
             let Some(&first) = places.first() else { return };
+            // Where the queue has other partitions, the writes' callers are told so and go there.
             let learned = self.learn_anew(writes[first].key.model).await;
-            // Where rows lie elsewhere, their callers go there.
             if Instant::now() >= ends {
                 return;
             }
@@ -184,7 +184,6 @@ impl Stores {
 
     /// Whether the partitions are written past, and the queue has them still. Where it has not, Redis
     /// tells who looks there.
-
     async fn are_postgres_only(&self, partitions: &[Partition]) -> Result<bool, HotStoreError> {
         let offsets = self.durable.offsets(partitions).await?;
         if offsets.iter().any(|offset| offset.is_moved) {
