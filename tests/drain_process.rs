@@ -68,6 +68,13 @@ impl DrainCommand {
         self
     }
 
+    /// It gives the queue so many partitions instead of draining it.
+    #[must_use]
+    pub fn changes_partitions_to(mut self, count: u16) -> Self {
+        self.command.args(["--partitions", &count.to_string()]);
+        self
+    }
+
     /// It drains all tenants of the pair, and not the pair itself.
     #[must_use]
     pub fn of_all_tenants(mut self) -> Self {

@@ -16,7 +16,7 @@ use crate::checks::StoreChecks;
 use crate::dead_letters::{DeadLetter, DeadLetterFilter};
 use crate::entry::{EntryId, RawEntry};
 use crate::error::Source;
-use crate::key::{Partition, RowKey};
+use crate::key::{Layout, Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::query::select::Select;
 use crate::row::EncodedRow;
@@ -38,6 +38,8 @@ pub(crate) struct Offset {
     pub(crate) waits_at: Option<EntryId>,
     /// How the rows of its queue are stored.
     pub(crate) scheme: StorageScheme,
+    /// Whether its queue has other partitions by now.
+    pub(crate) is_moved: bool,
 }
 
 impl Offset {
@@ -45,7 +47,8 @@ impl Offset {
     pub(crate) fn start(partition: Partition) -> Self {
         let (position, nonce) = (EntryId::ZERO, String::new());
         let scheme = StorageScheme::default();
-        Self { partition, position, nonce, epoch: 0, held: 0, waits_at: None, scheme }
+        let (held, waits_at, is_moved) = (0, None, false);
+        Self { partition, position, nonce, epoch: 0, held, waits_at, scheme, is_moved }
     }
 
     /// Whether somebody has taken the partition, so that its scheme is settled.
@@ -203,6 +206,11 @@ pub(crate) trait Transaction: Send {
         to: StorageScheme,
     ) -> Result<(), DurableStoreError>;
 
+    /// Has the queue of the partitions whose offsets it has locked go on with others, behind all of
+    /// their positions; with [`OffsetMoved`](DurableStoreError::OffsetMoved) where it has done so
+    /// already. The epoch of the old ones is raised.
+    async fn change_layout(&mut self, to: Layout) -> Result<(), DurableStoreError>;
+
     /// Commits what was attempted with success.
     async fn commit(self: Box<Self>, outcome: Outcome) -> Result<(), DurableStoreError>;
 }
@@ -284,6 +292,9 @@ pub(crate) trait DurableStore: StoreChecks + std::fmt::Debug + Send + Sync {
 
     /// The offsets as committed now, in the order of `partitions`.
     async fn offsets(&self, partitions: &[Partition]) -> Result<Vec<Offset>, DurableStoreError>;
+
+    /// The layouts that a queue has had, the oldest first; none where nobody has drained it.
+    async fn layouts(&self, queue: &'static str) -> Result<Vec<Layout>, DurableStoreError>;
 
     /// Makes sure that partitions have an offset.
     async fn create_offsets(&self, partitions: &[Partition]) -> Result<(), DurableStoreError>;

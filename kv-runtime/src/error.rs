@@ -369,7 +369,7 @@ impl Error {
                 Self::OutcomeUnknown { at, id: id.to_owned(), source }
             }
             HotStoreError::Configuration(source) => Self::Configuration { at, source },
-            error @ HotStoreError::Elsewhere => {
+            error @ (HotStoreError::Elsewhere | HotStoreError::Moved) => {
                 Self::Unavailable { at, server, source: Box::new(error) }
             }
             HotStoreError::Durable(error) => Self::from_durable(at, error),

@@ -21,7 +21,7 @@ use crate::durability::Durability;
 use crate::durable_store::{DurableStoreError, Refusal};
 use crate::entry::{self, Change, EntryId, RawEntry};
 use crate::error::Source;
-use crate::key::{KeySpace, Partition, RowKey};
+use crate::key::{KeySpace, Layout, Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
 use crate::scheme::StorageScheme;
@@ -223,6 +223,8 @@ pub(crate) struct PartitionState {
     pub(crate) newest: EntryId,
     /// Nothing before this entry is kept.
     pub(crate) trimmed: EntryId,
+    /// Whether its queue has other partitions by now.
+    pub(crate) is_moved: bool,
 }
 
 /// An entry, with what tells it from any other that ever had its id.
@@ -287,9 +289,13 @@ pub(crate) enum HotStoreError {
     OutcomeUnknown(#[source] Source),
     #[error("the server's data do not fit the settings")]
     Configuration(#[source] Source),
-    /// The queue has another storage scheme than was thought, or is being moved to one.
-    #[error("the queue is closed while it is moved to another storage scheme")]
+    /// The queue has another storage scheme than was thought, or is being moved to one, or to other
+    /// partitions.
+    #[error("the queue is closed while it is moved to another storage scheme or other partitions")]
     Elsewhere,
+    /// The queue has other partitions by now, so that nothing lies where it was looked for.
+    #[error("the queue has other partitions by now")]
+    Moved,
     /// It was not the hot side that was asked.
     #[error(transparent)]
     Durable(#[from] DurableStoreError),
@@ -304,7 +310,7 @@ impl HotStoreError {
             | Self::OutcomeUnknown(source)
             | Self::Configuration(source) => source,
             Self::Durable(error) => error.into_source(),
-            Self::Elsewhere => Box::new(self),
+            Self::Elsewhere | Self::Moved => Box::new(self),
         }
     }
 
@@ -312,6 +318,7 @@ impl HotStoreError {
     pub(crate) fn repeat(&self) -> Self {
         match self {
             Self::Elsewhere => Self::Elsewhere,
+            Self::Moved => Self::Moved,
             Self::Durable(error) => Self::Durable(error.repeat()),
             Self::Unavailable(source) => Self::Unavailable(source.to_string().into()),
             Self::Timeout(source) => Self::Timeout(source.to_string().into()),
@@ -426,6 +433,13 @@ pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
         scheme: StorageScheme,
         from: Option<EntryId>,
     ) -> Result<(), HotStoreError>;
+
+    /// The layouts that a queue has had, the oldest first, where they were changed; else none.
+    async fn layouts(&self, queue: &'static str) -> Result<Vec<Layout>, HotStoreError>;
+
+    /// Notes the layouts that a queue has had. The partitions of all but the last take nothing any
+    /// more, and say so.
+    async fn move_on(&self, queue: &'static str, layouts: &[Layout]) -> Result<(), HotStoreError>;
 
     /// Removes clean rows, and keeps them out until they are lifted with the same token, or for a
     /// while; `false` where one is dirty.

@@ -10,16 +10,21 @@
 //! ```
 //!
 //! `{7}` is the partition's hash tag: it puts the three into one cluster slot.
-//! With one partition it is left out.
+//! Where a queue begins with one partition, it is left out.
 //!
 //! Parts of an id are escaped, so that different ids never make the same key and
 //! no id can bring a tag of its own: within a part there is no `:`, `{` or `}`,
 //! within a key prefix or queue name there is no `/` or `.` either.
 
+mod layout;
 mod value;
+
+use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
+pub(crate) use self::layout::Layout;
+use self::layout::{Layouts, Tags};
 pub(crate) use self::value::one_form;
 use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
@@ -87,7 +92,8 @@ pub(crate) fn tenant_prefix(tenant: Option<&str>) -> String {
 pub struct Partition {
     /// The queue's name.
     pub queue: &'static str,
-    /// The partition's number, from 0.
+    /// The partition's number: from 0, until a change of their number brings others (see
+    /// [`Kv::change_partitions`](crate::Kv::change_partitions)).
     pub number: u16,
 }
 
@@ -119,40 +125,50 @@ impl RowKey {
     }
 }
 
-/// Builds the keys of one tenant at one number of partitions.
+/// Builds the keys of one tenant. Clones share what they know of the queues' partitions.
 #[derive(Debug, Clone)]
 pub(crate) struct KeySpace {
     /// `<tenant>/`, or nothing.
     tenant: String,
-    /// The hash tag of each partition, braces included; empty if there is only one.
-    tags: Vec<String>,
+    /// Whether what lies together needs a tag.
+    is_cluster: bool,
+    /// The partitions of a queue whose number of them was never changed.
+    initial: Arc<Tags>,
+    /// Those of the others.
+    layouts: Arc<Layouts>,
 }
 
 impl KeySpace {
     /// The keys of a number of partitions, at least one.
     pub(crate) fn new(tenant: Option<&str>, partitions: u16) -> Self {
         let tenant = tenant_prefix(tenant);
-        let tags = match partitions {
-            0 | 1 => vec![String::new()],
-            count => (0..count).map(|number| tag(number, count)).collect(),
+        let initial = match partitions {
+            0 | 1 => Tags::none(),
+            count => Tags::new(Layout::initial(count)),
         };
-        Self { tenant, tags }
+        let (initial, layouts) = (Arc::new(initial), Arc::default());
+        Self { tenant, is_cluster: false, initial, layouts }
     }
 
     /// The keys as the settings have them.
     pub(crate) fn of(settings: &Settings) -> Self {
         let keys = Self::new(settings.tenant.as_deref(), settings.partitions);
+        let is_cluster = settings.redis.is_cluster();
         match settings.partitions {
-            // What lies together in a cluster needs a tag.
-            1 if settings.redis.is_cluster() => Self { tags: vec![tag(0, 1)], ..keys },
-            _ => keys,
+            1 if is_cluster => {
+                let initial = Arc::new(Tags::new(Layout::initial(1)));
+                Self { is_cluster, initial, ..keys }
+            }
+            _ => Self { is_cluster, ..keys },
         }
     }
 
-    /// The keys of a tenant among these: its prefix behind that of all.
+    /// The keys of a tenant among these: its prefix behind that of all, and numbers of partitions of
+    /// its own.
     pub(crate) fn of_tenant(&self, name: &str) -> Self {
         let tenant = format!("{}{}", self.tenant, tenant_prefix(Some(name)));
-        Self { tenant, tags: self.tags.clone() }
+        let initial = Arc::clone(&self.initial);
+        Self { tenant, is_cluster: self.is_cluster, initial, layouts: Arc::default() }
     }
 
     /// The key of the list of tenants that were written to. No queue has one like it.
@@ -167,10 +183,58 @@ impl KeySpace {
         &self.tenant
     }
 
-    /// How many partitions there are.
-    pub(crate) fn partitions(&self) -> u16 {
-        // It was built from a `u16`.
-        u16::try_from(self.tags.len()).unwrap_or(u16::MAX)
+    fn current(&self, queue: &str) -> Arc<Tags> {
+        self.layouts.current(queue).unwrap_or_else(|| Arc::clone(&self.initial))
+    }
+
+    /// The partitions of a queue, as far as it is known here.
+    pub(crate) fn layout(&self, queue: &str) -> Layout {
+        self.layouts.current(queue).map_or(self.initial.layout, |tags| tags.layout)
+    }
+
+    /// All layouts that a queue has had, the oldest first.
+    pub(crate) fn layouts(&self, queue: &str) -> Vec<Layout> {
+        match self.layouts.of(queue) {
+            known if known.is_empty() => vec![self.initial.layout],
+            known => known.iter().map(|tags| tags.layout).collect(),
+        }
+    }
+
+    /// Notes the layouts that a queue has had, unless what is known of it is newer. One that has only
+    /// ever had one has that of the settings: another is refused by the start-up checks.
+    pub(crate) fn set_layouts(&self, queue: &'static str, layouts: &[Layout]) {
+        if layouts.len() > 1 && layouts.last() != Some(&self.layout(queue)) {
+            let tags = layouts.iter().map(|layout| self.tags(*layout)).collect();
+            self.layouts.set(queue, tags);
+        }
+    }
+
+    /// Makes keys of a layout known that its queue is on the way to.
+    pub(crate) fn expect(&self, queue: &'static str, layout: Layout) {
+        self.layouts.expect(queue, self.tags(layout));
+    }
+
+    fn tags(&self, layout: Layout) -> Arc<Tags> {
+        match layout {
+            _ if layout == self.initial.layout => Arc::clone(&self.initial),
+            Layout { first: 0, count: 1 } if !self.is_cluster => Arc::new(Tags::none()),
+            _ => Arc::new(Tags::new(layout)),
+        }
+    }
+
+    /// How many partitions the layout has that this one is of.
+    pub(crate) fn partitions_with(&self, partition: Partition) -> u16 {
+        self.layouts.with(partition).map_or(self.initial.layout.count, |tags| tags.layout.count)
+    }
+
+    /// Whether a row lies there still, as far as it is known here.
+    pub(crate) fn is_current(&self, partition: Partition) -> bool {
+        self.layout(partition.queue).has(partition.number)
+    }
+
+    /// Where a row lies by now that was found to lie somewhere.
+    pub(crate) fn renewed(&self, key: &RowKey) -> RowKey {
+        self.row(key.model, key.id_values.clone())
     }
 
     /// What all keys match, as Redis does it.
@@ -181,32 +245,74 @@ impl KeySpace {
 
     /// All partitions of a queue.
     pub(crate) fn partitions_of(&self, queue: &'static str) -> impl Iterator<Item = Partition> {
-        (0..self.partitions()).map(move |number| Partition { queue, number })
+        self.layout(queue).partitions(queue)
     }
 
     /// Where the row with this id lies.
     pub(crate) fn row(&self, model: &'static ModelDescriptor, id_values: EncodedRow) -> RowKey {
+        self.row_in(&self.current(model.queue), model, id_values)
+    }
+
+    /// Where it lies in a layout that its queue has or has had, or is on the way to.
+    pub(crate) fn row_of(
+        &self,
+        layout: Layout,
+        model: &'static ModelDescriptor,
+        id_values: EncodedRow,
+    ) -> RowKey {
+        self.row_in(&self.tags_of(model.queue, layout), model, id_values)
+    }
+
+    fn tags_of(&self, queue: &'static str, layout: Layout) -> Arc<Tags> {
+        let first = Partition { queue, number: layout.first };
+        self.layouts.with(first).unwrap_or_else(|| Arc::clone(&self.initial))
+    }
+
+    fn row_in(
+        &self,
+        tags: &Tags,
+        model: &'static ModelDescriptor,
+        id_values: EncodedRow,
+    ) -> RowKey {
         let id = format_id(&id_values);
-        let partition = self.partition_of(model, &id_values, &id);
-        let key = self.key_of(model.key_prefix, &id, partition);
+        let partition = partition_of(tags, model, &id_values, &id);
+        let tag = tags.get(partition).unwrap_or_default();
+        let key = [self.tenant.as_str(), model.key_prefix, ":", &id, tag].concat();
         RowKey { model, partition, id_values, id, key }
     }
 
     /// The key of the row with this id, which lies in this partition.
     ///
     /// By the model's key prefix, because a process may know no more of a model than its name.
-    pub(crate) fn key_of(&self, key_prefix: &str, id: &str, partition: u16) -> String {
-        // A partition of another layout has no key here; one without a tag is nobody's.
-        let tag = self.tags.get(usize::from(partition)).map_or("", String::as_str);
-        [self.tenant.as_str(), key_prefix, ":", id, tag].concat()
+    pub(crate) fn key_of(&self, key_prefix: &str, id: &str, partition: Partition) -> String {
+        let mut key = [self.tenant.as_str(), key_prefix, ":", id].concat();
+        self.add_tag(&mut key, partition);
+        key
+    }
+
+    /// Whether a key is that of a row of this model and tenant, in whatever layout.
+    pub(crate) fn is_row_of(&self, model: &ModelDescriptor, key: &str) -> bool {
+        let rest = key.strip_prefix(self.tenant.as_str());
+        let rest = rest.and_then(|rest| rest.strip_prefix(model.key_prefix));
+        rest.is_some_and(|rest| rest.starts_with(':'))
     }
 
     /// The id within a row's key, if it is a key of this model, tenant and layout.
     pub(crate) fn parse_row(&self, model: &'static ModelDescriptor, key: &str) -> Option<RowKey> {
+        self.parse_row_of(self.layout(model.queue), model, key)
+    }
+
+    /// The same of a layout that the queue has or has had.
+    pub(crate) fn parse_row_of(
+        &self,
+        layout: Layout,
+        model: &'static ModelDescriptor,
+        key: &str,
+    ) -> Option<RowKey> {
         let rest = key.strip_prefix(self.tenant.as_str())?.strip_prefix(model.key_prefix)?;
         let rest = rest.strip_prefix(':')?;
         let id = rest.split_once('{').map_or(rest, |(id, _)| id);
-        let row = self.row(model, parse_id(id)?);
+        let row = self.row_of(layout, model, parse_id(id)?);
         (row.key == key && row.id_values.len() == model.id.len()).then_some(row)
     }
 
@@ -230,6 +336,11 @@ impl KeySpace {
         self.of_partition(partition, &format!(".nonce:{nonce}"))
     }
 
+    /// The key of the layouts that a queue has had; it belongs to no partition.
+    pub(crate) fn layouts_key(&self, queue: &str) -> String {
+        format!("{}{queue}.layouts", self.tenant)
+    }
+
     /// The key of a queue's drainers; it belongs to no partition.
     pub(crate) fn drainers(&self, queue: &str) -> String {
         format!("{}{queue}.drainers", self.tenant)
@@ -241,8 +352,11 @@ impl KeySpace {
         model: &ModelDescriptor,
         partition: Option<Partition>,
     ) -> String {
-        let tag = partition.map_or("", |partition| &self.tags[usize::from(partition.number)]);
-        format!("{}{}:*{tag}", self.tenant, model.key_prefix)
+        let mut pattern = format!("{}{}:*", self.tenant, model.key_prefix);
+        if let Some(partition) = partition {
+            self.add_tag(&mut pattern, partition);
+        }
+        pattern
     }
 
     /// The key of the first partition's counters in each of the layouts that a queue can have.
@@ -268,35 +382,40 @@ impl KeySpace {
     }
 
     fn of_partition(&self, partition: Partition, suffix: &str) -> String {
-        let tag = &self.tags[usize::from(partition.number)];
-        format!("{}{}{suffix}{tag}", self.tenant, partition.queue)
+        let mut key = [self.tenant.as_str(), partition.queue, suffix].concat();
+        self.add_tag(&mut key, partition);
+        key
     }
 
-    fn partition_of(&self, model: &ModelDescriptor, values: &EncodedRow, id: &str) -> u16 {
-        if model.partition_by.len() == model.id.len() {
-            return self.share_of(id);
+    fn add_tag(&self, key: &mut String, partition: Partition) {
+        let known = self.layouts.with(partition);
+        let tags = known.as_ref().unwrap_or(&self.initial);
+        match tags.get(partition.number) {
+            Some(tag) => key.push_str(tag),
+            // Of a layout that this process has not heard of: a key that nobody else has.
+            None => key.push_str(&format!("{{{}?}}", partition.number)),
         }
-        let chosen: EncodedRow =
-            model.partition_by.iter().map(|&position| values.get(position)).collect();
-        self.share_of(&format_id(&chosen))
-    }
-
-    /// The partition that a text falls to.
-    fn share_of(&self, text: &str) -> u16 {
-        let hash = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
-        // The remainder is below the number of partitions, a `u16`.
-        u16::try_from(hash % u64::from(self.partitions())).unwrap_or_default()
     }
 }
 
+/// The partition of a row.
+fn partition_of(tags: &Tags, model: &ModelDescriptor, values: &EncodedRow, id: &str) -> u16 {
+    if model.partition_by.len() == model.id.len() {
+        return tags.share_of(id);
+    }
+    let chosen: EncodedRow =
+        model.partition_by.iter().map(|&position| values.get(position)).collect();
+    tags.share_of(&format_id(&chosen))
+}
+
 /// The hash tag of a partition: its number, and as many letters as it takes to
-/// land in the partition's share of the cluster's slots.
+/// land in the partition's share of the cluster's slots, which are shared out in order.
 ///
 /// Without the letters, the slots of the numbers 0 to 63 would lie anywhere;
 /// with them, masters that own equal ranges of slots get equal numbers of partitions.
-fn tag(number: u16, count: u16) -> String {
+fn tag(number: u16, share: u16, count: u16) -> String {
     // At most `MAX_PARTITIONS`, so a share has 16 slots or more and the search is short.
-    let name = tag_names(number).find(|name| is_in_share(name, number, count));
+    let name = tag_names(number).find(|name| is_in_share(name, share, count));
     format!("{{{}}}", name.unwrap_or_else(|| number.to_string()))
 }
 
@@ -306,8 +425,8 @@ fn tag_names(number: u16) -> impl Iterator<Item = String> {
     std::iter::once(number.to_string()).chain(with_letters)
 }
 
-fn is_in_share(name: &str, number: u16, count: u16) -> bool {
-    slot(name) * usize::from(count) / SLOTS == usize::from(number)
+fn is_in_share(name: &str, share: u16, count: u16) -> bool {
+    slot(name) * usize::from(count) / SLOTS == usize::from(share)
 }
 
 /// The slot of a key: that of its tag, if it has one.
@@ -338,13 +457,15 @@ fn letters(mut number: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
     fn tags_spread_evenly_over_equal_ranges_of_slots() {
         for count in [2, 3, 16, 64, 100, 1_024] {
             for number in 0..count {
-                let tag = tag(number, count);
+                let tag = tag(number, number, count);
                 let slot = slot(tag.trim_matches(['{', '}']));
                 assert_eq!(
                     slot * usize::from(count) / SLOTS,
@@ -363,11 +484,29 @@ mod tests {
         for count in 1..=MAX_PARTITIONS {
             let state = match count {
                 // All tags of a layout would take long here.
-                2.. => format!("acme/booking_queue.state{}", tag(0, count)),
+                2.. => format!("acme/booking_queue.state{}", tag(0, 0, count)),
                 _ => KeySpace::new(Some("acme"), 1).state(first),
             };
             assert!(states.contains(&state), "{state} of {count}");
         }
+    }
+
+    #[test]
+    fn later_partitions_lie_in_other_keys_and_are_spread_as_evenly() {
+        let space = KeySpace::new(None, 8);
+        let mut streams = HashSet::new();
+        let mut layout = space.layout("queue");
+        for count in [32, 3, 1, 8] {
+            layout = layout.next(count).expect("there are more numbers");
+            space.expect("queue", layout);
+            for (share, partition) in (0_usize..).zip(layout.partitions("queue")) {
+                let stream = space.stream(partition);
+                let slot = usize::from(slot_of_key(&stream));
+                assert_eq!(slot * usize::from(count) / SLOTS, share, "{stream} of {count}");
+                assert!(streams.insert(stream.clone()), "{stream} of {count} was there before");
+            }
+        }
+        assert!(space.partitions_of("queue").all(|it| !streams.contains(&space.stream(it))));
     }
 
     #[test]

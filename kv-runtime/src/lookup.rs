@@ -164,6 +164,7 @@ impl<M: KvModel> Lookup<M> {
             return Ok(None);
         }
         let (stores, model) = (self.rows.stores(), M::DESCRIPTOR);
+        let was_redis_only = stores.is_taken_for_redis_only(model);
         let found =
             unique::reserve(stores, at, model, index, values).await.unwrap_or_else(|error| {
                 // A Redis that is full takes no token. PostgreSQL can still answer.
@@ -171,6 +172,11 @@ impl<M: KvModel> Lookup<M> {
                 ValueContent::default()
             });
         let owner = unique::owner_of(stores, at, model, index, values, found).await?;
+        if owner.row.is_none() && !was_redis_only && stores.is_taken_for_redis_only(model) {
+            // A switch may have put it into Redis after that was asked, so that PostgreSQL was not
+            // asked any more.
+            return Box::pin(self.find(at, index, values)).await;
+        }
         owner.row.map(|(_, row)| decode(at, &row)).transpose()
     }
 }

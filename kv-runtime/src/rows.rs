@@ -172,6 +172,11 @@ impl Rows {
     ) -> Result<Receipt, Error> {
         for _ in 0..LOADS_MAX {
             let outcome = room.write(&self.stores, std::slice::from_ref(&write)).await.pop();
+            if let Some(Err(HotStoreError::Moved)) = outcome {
+                let key = self.stores.follow(&write.key).await;
+                write = Arc::new(Write { key, ..Write::clone(&write) });
+                continue;
+            }
             let answer = outcome.and_then(|outcome| self.answer(at, &write, outcome, room));
             if let Some(answer) = answer {
                 return answer;
@@ -344,7 +349,9 @@ impl Rows {
             Ok(WriteOutcome::Stale) => {
                 Err(Error::Conflict { at, id: id(), reason: version::CONFLICT })
             }
-            Ok(WriteOutcome::Absent | WriteOutcome::Unprobed) => return None,
+            Ok(WriteOutcome::Absent | WriteOutcome::Unprobed) | Err(HotStoreError::Moved) => {
+                return None;
+            }
             Err(error) => Err(Error::from_hot(at, &write.key.id, error)),
         })
     }

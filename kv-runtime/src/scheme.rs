@@ -3,6 +3,7 @@
 mod direct;
 mod front;
 pub(crate) mod known;
+mod layouts;
 mod learn;
 mod past;
 mod switch;

@@ -37,9 +37,12 @@ pub struct Settings {
     pub redis: RedisSettings,
     /// The durable side's server.
     pub postgres: PostgresSettings,
-    /// How many partitions each queue has: a fixed share of the keys each. From 1 to 1,024.
+    /// How many partitions each queue begins with: a fixed share of the keys each. From 1 to 1,024.
+    /// Default 64.
     ///
-    /// Data written with one number cannot be used with another. Default 64.
+    /// Data that are there already cannot be used with another number, which the start-up checks
+    /// refuse. [`Kv::change_partitions`](crate::Kv::change_partitions) is what changes it; from then on
+    /// the queue has the number that it was given, whatever stands here.
     pub partitions: u16,
     /// What stands before every key, so that several users of one Redis do not meet. It does not
     /// keep them apart in PostgreSQL: give each a database of its own. For tenants that share the
@@ -294,9 +297,9 @@ impl Settings {
         self.postgres.check()
     }
 
-    /// The bound of one partition's undrained entries.
-    pub(crate) fn partition_capacity(&self) -> u64 {
-        self.queue_capacity.div_ceil(u64::from(self.partitions))
+    /// The bound of the undrained entries of each of so many partitions.
+    pub(crate) fn partition_capacity(queue_capacity: u64, partitions: u16) -> u64 {
+        queue_capacity.div_ceil(u64::from(partitions.max(1)))
     }
 }
 

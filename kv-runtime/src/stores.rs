@@ -91,7 +91,7 @@ impl Stores {
 
     /// Lets a row go that has no dead letters any more, as of this offset of its partition.
     pub(crate) async fn let_go(&self, row: &HeldRow, offset: EntryId) -> Result<(), HotStoreError> {
-        let key = self.keys.key_of(&row.model, &row.row_id, row.partition.number);
+        let key = self.keys.key_of(&row.model, &row.row_id, row.partition);
         self.hot.let_go(&[key], offset).await
     }
 }

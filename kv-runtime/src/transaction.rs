@@ -54,6 +54,8 @@ struct State {
     rows: Vec<Touched>,
     by_key: HashMap<String, usize>,
     has_ended: bool,
+    /// The row that was touched before its queue got other partitions, where another was touched since.
+    scattered: Option<(Operation, String)>,
 }
 
 /// How a try has ended.
@@ -124,6 +126,10 @@ impl Kv {
             let transaction = Transaction::new(Arc::clone(self.stores()));
             let worked = work.clone()(transaction.clone()).await;
             let rows = transaction.end();
+            if let Some(conflict) = transaction.scattered() {
+                tries.pause(conflict).await?;
+                continue;
+            }
             let value = worked?;
             match transaction.commit(rows, None).await? {
                 Attempt::Committed(receipt) => return Ok(Committed { value, receipt }),
@@ -167,6 +173,7 @@ impl Transaction {
     ) -> Result<Receipt, Error> {
         let mut tries = Tries::default();
         loop {
+            let key = stores.keys.renewed(&key);
             let transaction = Self::new(Arc::clone(&stores));
             let (mut change, mut result) = (change.clone(), None);
             if terms != Terms::Any {
@@ -235,6 +242,12 @@ impl Transaction {
         std::mem::take(&mut state.rows)
     }
 
+    /// Why the work has to be done anew, if its rows were looked for in different partitions.
+    fn scattered(&self) -> Option<Error> {
+        let (at, id) = self.lock().scattered.take()?;
+        Some(scattered(at, id))
+    }
+
     /// Does something with a row, which becomes a part of the unit of work.
     fn touch<T>(
         &self,
@@ -251,6 +264,11 @@ impl Transaction {
         if let Some(first) = state.rows.first()
             && first.key.partition() != key.partition()
         {
+            if !self.stores.keys.is_current(first.key.partition()) {
+                let id = first.key.id.clone();
+                state.scattered = Some((at, id.clone()));
+                return Err(scattered(at, id));
+            }
             return Err(Error::apart(at, key, &first.key));
         }
         let place = match state.by_key.get(&key.key) {
@@ -304,4 +322,9 @@ impl Transaction {
     fn rows(&self, key: &RowKey) -> Rows {
         Rows::new(Arc::clone(&self.stores), key.model)
     }
+}
+
+fn scattered(at: Operation, id: String) -> Error {
+    let reason = "was touched by a unit of work before its queue got other partitions; try again";
+    Error::Conflict { at, id, reason }
 }

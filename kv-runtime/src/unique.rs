@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::entry::{Change, Dependency};
 use crate::error::{Error, Operation};
 use crate::hot_store::{Claim, FreeValue, Unit, UnitRow, ValueContent, ValueFill};
-use crate::key::{KeySpace, Partition, RowKey, one_form};
+use crate::key::{KeySpace, Layout, Partition, RowKey, one_form};
 use crate::model::{IndexDescriptor, ModelDescriptor};
 use crate::row::EncodedRow;
 use crate::rows::{Rows, random_id};
@@ -83,9 +83,19 @@ pub(crate) fn value_keys(
     model: &'static ModelDescriptor,
     row: &EncodedRow,
 ) -> Vec<String> {
+    value_keys_of(keys, keys.layout(model.queue), model, row)
+}
+
+/// The same in a layout that its queue is on the way to.
+pub(crate) fn value_keys_of(
+    keys: &KeySpace,
+    layout: Layout,
+    model: &'static ModelDescriptor,
+    row: &EncodedRow,
+) -> Vec<String> {
     let values = known(model).map(|(_, index)| (index, model.select(index.columns, row)));
     let not_null = values.filter(|(_, values)| values.iter().all(|value| value.is_some()));
-    not_null.map(|(index, values)| keys.value_key(model, index, &values)).collect()
+    not_null.map(|(index, values)| keys.value_key_of(layout, model, index, &values)).collect()
 }
 
 /// Whether a row has these values in these columns.
@@ -139,10 +149,9 @@ pub(crate) async fn reserve(
     position: usize,
     values: &EncodedRow,
 ) -> Result<ValueContent, Error> {
-    let key = stores.keys.value_key(model, &model.unique[position], values);
-    let reserved = stores.reserve_values(model, &[key], &random_id()).await;
-    let reserved = reserved.map_err(|error| Error::from_hot(at, "", error))?;
-    Ok(reserved.into_iter().next().unwrap_or_default())
+    let index = &model.unique[position];
+    let reserved = stores.reserve_value(model, index, values, &random_id()).await;
+    reserved.map_err(|error| Error::from_hot(at, "", error))
 }
 
 /// [`owner`], after it was looked what is under the value's key.

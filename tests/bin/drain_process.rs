@@ -7,6 +7,8 @@
 //! With `--switch <scheme>` it moves the queue to a storage scheme instead, and ends; it fails if the
 //! switch does.
 //!
+//! With `--partitions <n>` it gives the queue so many partitions instead, in the same way.
+//!
 //! With `--all-tenants` it drains those.
 //!
 //! With `--at <failpoint> --after <n> --signal <signal>` it sends itself the signal when it comes
@@ -22,16 +24,17 @@ use kv_tests::models::Account;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-const USAGE: &str = "usage: drain_process [--switch <scheme> | --all-tenants] \
+const USAGE: &str = "usage: drain_process [--switch <scheme> | --partitions <n> | --all-tenants] \
                      [--at <failpoint> --after <n> --signal <signal>]";
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (scheme, arguments) = match arguments.as_slice() {
-        ["--switch", scheme, rest @ ..] => (Some(scheme.parse::<StorageScheme>()?), rest),
-        arguments => (None, arguments),
+    let (scheme, partitions, arguments) = match arguments.as_slice() {
+        ["--switch", scheme, rest @ ..] => (Some(scheme.parse::<StorageScheme>()?), None, rest),
+        ["--partitions", count, rest @ ..] => (None, Some(count.parse()?), rest),
+        arguments => (None, None, arguments),
     };
     let (of_tenants, arguments) = match arguments {
         ["--all-tenants", rest @ ..] => (true, rest),
@@ -48,6 +51,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let kv = Kv::connect(Settings::from_env()?).await?;
     if let Some(scheme) = scheme {
         return Ok(kv.switch_scheme::<Account>(scheme).await?);
+    }
+    if let Some(count) = partitions {
+        return Ok(kv.change_partitions::<Account>(count).await?);
     }
     let drainer = kv.drainer().model::<Account>();
     let drainer = if of_tenants { drainer.all_tenants() } else { drainer }.spawn();

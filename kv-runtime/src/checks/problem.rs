@@ -90,6 +90,15 @@ impl Problem {
         );
         Self::new(Check::Partitions, message)
     }
+
+    /// The same of a queue whose number of partitions was changed since it began.
+    pub(crate) fn other_partitions(queue: &str, changed_to: &str, ours: u16) -> Self {
+        let message = format!(
+            "queue `{queue}` was given {changed_to} partitions, and has them, though the settings \
+             say {ours}; nothing is wrong with that"
+        );
+        Self::advice(Check::Partitions, message)
+    }
 }
 
 impl fmt::Display for Problem {

@@ -14,8 +14,10 @@ use tokio::sync::{mpsc, watch};
 use super::context::Context;
 use super::progress::{Place, Progress};
 use super::worker::report;
-use crate::hot_store::{HotStore, HotStoreError, Membership};
+use crate::hot_store::{HotStoreError, Membership};
 use crate::key::Partition;
+use crate::scheme::known;
+use crate::stores::Stores;
 
 /// A partition that a worker has the lease of, and the how-manieth lease of the drainer that is:
 /// one that was lost and taken again is another.
@@ -41,7 +43,7 @@ pub(super) enum Report {
 #[derive(Debug)]
 pub(super) struct Keeper {
     pub(super) context: Arc<Context>,
-    pub(super) hot: Arc<dyn HotStore>,
+    pub(super) stores: Arc<Stores>,
     pub(super) progress: Arc<Progress>,
     /// One a worker.
     pub(super) assignments: Vec<watch::Sender<Vec<Assigned>>>,
@@ -67,7 +69,7 @@ struct Claim {
 impl Keeper {
     pub(super) fn new(
         context: Arc<Context>,
-        hot: Arc<dyn HotStore>,
+        stores: Arc<Stores>,
         progress: Arc<Progress>,
         assignments: Vec<watch::Sender<Vec<Assigned>>>,
         reports: mpsc::UnboundedReceiver<Report>,
@@ -76,7 +78,7 @@ impl Keeper {
         let (claims, aside, members) = (HashMap::new(), HashMap::new(), HashMap::new());
         Self {
             context,
-            hot,
+            stores,
             progress,
             assignments,
             reports,
@@ -97,19 +99,35 @@ impl Keeper {
                 Ok(()) => self.progress.leases_renewed(self.claims.len()),
                 Err(error) => self.progress.failed(Place::Leases, report(&error)),
             }
-            match tokio::time::timeout(period, self.reports.recv()).await {
+            match tokio::time::timeout(period, self.next_report()).await {
                 Ok(Some(told)) => {
                     if let Err(error) = self.heed(told).await {
                         self.progress.failed(Place::Leases, report(&error));
                     }
                 }
-                Ok(None) => break,
-                Err(_) => {}
+                Ok(None) if self.reports.is_closed() => break,
+                Ok(None) | Err(_) => {}
             }
         }
         if let Err(error) = self.give_all_back().await {
             // They end by themselves.
             tracing::warn!(%error, "leases could not be given back");
+        }
+    }
+
+    /// What a worker tells; `None` if all have ended, or a queue has other partitions by now.
+    async fn next_report(&mut self) -> Option<Report> {
+        loop {
+            let before = self.context.partitions();
+            if let Ok(told) = tokio::time::timeout(known::LOOK_AGAIN, self.reports.recv()).await {
+                return told;
+            }
+            for queue in self.context.queues() {
+                self.stores.look_at_layouts(queue).await;
+            }
+            if self.context.partitions() != before {
+                return None;
+            }
         }
     }
 
@@ -151,13 +169,13 @@ impl Keeper {
             self.claims.remove(partition);
         }
         self.assign();
-        self.hot.give_back(&dropped, &self.owner).await
+        self.stores.hot.give_back(&dropped, &self.owner).await
     }
 
     /// Renews what is held, gives up what is more than its share, and takes what is missing.
     async fn share(&mut self) -> Result<(), HotStoreError> {
         let held: Vec<Partition> = self.claims.keys().copied().collect();
-        let renewed = self.hot.lease(&held, &self.owner, self.ttl()).await?;
+        let renewed = self.stores.hot.lease(&held, &self.owner, self.ttl()).await?;
         for (partition, _) in held.iter().zip(renewed).filter(|(_, is_held)| !is_held) {
             self.claims.remove(partition);
         }
@@ -165,7 +183,8 @@ impl Keeper {
         self.aside.retain(|_, until| *until > now);
         for queue in self.context.queues() {
             if !self.aside.contains_key(queue) {
-                let membership = self.hot.join(queue, &self.owner, self.ttl()).await?;
+                self.stores.look_at_layouts(queue).await;
+                let membership = self.stores.hot.join(queue, &self.owner, self.ttl()).await?;
                 self.members.insert(queue, membership.members);
                 self.share_queue(queue, membership).await?;
             }
@@ -181,6 +200,14 @@ impl Keeper {
     ) -> Result<(), HotStoreError> {
         let all: Vec<Partition> = self.context.keys.partitions_of(queue).collect();
         let share = even_share(all.len(), membership);
+        // What the queue has no more, nobody drains.
+        for (_, claim) in self
+            .claims
+            .iter_mut()
+            .filter(|(partition, _)| partition.queue == queue && !all.contains(partition))
+        {
+            claim.is_leaving = true;
+        }
         let held: Vec<Partition> = all
             .iter()
             .filter(|partition| self.claims.get(partition).is_some_and(|claim| !claim.is_leaving))
@@ -198,7 +225,7 @@ impl Keeper {
         fastrand::shuffle(&mut others);
         while missing > 0 && !others.is_empty() {
             let asked = others.split_off(others.len().saturating_sub(missing));
-            let taken = self.hot.lease(&asked, &self.owner, self.ttl()).await?;
+            let taken = self.stores.hot.lease(&asked, &self.owner, self.ttl()).await?;
             for (partition, _) in asked.into_iter().zip(taken).filter(|(_, is_taken)| *is_taken) {
                 self.claim(partition);
                 missing -= 1;
@@ -249,14 +276,14 @@ impl Keeper {
             claim.is_leaving |= partition.queue == queue;
         }
         self.assign();
-        self.hot.leave(queue, &self.owner).await
+        self.stores.hot.leave(queue, &self.owner).await
     }
 
     async fn give_all_back(&mut self) -> Result<(), HotStoreError> {
         let held: Vec<Partition> = self.claims.keys().copied().collect();
-        self.hot.give_back(&held, &self.owner).await?;
+        self.stores.hot.give_back(&held, &self.owner).await?;
         for queue in self.context.queues() {
-            self.hot.leave(queue, &self.owner).await?;
+            self.stores.hot.leave(queue, &self.owner).await?;
         }
         Ok(())
     }

@@ -66,13 +66,13 @@ impl Part {
             keys: stores.keys.clone(),
             settings: stores.settings.clone(),
         });
-        let partitions = context.partitions();
         let progress = Arc::new(Progress::new());
         let (requests, requested) = watch::channel(Request::default());
         let (reports, reported) = mpsc::unbounded_channel();
         let count = turns.as_ref().map_or(context.settings.drain.workers, |turns| turns.of_tenant);
+        // Those that have no partitions wait for a change that gives them some.
         let (assignments, assigned): (Vec<_>, Vec<_>) =
-            (0..count.min(partitions.len())).map(|_| watch::channel(Vec::new())).unzip();
+            (0..count).map(|_| watch::channel(Vec::new())).unzip();
         let workers = assigned.into_iter().enumerate().map(|(number, assigned)| Worker {
             number,
             context: Arc::clone(&context),
@@ -86,14 +86,14 @@ impl Part {
         let workers = workers.map(|worker| tokio::spawn(supervise(worker))).collect();
         drop(reports);
         let (checked, shown) = (Arc::clone(stores), Arc::clone(&progress));
-        let hot = Arc::clone(&stores.hot);
+        let (kept, queues) = (Arc::clone(stores), context.queues());
         let keeper = Some(tokio::spawn(async move {
             // Until the checks are passed, the partitions are left to other drainers.
             if gate::wait_until_checked(&checked, &context, &shown, requested).await {
-                Keeper::new(context, hot, shown, assignments, reported).run().await;
+                Keeper::new(context, kept, shown, assignments, reported).run().await;
             }
         }));
-        let queues = Queues::of(Arc::clone(stores), partitions);
+        let queues = Queues::of(Arc::clone(stores), queues);
         Self { queues, progress, requests, tasks: Mutex::new(Tasks { workers, keeper }) }
     }
 

@@ -212,7 +212,7 @@ fn settled_row(
         false => model.ttl.unwrap_or(context.settings.row_ttl),
     };
     SettledRow {
-        key: context.keys.key_of(model.key_prefix, row_id, partition.number),
+        key: context.keys.key_of(model.key_prefix, row_id, partition),
         entry,
         ttl: Some(ttl),
         held: false,
@@ -401,8 +401,7 @@ pub(super) fn settle_again(
             // One row of a unit may have a younger letter, of which the others know nothing.
             let of_entry = HeldRow::all_of(to.partition, raw);
             let is_held = |row: &&HeldRow| held.get(row).is_some_and(|letter| *letter <= raw.id);
-            let key =
-                |row: &HeldRow| context.keys.key_of(&row.model, &row.row_id, row.partition.number);
+            let key = |row: &HeldRow| context.keys.key_of(&row.model, &row.row_id, row.partition);
             let held_keys: HashSet<String> = of_entry.iter().filter(is_held).map(key).collect();
             rows.iter_mut().for_each(|row| row.held = held_keys.contains(&row.key));
             rows

@@ -40,7 +40,7 @@ use crate::stores::Stores;
 #[derive(Debug, Clone)]
 pub struct Queues {
     stores: Arc<Stores>,
-    partitions: Vec<Partition>,
+    queues: Vec<&'static str>,
 }
 
 /// What waits on some queues.
@@ -62,21 +62,29 @@ impl QueueStatus {
 
 impl Queues {
     pub(crate) fn new(stores: Arc<Stores>) -> Self {
-        Self { stores, partitions: Vec::new() }
+        Self { stores, queues: Vec::new() }
     }
 
-    pub(super) fn of(stores: Arc<Stores>, partitions: Vec<Partition>) -> Self {
-        Self { stores, partitions }
+    pub(super) fn of(stores: Arc<Stores>, queues: Vec<&'static str>) -> Self {
+        Self { stores, queues }
     }
 
     /// Adds the queue of a model; other models may share it.
     #[must_use]
     pub fn model<M: KvModel>(mut self) -> Self {
         let queue = M::DESCRIPTOR.queue;
-        if !self.partitions.iter().any(|partition| partition.queue == queue) {
-            self.partitions.extend(self.stores.keys.partitions_of(queue));
+        if !self.queues.contains(&queue) {
+            self.queues.push(queue);
         }
         self
+    }
+
+    /// The partitions that the queues have now.
+    async fn partitions(&self) -> Vec<Partition> {
+        for queue in &self.queues {
+            self.stores.look_at_layouts(queue).await;
+        }
+        self.queues.iter().flat_map(|queue| self.stores.keys.partitions_of(queue)).collect()
     }
 
     /// What waits there now.
@@ -84,10 +92,11 @@ impl Queues {
     /// # Errors
     /// [`DrainError::Unavailable`].
     pub async fn status(&self) -> Result<QueueStatus, DrainError> {
-        let states = self.stores.hot.states(&self.partitions).await?;
+        let partitions = self.partitions().await;
+        let states = self.stores.hot.states(&partitions).await?;
         let mut undrained = 0;
         let mut waiting = Vec::new();
-        for (&partition, state) in self.partitions.iter().zip(&states) {
+        for (&partition, state) in partitions.iter().zip(&states) {
             if state.newest > state.settled {
                 undrained += state.undrained;
                 waiting.push(ReadRequest { partition, from: state.settled, count: 2 });
@@ -121,8 +130,9 @@ impl Queues {
 
     /// The newest entry of each partition.
     pub(super) async fn newest(&self) -> Result<Vec<(Partition, EntryId)>, HotStoreError> {
-        let states = self.stores.hot.states(&self.partitions).await?;
-        Ok(self.partitions.iter().copied().zip(states.iter().map(|state| state.newest)).collect())
+        let partitions = self.partitions().await;
+        let states = self.stores.hot.states(&partitions).await?;
+        Ok(partitions.into_iter().zip(states.iter().map(|state| state.newest)).collect())
     }
 
     /// Those of the targets that no drainer has settled yet. What Redis has lost meanwhile is not

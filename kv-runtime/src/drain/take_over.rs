@@ -26,6 +26,11 @@ impl Worker {
             share.taken_over(&offsets);
         }
         let offsets = self.stores.durable.offsets(partitions).await?;
+        let moved = offsets.iter().filter(|offset| offset.is_moved);
+        let moved: Vec<Partition> = moved.map(|offset| offset.partition).collect();
+        if !moved.is_empty() {
+            return Err(StepError::Moved(moved));
+        }
         let is_lost = |offset: &&Offset| share.epoch(offset.partition) != Some(offset.epoch);
         let lost: Vec<Partition> =
             offsets.iter().filter(is_lost).map(|offset| offset.partition).collect();

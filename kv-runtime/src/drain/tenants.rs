@@ -160,9 +160,8 @@ impl Crowd {
     }
 
     fn queues(&self, stores: &Arc<Stores>) -> Queues {
-        let queues = self.models.iter().map(|model| model.queue).collect::<BTreeSet<_>>();
-        let partitions = queues.into_iter().flat_map(|queue| stores.keys.partitions_of(queue));
-        Queues::of(Arc::clone(stores), partitions.collect())
+        let queues: BTreeSet<&'static str> = self.models.iter().map(|model| model.queue).collect();
+        Queues::of(Arc::clone(stores), queues.into_iter().collect())
     }
 
     /// Begins with tenants that were written to, those among them that are its own.

@@ -66,6 +66,8 @@ pub(super) enum StepError {
     NotReplicated(#[from] NotReplicated),
     #[error("another drainer has taken partitions over")]
     Fenced(Vec<Partition>),
+    #[error("a queue has other partitions by now")]
+    Moved(Vec<Partition>),
     #[error(transparent)]
     WentBack(#[from] WentBack),
 }
@@ -182,6 +184,14 @@ impl Worker {
         match error {
             StepError::Fenced(partitions) => {
                 tracing::warn!(?partitions, "another drainer has taken partitions over");
+                let _ = self.reports.send(Report::Dropped(share.lose(&partitions)));
+                Ok(())
+            }
+            StepError::Moved(partitions) => {
+                for partition in &partitions {
+                    self.stores.learn_layouts(partition.queue).await;
+                }
+                tracing::info!(?partitions, "a queue has other partitions by now");
                 let _ = self.reports.send(Report::Dropped(share.lose(&partitions)));
                 Ok(())
             }

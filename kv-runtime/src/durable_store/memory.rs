@@ -20,7 +20,7 @@ use super::{
 use crate::checks::StoreChecks;
 use crate::dead_letters::{DeadLetter, DeadLetterFilter};
 use crate::entry::EntryId;
-use crate::key::{Partition, RowKey};
+use crate::key::{Layout, Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::query::evaluate::evaluate;
 use crate::query::select::Select;
@@ -64,6 +64,8 @@ struct Data {
     tables: Tables,
     constraints: Constraints,
     offsets: HashMap<Partition, Offset>,
+    /// Those that queues have had, where they were changed.
+    layouts: HashMap<&'static str, Vec<Layout>>,
     letters: Vec<StoredLetter>,
     last_letter: i64,
     /// The last number of each table's sequence.
@@ -190,6 +192,28 @@ impl Data {
         Ok(())
     }
 
+    /// Has a queue go on with other partitions than these.
+    fn change_layout(&mut self, from: &[Offset], to: Layout) {
+        let Some(first) = from.first() else { return };
+        let queue = first.partition.queue;
+        let last = from.iter().map(|offset| offset.position).max().unwrap_or_default();
+        for offset in from {
+            let offset = Offset { is_moved: true, epoch: offset.epoch + 1, ..offset.clone() };
+            self.offsets.insert(offset.partition, offset);
+        }
+        for partition in to.partitions(queue) {
+            let (position, scheme) = (last, first.scheme);
+            let offset = Offset { position, scheme, epoch: 1, ..Offset::start(partition) };
+            self.offsets.insert(partition, offset);
+        }
+        let layouts = self.layouts.entry(queue).or_default();
+        if layouts.is_empty() {
+            let count = u16::try_from(from.len()).unwrap_or_default();
+            layouts.push(Layout { first: first.partition.number, count });
+        }
+        layouts.push(to);
+    }
+
     fn keep(&mut self, letters: &[Letter]) {
         for letter in letters {
             self.last_letter += 1;
@@ -266,6 +290,8 @@ struct MemoryTransaction {
     offsets: Vec<Offset>,
     /// What the scheme of these is to be.
     scheme: Option<StorageScheme>,
+    /// What comes after these.
+    layout: Option<Layout>,
 }
 
 impl Drop for MemoryTransaction {
@@ -314,12 +340,22 @@ impl Transaction for MemoryTransaction {
         if all_are { Ok(()) } else { Err(DurableStoreError::OffsetMoved) }
     }
 
+    async fn change_layout(&mut self, to: Layout) -> Result<(), DurableStoreError> {
+        self.layout = Some(to);
+        let is_moved = self.offsets.iter().any(|offset| offset.is_moved);
+        if is_moved { Err(DurableStoreError::OffsetMoved) } else { Ok(()) }
+    }
+
     async fn commit(mut self: Box<Self>, outcome: Outcome) -> Result<(), DurableStoreError> {
         self.data.move_offsets(&outcome.moves)?;
         for offset in self.scheme.iter().flat_map(|_| self.offsets.clone()).collect::<Vec<_>>() {
             let (scheme, nonce) = (self.scheme.unwrap_or_default(), String::new());
             let offset = Offset { scheme, nonce, epoch: offset.epoch + 1, ..offset };
             self.data.offsets.insert(offset.partition, offset);
+        }
+        if let Some(layout) = self.layout {
+            let offsets = std::mem::take(&mut self.offsets);
+            self.data.change_layout(&offsets, layout);
         }
         self.data.keep(&outcome.letters);
         for stored in &mut self.data.letters {
@@ -358,6 +394,10 @@ impl DurableStore for MemoryDurableStore {
         Ok(self.data.lock().await.offsets(partitions))
     }
 
+    async fn layouts(&self, queue: &'static str) -> Result<Vec<Layout>, DurableStoreError> {
+        Ok(self.data.lock().await.layouts.get(queue).cloned().unwrap_or_default())
+    }
+
     async fn create_offsets(&self, _: &[Partition]) -> Result<(), DurableStoreError> {
         // One that is missing is one at the start.
         Ok(())
@@ -393,7 +433,13 @@ impl DurableStore for MemoryDurableStore {
     ) -> Result<Box<dyn Transaction + 'a>, DurableStoreError> {
         let data = Arc::clone(&self.data).lock_owned().await;
         let offsets = data.offsets(partitions);
-        Ok(Box::new(MemoryTransaction { data, undo: Vec::new(), offsets, scheme: None }))
+        Ok(Box::new(MemoryTransaction {
+            data,
+            undo: Vec::new(),
+            offsets,
+            scheme: None,
+            layout: None,
+        }))
     }
 
     async fn held(&self, rows: &[HeldRow]) -> Result<Vec<Option<EntryId>>, DurableStoreError> {

@@ -49,7 +49,7 @@ use super::{
 use crate::dead_letters::{DeadLetter, DeadLetterFilter};
 use crate::entry::EntryId;
 use crate::failpoint;
-use crate::key::{Partition, RowKey};
+use crate::key::{Layout, Partition, RowKey};
 use crate::model::{FieldError, ModelDescriptor};
 use crate::query::select::Select;
 use crate::row::EncodedRow;
@@ -284,6 +284,10 @@ impl DurableStore for PostgresDurableStore {
 
     async fn forget_letters(&self, ids: &[i64]) -> Result<(), DurableStoreError> {
         letters::forget(&mut *self.connection().await?, ids).await
+    }
+
+    async fn layouts(&self, queue: &'static str) -> Result<Vec<Layout>, DurableStoreError> {
+        offsets::layouts(&mut *self.connection().await?, queue).await
     }
 
     async fn create_offsets(&self, partitions: &[Partition]) -> Result<(), DurableStoreError> {

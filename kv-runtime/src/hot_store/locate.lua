@@ -18,5 +18,9 @@ if is_there and ARGV[3] == '1' then
   call('HDEL', KEYS[1], '')
   call('HINCRBY', KEYS[1], 'retained', 0)
 end
-local state = call('HMGET', KEYS[1], 'position', 'trimmed')
+local state = call('HMGET', KEYS[1], 'position', 'trimmed', 'scheme')
+if not is_there and state[3] == 'moved' then
+  -- All was drained before the queue got other partitions, and is not kept for good.
+  return { 0, state[1] or '0-0', '18446744073709551615-18446744073709551615' }
+end
 return { is_there and 1 or 0, state[1] or '0-0', state[2] or '0-0' }

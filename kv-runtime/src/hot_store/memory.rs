@@ -25,7 +25,7 @@ use super::{
 use crate::checks::StoreChecks;
 use crate::durability::Durability;
 use crate::entry::{EntryId, RawEntry};
-use crate::key::{KeySpace, Partition, RowKey};
+use crate::key::{KeySpace, Layout, Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::scheme::StorageScheme;
 use crate::settings::{OnHeld, Settings};
@@ -33,7 +33,7 @@ use crate::settings::{OnHeld, Settings};
 /// Rows, queues and their state in this process.
 #[derive(Debug)]
 pub(crate) struct MemoryHotStore {
-    partition_capacity: u64,
+    queue_capacity: u64,
     takes_held: bool,
     keys: KeySpace,
     data: Mutex<Data>,
@@ -54,7 +54,7 @@ struct Written {
 impl MemoryHotStore {
     pub(crate) fn new(settings: &Settings, keys: KeySpace, watch: Option<Arc<Watch>>) -> Self {
         Self {
-            partition_capacity: settings.partition_capacity(),
+            queue_capacity: settings.queue_capacity,
             takes_held: settings.on_held == OnHeld::Queue,
             keys,
             data: Mutex::default(),
@@ -62,6 +62,11 @@ impl MemoryHotStore {
             written: Arc::default(),
             tenant: None,
         }
+    }
+
+    /// The bound of a partition's undrained entries.
+    fn capacity(&self, partition: Partition) -> u64 {
+        Settings::partition_capacity(self.queue_capacity, self.keys.partitions_with(partition))
     }
 
     /// Says that the tenant was written to.
@@ -93,7 +98,7 @@ impl HotStore for MemoryHotStore {
 
     fn of_tenant(&self, name: &str, keys: KeySpace) -> Arc<dyn HotStore> {
         Arc::new(Self {
-            partition_capacity: self.partition_capacity,
+            queue_capacity: self.queue_capacity,
             takes_held: self.takes_held,
             keys,
             data: Mutex::default(),
@@ -112,10 +117,9 @@ impl HotStore for MemoryHotStore {
     async fn write(&self, writes: &[Arc<Write>]) -> Vec<Result<WriteOutcome, HotStoreError>> {
         let mut data = self.lock();
         let write = |write: &Arc<Write>| {
-            if data.is_closed(write.key.partition()) {
-                return Err(HotStoreError::Elsewhere);
-            }
-            let mut act = || data.write(write, self.partition_capacity, self.takes_held);
+            data.check_takes_entries(write.key.partition())?;
+            let capacity = self.capacity(write.key.partition());
+            let mut act = || data.write(write, capacity, self.takes_held);
             match &self.watch {
                 None => Ok(act()),
                 Some(watch) => watch.write(write, act),
@@ -128,10 +132,9 @@ impl HotStore for MemoryHotStore {
 
     async fn write_unit(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError> {
         let mut data = self.lock();
-        if data.is_closed(unit.partition) {
-            return Err(HotStoreError::Elsewhere);
-        }
-        let mut act = || data.write_unit(unit, self.partition_capacity, self.takes_held);
+        data.check_takes_entries(unit.partition)?;
+        let capacity = self.capacity(unit.partition);
+        let mut act = || data.write_unit(unit, capacity, self.takes_held);
         let outcome = match &self.watch {
             None => Ok(act()),
             Some(watch) => watch.write_unit(unit, act),
@@ -142,7 +145,7 @@ impl HotStore for MemoryHotStore {
 
     async fn observe(&self, key: &RowKey, token: &str) -> Result<Observed, HotStoreError> {
         let mut data = self.lock();
-        let outcome = data.reserve(key, token, TOKEN_TTL);
+        let outcome = data.reserve(key, token, TOKEN_TTL)?;
         Ok(Observed { outcome, stamp: data.stamp(&key.key) })
     }
 
@@ -161,7 +164,7 @@ impl HotStore for MemoryHotStore {
         token: &str,
     ) -> Result<Vec<ReadOutcome>, HotStoreError> {
         let mut data = self.lock();
-        Ok(keys.iter().map(|key| data.reserve(key, token, TOKEN_TTL)).collect())
+        keys.iter().map(|key| data.reserve(key, token, TOKEN_TTL)).collect()
     }
 
     async fn fill(&self, fills: &[Fill]) -> Result<(), HotStoreError> {
@@ -261,9 +264,12 @@ impl HotStore for MemoryHotStore {
         partition: Option<Partition>,
     ) -> Result<Vec<String>, HotStoreError> {
         let data = self.lock();
-        let is_of = |key: &&String| {
-            let row = self.keys.parse_row(model, key);
-            row.is_some_and(|row| partition.is_none_or(|partition| row.partition() == partition))
+        let is_of = |key: &&String| match partition {
+            None => self.keys.is_row_of(model, key),
+            Some(partition) => {
+                let row = self.keys.parse_row(model, key);
+                row.is_some_and(|row| row.partition() == partition)
+            }
         };
         Ok(data.slots.keys().filter(is_of).cloned().collect())
     }
@@ -297,6 +303,15 @@ impl HotStore for MemoryHotStore {
         from: Option<EntryId>,
     ) -> Result<(), HotStoreError> {
         self.lock().open(partition, scheme, from);
+        Ok(())
+    }
+
+    async fn layouts(&self, queue: &'static str) -> Result<Vec<Layout>, HotStoreError> {
+        Ok(self.lock().layouts.get(queue).cloned().unwrap_or_default())
+    }
+
+    async fn move_on(&self, queue: &'static str, layouts: &[Layout]) -> Result<(), HotStoreError> {
+        self.lock().move_on(queue, layouts);
         Ok(())
     }
 
@@ -371,8 +386,12 @@ impl HotStore for MemoryHotStore {
 
     async fn states(&self, partitions: &[Partition]) -> Result<Vec<PartitionState>, HotStoreError> {
         let data = self.lock();
-        let state = |partition| data.queues.get(partition).map(|queue| queue.state);
-        Ok(partitions.iter().map(|partition| state(partition).unwrap_or_default()).collect())
+        let state = |partition: &Partition| {
+            let state = data.queues.get(partition).map(|queue| queue.state).unwrap_or_default();
+            let is_moved = data.mark(*partition) == SchemeMark::Moved;
+            PartitionState { is_moved, ..state }
+        };
+        Ok(partitions.iter().map(state).collect())
     }
 
     async fn settled(&self, partitions: &[Partition]) -> Result<Vec<EntryId>, HotStoreError> {

@@ -5,11 +5,12 @@ use crate::key::RowKey;
 use crate::row::EncodedRow;
 use crate::scheme::StorageScheme;
 
-/// A row that the durable side has, to be put where only the hot side is to have it.
+/// A row, to be put where only the hot side is to have it.
 #[derive(Debug)]
 pub(crate) struct Load {
     pub(crate) key: RowKey,
-    pub(crate) row: EncodedRow,
+    /// `None` for one that is deleted, where the durable side has a row of this id.
+    pub(crate) row: Option<EncodedRow>,
     /// Behind all entries of the partition: none that is settled late is about it.
     pub(crate) entry: EntryId,
     /// The keys of its unique values.
@@ -24,8 +25,10 @@ pub(crate) const LOADED: &str = "loaded";
 pub(crate) enum SchemeMark {
     /// Nothing: it is the one that was there first.
     None,
-    /// It is on its way to another one.
+    /// It is on its way to another one, or the queue to other partitions.
     Closed,
+    /// The queue has other partitions by now.
+    Moved,
     Of(StorageScheme),
 }
 
@@ -34,13 +37,13 @@ impl SchemeMark {
     pub(crate) fn is_closed(self) -> bool {
         match self {
             Self::None => false,
-            Self::Closed => true,
+            Self::Closed | Self::Moved => true,
             Self::Of(scheme) => scheme.is_direct(),
         }
     }
 
     /// Whether readers may put rows here.
     pub(crate) fn takes_rows(self) -> bool {
-        !matches!(self, Self::Closed | Self::Of(StorageScheme::PostgresOnly))
+        !matches!(self, Self::Closed | Self::Moved | Self::Of(StorageScheme::PostgresOnly))
     }
 }

@@ -21,7 +21,8 @@ elseif from ~= '0-0' then
   call('XADD', stream, from, 'change', '')
   call('XTRIM', stream, 'MAXLEN', 0)
 end
+call('HSET', state, 'partitions', ARGV[2])
 if from ~= '0-0' and not is_younger(newest, from) then
-  call('HSET', state, 'position', from, 'retained', call('XLEN', stream), 'partitions', ARGV[2])
+  call('HSET', state, 'position', from, 'retained', call('XLEN', stream))
 end
 return 1

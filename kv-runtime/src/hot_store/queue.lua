@@ -8,8 +8,9 @@ local call, pcall = redis.call, redis.pcall
 -- The first entry of a stream: whether the queue takes any. The number of partitions is written
 -- down, or compared.
 local function check_partitions(state, partitions)
-  if CLOSED[call('HGET', state, 'scheme') or ''] then
-    return redis.error_reply('KVCLOSED the queue takes no entries under its storage scheme')
+  local scheme = call('HGET', state, 'scheme') or ''
+  if CLOSED[scheme] then
+    return is_moved(scheme) or redis.error_reply('KVCLOSED the queue takes no entries under its storage scheme')
   end
   local written = pcall('HGET', state, 'partitions')
   if type(written) == 'table' then

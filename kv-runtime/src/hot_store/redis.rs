@@ -46,7 +46,7 @@ use super::{
 };
 use crate::durability::Durability;
 use crate::entry::{EntryId, RawEntry};
-use crate::key::{KeySpace, Partition, RowKey};
+use crate::key::{KeySpace, Layout, Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::scheme::StorageScheme;
 use crate::settings::Settings;
@@ -91,9 +91,10 @@ impl RedisHotStore {
         for _ in 0..settings.redis.connections {
             connections.push(connect().await?);
         }
-        // A call of a script is about keys of one slot, so that in a cluster each partition has a
-        // lane of its own.
-        let lanes = if is_cluster { usize::from(keys.partitions()) } else { connections.len() };
+        // A call of a script is about keys of one slot, so that in a cluster each partition that a
+        // queue begins with has a lane of its own.
+        let count = usize::from(settings.partitions);
+        let lanes = if is_cluster { count } else { connections.len() };
         let lane = |connection: &Connection| Lane::new(connection.clone(), writer.clone());
         let lanes = connections.iter().cycle().take(lanes).map(lane).collect();
         let (entries, settling) = (connect().await?, connect().await?);
@@ -349,7 +350,7 @@ impl HotStore for RedisHotStore {
         call.arg(self.keys.state(partition))
             .arg(self.keys.stream(partition))
             .arg(to.to_string())
-            .arg(self.keys.partitions());
+            .arg(self.keys.partitions_with(partition));
         let answers = self.settling.call(&REBASE, vec![call]).await;
         answers.and_then(reply::all_done).map_err(classify)
     }
@@ -363,6 +364,9 @@ impl HotStore for RedisHotStore {
     }
 
     async fn load(&self, rows: &[Load], switch: &str) -> Result<(), HotStoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         let loaded = moving::load(&self.settling, &self.keys, rows, switch, self.scripts).await;
         if loaded.map_err(classify)? { Ok(()) } else { Err(HotStoreError::Elsewhere) }
     }
@@ -379,6 +383,14 @@ impl HotStore for RedisHotStore {
         from: Option<EntryId>,
     ) -> Result<(), HotStoreError> {
         schemes::open(&self.settling, &self.keys, partition, scheme, from).await.map_err(classify)
+    }
+
+    async fn layouts(&self, queue: &'static str) -> Result<Vec<Layout>, HotStoreError> {
+        schemes::layouts(&self.settling, &self.keys, queue).await.map_err(classify)
+    }
+
+    async fn move_on(&self, queue: &'static str, layouts: &[Layout]) -> Result<(), HotStoreError> {
+        schemes::move_on(&self.settling, &self.keys, queue, layouts).await.map_err(classify)
     }
 
     async fn bar(&self, keys: &[String], token: &str) -> Result<bool, HotStoreError> {
@@ -425,7 +437,7 @@ impl HotStore for RedisHotStore {
             pipeline
                 .cmd("HMGET")
                 .arg(self.keys.state(partition))
-                .arg(&["retained", "position", "trimmed"]);
+                .arg(&["retained", "position", "trimmed", "scheme"]);
             pipeline.cmd("XLEN").arg(&stream);
             pipeline.cmd("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
         }

@@ -6,6 +6,9 @@
 local function earlier_tries(state, stream, from)
   local done = {}
   local trimmed = call('HGET', state, 'trimmed')
+  if call('HGET', state, 'scheme') == 'moved' and call('EXISTS', stream) == 0 then
+    return redis.error_reply('KVUNKNOWN the queue has other partitions, and its old ones are gone')
+  end
   if trimmed and tonumber(string.match(trimmed, '^%d+')) >= from then
     return redis.error_reply('KVUNKNOWN the entries since the first try were trimmed')
   end

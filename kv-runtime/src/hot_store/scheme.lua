@@ -2,7 +2,12 @@
 -- that go by it.
 
 -- Where entries are not taken.
-local CLOSED = { closed = true, cache_aside = true, postgres_only = true }
+local CLOSED = { closed = true, moved = true, cache_aside = true, postgres_only = true }
 -- Where readers may not put rows either.
 local TAKES_NO_ROWS = { closed = true, postgres_only = true }
+
+-- What is answered where the queue has other partitions by now.
+local function is_moved(scheme)
+  return scheme == 'moved' and redis.error_reply('KVMOVED the queue has other partitions by now')
+end
 

@@ -1,7 +1,8 @@
 -- Makes changes of rows, each together with its entry.
 --
 -- KEYS: for each change its partition's state and stream, and its row.
--- ARGV: the number of partitions, the bound of undrained entries of a partition, what this
+-- ARGV: the number of partitions (where the queues of the changes have not all the same, that of
+--   each, with spaces between), the bound of undrained entries of a partition, what this
 --   server's clock showed before the first try of these changes (0: this is it), whether rows that
 --   are held take changes (1, else 0), then for each:
 --   operation, the entry's header, its values, operation id, probe, check,
@@ -40,6 +41,9 @@ if ARGV[3] ~= '0' then
   done, results = {}, {}
   local from = tonumber(ARGV[3])
   local trimmed = call('HGET', KEYS[1], 'trimmed')
+  if call('HGET', KEYS[1], 'scheme') == 'moved' and call('EXISTS', KEYS[2]) == 0 then
+    return redis.error_reply('KVUNKNOWN the queue has other partitions, and its old ones are gone')
+  end
   if trimmed and tonumber(string.match(trimmed, '^%d+')) >= from then
     return redis.error_reply('KVUNKNOWN the entries since the first try were trimmed')
   end
@@ -145,7 +149,11 @@ for i = 1, #KEYS / 3 do
     end
     entry = entry or pcall('XADD', stream, 'NOMKSTREAM', '*', 'change', header, 'values', values)
     if not entry then
-      entry = check_partitions(state, ARGV[1])
+      local partitions = ARGV[1]
+      if string.find(partitions, ' ', 1, true) then
+        partitions = string.match(partitions, string.rep('%d+ ', i - 1) .. '(%d+)')
+      end
+      entry = check_partitions(state, partitions)
         or pcall('XADD', stream, '*', 'change', header, 'values', values)
     end
     answers[i] = entry

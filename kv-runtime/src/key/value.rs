@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use percent_encoding::utf8_percent_encode;
 
-use super::{ESCAPED, KeySpace, format_id};
+use super::{ESCAPED, KeySpace, Layout, format_id};
 use crate::model::{ColumnType, IndexDescriptor, ModelDescriptor};
 use crate::row::EncodedRow;
 
@@ -30,6 +30,17 @@ impl KeySpace {
     /// The key of a value, of which no part is NULL.
     pub(crate) fn value_key(
         &self,
+        model: &ModelDescriptor,
+        index: &IndexDescriptor,
+        values: &EncodedRow,
+    ) -> String {
+        self.value_key_of(self.layout(model.queue), model, index, values)
+    }
+
+    /// The same in a layout that its queue has or has had, or is on the way to.
+    pub(crate) fn value_key_of(
+        &self,
+        layout: Layout,
         model: &ModelDescriptor,
         index: &IndexDescriptor,
         values: &EncodedRow,
@@ -52,7 +63,8 @@ impl KeySpace {
             })
             .collect();
         let hashed = chosen.map_or_else(|| text.clone(), |chosen| format_id(&chosen));
-        let tag = &self.tags[usize::from(self.share_of(&hashed))];
+        let tags = self.tags_of(model.queue, layout);
+        let tag = tags.get(tags.share_of(&hashed)).unwrap_or_default();
         [&self.value_prefix(model, index), text.as_str(), tag].concat()
     }
 }

@@ -119,6 +119,20 @@ struct Tails {
 
 impl Tails {
     async fn read(stores: &Stores, model: &'static ModelDescriptor) -> Result<Self, HotStoreError> {
+        // It says which partitions the queue has.
+        stores.scheme(model).await?;
+        let mut tails = Self::read_there(stores, model).await?;
+        if tails.states.iter().any(|state| state.is_moved) {
+            stores.learn_layouts(model.queue).await;
+            tails = Self::read_there(stores, model).await?;
+        }
+        Ok(tails)
+    }
+
+    async fn read_there(
+        stores: &Stores,
+        model: &'static ModelDescriptor,
+    ) -> Result<Self, HotStoreError> {
         let partitions: Vec<Partition> = stores.keys.partitions_of(model.queue).collect();
         let states = stores.hot.states(&partitions).await?;
         Ok(Self { partitions, states })

@@ -133,9 +133,11 @@ impl Rows {
         let fetched = fetched.map_err(|error| Error::from_durable(at, error))?;
         let ttl = self.ttl();
         let mut fills = Vec::new();
+        let mut absent = Vec::new();
         for ((place, key), fetched) in places.into_iter().zip(keys).zip(fetched) {
             let (Some(Fetched { row, offset }), Loaded::Missing(token)) = (fetched, &loaded[place])
             else {
+                absent.push((place, key));
                 continue;
             };
             // Without one, nothing is filled.
@@ -150,6 +152,30 @@ impl Rows {
         {
             tracing::debug!(%error, "a row was read, but not brought in");
         }
+        if !absent.is_empty() && self.stores.is_taken_for_redis_only(self.model) {
+            self.look_again(at, absent, &mut loaded).await?;
+        }
         Ok(loaded)
+    }
+
+    /// Looks again for rows that neither side had: a switch may have put them into Redis after it
+    /// was asked, so that PostgreSQL was not asked any more.
+    async fn look_again(
+        &self,
+        at: Operation,
+        absent: Vec<(usize, RowKey)>,
+        loaded: &mut [Loaded],
+    ) -> Result<(), Error> {
+        let (places, keys): (Vec<usize>, Vec<RowKey>) = absent.into_iter().unzip();
+        let outcomes = self.stores.read(&keys).await;
+        let outcomes = outcomes.map_err(|error| Error::from_hot(at, "", error))?;
+        for (place, outcome) in places.into_iter().zip(outcomes) {
+            match outcome {
+                ReadOutcome::Row(row) => loaded[place] = Loaded::Row(row),
+                ReadOutcome::Deleted => loaded[place] = Loaded::Deleted,
+                ReadOutcome::Missing { .. } => {}
+            }
+        }
+        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use super::StorageScheme;
 use crate::drain::{fault_of_others, in_queue_order};
 use crate::durable_store::{
-    DurableStore, DurableStoreError, OffsetMove, Outcome, Refusal, Transaction,
+    DurableStore, DurableStoreError, Offset, OffsetMove, Outcome, Refusal, Transaction,
 };
 use crate::entry::{Change, Entry, EntryId, RowChange};
 use crate::hot_store::{
@@ -64,7 +64,8 @@ impl<'a> Writing<'a> {
         scheme: StorageScheme,
     ) -> Result<Self, DirectError> {
         let transaction = durable.begin(&[partition]).await?;
-        let offset = transaction.offsets().first().filter(|offset| offset.scheme == scheme);
+        let is_here = |offset: &&Offset| offset.scheme == scheme && !offset.is_moved;
+        let offset = transaction.offsets().first().filter(is_here);
         let Some(to) = offset.cloned() else { return Err(DirectError::Elsewhere) };
         let movement = OffsetMove { from: to.position, from_held: to.held, to };
         Ok(Self { transaction, movement, models: Vec::new() })

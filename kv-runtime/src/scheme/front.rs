@@ -20,7 +20,7 @@ use crate::hot_store::{
     ValueContent, ValueFill, Write, WriteOutcome,
 };
 use crate::key::{Partition, RowKey};
-use crate::model::ModelDescriptor;
+use crate::model::{IndexDescriptor, ModelDescriptor};
 use crate::row::EncodedRow;
 use crate::stores::Stores;
 
@@ -43,6 +43,9 @@ impl Stores {
     async fn write_once(&self, writes: &[Arc<Write>]) -> Vec<Written> {
         let Some(first) = writes.first() else { return Vec::new() };
         match self.scheme(first.key.model).await {
+            Ok(_) if !writes.iter().all(|write| self.keys.is_current(write.key.partition())) => {
+                writes.iter().map(|_| Err(HotStoreError::Moved)).collect()
+            }
             Ok(scheme) if scheme.is_direct() => Box::pin(self.write_directly(writes, scheme)).await,
             Ok(_) => self.hot.write(writes).await,
             Err(error) => writes.iter().map(|_| Err(error.repeat())).collect(),
@@ -56,6 +59,7 @@ impl Stores {
             let places: Vec<usize> =
                 (0..outcomes.len()).filter(|&at| is_elsewhere(&outcomes[at])).collect();
             let Some(&first) = places.first() else { return };
+            // Where the queue has other partitions, the writes' callers are told so and go there.
             let learned = self.learn_anew(writes[first].key.model).await;
             if Instant::now() >= ends {
                 return;
@@ -106,13 +110,18 @@ impl Stores {
                 return outcome;
             }
             self.learn_anew(first.key.model).await?;
-            tokio::time::sleep(PAUSE).await;
+            if self.keys.is_current(unit.partition) {
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 
     async fn write_unit_once(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError> {
         let Some(first) = unit.rows.first() else { return Ok(UnitOutcome::Unchanged) };
         match self.scheme(first.key.model).await? {
+            _ if !unit.rows.iter().all(|row| self.keys.is_current(row.key.partition())) => {
+                Err(HotStoreError::Moved)
+            }
             scheme if scheme.is_direct() => {
                 let turn = self.turns.at(unit.partition);
                 Box::pin(self.past(scheme).write_unit(turn, unit.clone())).await
@@ -127,16 +136,26 @@ impl Stores {
         key: &RowKey,
         token: &str,
     ) -> Result<Observed, HotStoreError> {
-        match self.scheme(key.model).await? {
-            scheme if scheme.is_direct() => direct::observe(&*self.durable, key).await,
-            _ => self.hot.observe(key, token).await,
+        let scheme = self.scheme(key.model).await?;
+        if scheme.is_direct() {
+            return direct::observe(&*self.durable, key).await;
+        }
+        let key = std::slice::from_ref(key);
+        match self.hot.observe(&self.current_keys(key)[0], token).await {
+            Err(HotStoreError::Moved) => {
+                let key = Box::pin(self.follow(&key[0])).await;
+                self.hot.observe(&key, token).await
+            }
+            observed => observed,
         }
     }
 
     /// Reads rows of one model.
     pub(crate) async fn read(&self, keys: &[RowKey]) -> Result<Vec<ReadOutcome>, HotStoreError> {
         let Some(first) = keys.first() else { return Ok(Vec::new()) };
-        match self.scheme(first.model).await? {
+        let scheme = self.scheme(first.model).await?;
+        let keys = &*self.current_keys(keys);
+        match scheme {
             StorageScheme::PostgresOnly if self.is_postgres_only(keys).await? => {
                 Ok(keys.iter().map(|_| ReadOutcome::Missing { token: None }).collect())
             }
@@ -163,8 +182,13 @@ impl Stores {
         self.are_postgres_only(&partitions.into_iter().collect::<Vec<_>>()).await
     }
 
+    /// Whether the partitions are written past, and the queue has them still. Where it has not, Redis
+    /// tells who looks there.
     async fn are_postgres_only(&self, partitions: &[Partition]) -> Result<bool, HotStoreError> {
         let offsets = self.durable.offsets(partitions).await?;
+        if offsets.iter().any(|offset| offset.is_moved) {
+            return Ok(false);
+        }
         let other = offsets.iter().find(|it| it.scheme != StorageScheme::PostgresOnly);
         if let Some(other) = other {
             self.schemes.set(other.partition.queue, other.scheme);
@@ -182,7 +206,7 @@ impl Stores {
         }
         let partitions: Vec<Partition> = self.keys.partitions_of(model.queue).collect();
         let offsets = self.durable.offsets(&partitions).await?;
-        Ok(offsets.iter().all(|offset| offset.scheme.is_direct()))
+        Ok(offsets.iter().all(|offset| offset.scheme.is_direct() && !offset.is_moved))
     }
 
     /// Reads rows again; where nothing is, a token is left if the row may be put there.
@@ -192,9 +216,17 @@ impl Stores {
         token: &str,
     ) -> Result<Vec<ReadOutcome>, HotStoreError> {
         let Some(first) = keys.first() else { return Ok(Vec::new()) };
-        match self.scheme(first.model).await? {
-            StorageScheme::PostgresOnly => self.read(keys).await,
-            _ => self.hot.reserve(keys, token).await,
+        let scheme = self.scheme(first.model).await?;
+        let keys = &*self.current_keys(keys);
+        if scheme == StorageScheme::PostgresOnly && self.is_postgres_only(keys).await? {
+            return Ok(keys.iter().map(|_| ReadOutcome::Missing { token: None }).collect());
+        }
+        match self.hot.reserve(keys, token).await {
+            Err(HotStoreError::Moved) => {
+                Box::pin(self.learn_layouts(first.model.queue)).await;
+                self.hot.reserve(&self.current_keys(keys), token).await
+            }
+            reserved => reserved,
         }
     }
 
@@ -217,23 +249,34 @@ impl Stores {
         }
     }
 
-    /// What is under the keys of unique values.
-    pub(crate) async fn reserve_values(
+    /// What is under the key of a unique value.
+    pub(crate) async fn reserve_value(
         &self,
         model: &'static ModelDescriptor,
-        keys: &[String],
+        index: &'static IndexDescriptor,
+        values: &EncodedRow,
         token: &str,
-    ) -> Result<Vec<ValueContent>, HotStoreError> {
+    ) -> Result<ValueContent, HotStoreError> {
         match self.scheme(model).await? {
             StorageScheme::PostgresOnly => {
                 let partitions: Vec<Partition> = self.keys.partitions_of(model.queue).collect();
-                match self.are_postgres_only(&partitions).await? {
-                    true => Ok(keys.iter().map(|_| ValueContent::default()).collect()),
-                    false => self.hot.reserve_values(keys, token).await,
+                if self.are_postgres_only(&partitions).await? {
+                    return Ok(ValueContent::default());
                 }
             }
-            StorageScheme::CacheAside => Ok(keys.iter().map(|_| ValueContent::default()).collect()),
-            _ => self.hot.reserve_values(keys, token).await,
+            StorageScheme::CacheAside => return Ok(ValueContent::default()),
+            _ => {}
+        }
+        loop {
+            let layout = self.keys.layout(model.queue);
+            let key = [self.keys.value_key_of(layout, model, index, values)];
+            // No script that is about a value knows of the partitions.
+            let found = self.hot.reserve_values(&key, token);
+            let (found, marked) = tokio::try_join!(found, self.hot.layouts(model.queue))?;
+            if marked.last().is_none_or(|marked| marked.first <= layout.first) {
+                return Ok(found.into_iter().next().unwrap_or_default());
+            }
+            self.keys.set_layouts(model.queue, &marked);
         }
     }
 
@@ -274,13 +317,18 @@ impl Stores {
         }
     }
 
+    /// Whether a model's rows are in Redis alone, as far as it is known here.
+    pub(crate) fn is_taken_for_redis_only(&self, model: &'static ModelDescriptor) -> bool {
+        self.schemes.get(model.queue) == Some(StorageScheme::RedisOnly)
+    }
+
     /// Whether PostgreSQL has none of a model's rows. If it has since a token was left in Redis, that is
     /// gone again.
     async fn is_redis_only(
         &self,
         model: &'static ModelDescriptor,
     ) -> Result<bool, DurableStoreError> {
-        if self.schemes.get(model.queue) != Some(StorageScheme::RedisOnly) {
+        if !self.is_taken_for_redis_only(model) {
             return Ok(false);
         }
         let mark = self.hot.scheme(self.any_partition(model.queue)).await;
@@ -303,7 +351,10 @@ impl Stores {
     pub(crate) async fn row_state(&self, key: &RowKey) -> Result<RowState, HotStoreError> {
         match self.scheme(key.model).await? {
             StorageScheme::PostgresOnly => Ok(RowState::Missing),
-            _ => self.hot.row_state(key).await,
+            _ => {
+                self.look_at_layouts(key.model.queue).await;
+                self.hot.row_state(&self.keys.renewed(key)).await
+            }
         }
     }
 
@@ -311,7 +362,10 @@ impl Stores {
     pub(crate) async fn invalidate(&self, key: &RowKey) -> Result<Invalidated, HotStoreError> {
         match self.scheme(key.model).await? {
             StorageScheme::RedisOnly | StorageScheme::PostgresOnly => Ok(Invalidated::Clean),
-            _ => self.hot.invalidate(key).await,
+            _ => {
+                self.look_at_layouts(key.model.queue).await;
+                self.hot.invalidate(&self.keys.renewed(key)).await
+            }
         }
     }
 

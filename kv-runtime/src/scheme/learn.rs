@@ -11,7 +11,7 @@ use crate::model::ModelDescriptor;
 use crate::stores::Stores;
 
 /// How long PostgreSQL has to tell a scheme that Redis may know as well.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Stores {
     /// The scheme of a model's queue, as far as it is known here.
@@ -37,6 +37,8 @@ impl Stores {
     /// Asks for the scheme for the first time.
     async fn learn(&self, model: &'static ModelDescriptor) -> Result<StorageScheme, HotStoreError> {
         let declared = model.scheme.unwrap_or(self.settings.scheme);
+        // First: they say where to ask.
+        self.learn_layouts(model.queue).await;
         let (mark, offset) =
             tokio::join!(self.hot.scheme(self.any_partition(model.queue)), self.ask(model.queue));
         let scheme = match (mark, offset) {
@@ -50,7 +52,7 @@ impl Stores {
             }
             // PostgreSQL does not answer, or knows of nothing.
             (Ok(SchemeMark::Of(scheme)), _) => scheme,
-            (Ok(SchemeMark::None | SchemeMark::Closed), _) => declared,
+            (Ok(SchemeMark::None | SchemeMark::Closed | SchemeMark::Moved), _) => declared,
             (Err(_), _) if declared.is_direct() => declared,
             (Err(error), _) => return Err(error),
         };
@@ -61,7 +63,13 @@ impl Stores {
     /// Looks whether the scheme is another one by now; without an answer it is taken to be the same.
     async fn look_again(&self, queue: &'static str) -> Result<StorageScheme, HotStoreError> {
         let known = self.schemes.get(queue).unwrap_or_default();
-        let Ok(mark) = self.hot.scheme(self.any_partition(queue)).await else { return Ok(known) };
+        let first = self.any_partition(queue);
+        let (mark, ()) = tokio::join!(self.hot.scheme(first), self.look_at_layouts(queue));
+        let Ok(mark) = mark else { return Ok(known) };
+        if first != self.any_partition(queue) {
+            // It is looked at again before long.
+            return Ok(known);
+        }
         let is_default = known == StorageScheme::WriteBehind;
         if mark == SchemeMark::Of(known) || (mark == SchemeMark::None && is_default) {
             return Ok(known);
@@ -122,16 +130,16 @@ impl Stores {
         Ok(())
     }
 
-    pub(super) fn any_partition(&self, queue: &'static str) -> Partition {
-        Partition { queue, number: 0 }
-    }
-
-    /// Finds out the scheme as PostgreSQL has it, which is what holds.
+    /// Finds out the scheme and the partitions as PostgreSQL has them, which is what holds.
     pub(super) async fn learn_anew(
         &self,
         model: &'static ModelDescriptor,
     ) -> Result<(), HotStoreError> {
-        let offsets = self.durable.offsets(&[self.any_partition(model.queue)]).await?;
+        let mut offsets = self.durable.offsets(&[self.any_partition(model.queue)]).await?;
+        if !offsets.iter().all(|offset| offset.is_stored() && !offset.is_moved) {
+            self.learn_layouts_for_sure(model.queue).await?;
+            offsets = self.durable.offsets(&[self.any_partition(model.queue)]).await?;
+        }
         match offsets.first().filter(|offset| offset.is_stored()) {
             Some(offset) => self.schemes.set(model.queue, offset.scheme),
             None => {
@@ -148,7 +156,7 @@ fn is_told(scheme: StorageScheme, mark: SchemeMark) -> bool {
     match mark {
         SchemeMark::None => scheme == StorageScheme::WriteBehind,
         // A switch is at it.
-        SchemeMark::Closed => true,
+        SchemeMark::Closed | SchemeMark::Moved => true,
         SchemeMark::Of(marked) => marked == scheme,
     }
 }

@@ -11,6 +11,7 @@
 
 mod load;
 mod move_out;
+mod partitions;
 
 use std::time::Duration;
 
@@ -34,11 +35,11 @@ const MOVED_AT_ONCE: usize = 500;
 /// A model, and keys of its rows.
 type KeysOfModel = (&'static ModelDescriptor, Vec<RowKey>);
 
-/// Why a storage scheme was not changed.
+/// Why a storage scheme, or the number of a queue's partitions, was not changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SwitchError {
-    /// The queue was not drained in time; it goes on under the scheme that it had.
+    /// The queue was not drained in time; it goes on as it was.
     #[error(
         "queue `{queue}` still has {undrained} undrained entries after {waited:?}; is a drainer of \
          all its models running? (`Settings::switch_timeout` is how long a switch waits)"
@@ -76,11 +77,20 @@ pub enum SwitchError {
         /// The queue.
         queue: &'static str,
     },
-    /// Redis does not answer. Nothing is lost; switch to the same scheme again to finish.
-    #[error("Redis does not answer; switch to the same scheme again to finish what was begun")]
+    /// A queue cannot have so many partitions, or was changed so often that there are no more numbers
+    /// for them.
+    #[error("queue `{queue}` cannot have {count} partitions; it can have 1 to 1024")]
+    Partitions {
+        /// The queue.
+        queue: &'static str,
+        /// How many it should have.
+        count: u16,
+    },
+    /// Redis does not answer. Nothing is lost; make the same switch again to finish.
+    #[error("Redis does not answer; make the same switch again to finish what was begun")]
     Redis(#[source] Source),
-    /// PostgreSQL does not answer. Nothing is lost; switch to the same scheme again to finish.
-    #[error("PostgreSQL does not answer; switch to the same scheme again to finish what was begun")]
+    /// PostgreSQL does not answer. Nothing is lost; make the same switch again to finish.
+    #[error("PostgreSQL does not answer; make the same switch again to finish what was begun")]
     PostgreSql(#[source] Source),
 }
 
@@ -110,8 +120,7 @@ impl Kv {
         stores.know(model);
         // A model that is declared otherwise begins so.
         let known = stores.scheme(model).await?;
-        let offsets =
-            stores.durable.offsets(&[Partition { queue: model.queue, number: 0 }]).await?;
+        let offsets = stores.durable.offsets(&[stores.any_partition(model.queue)]).await?;
         let stored = offsets.first().filter(|offset| offset.is_stored());
         Ok(stored.map_or(known, |offset| offset.scheme))
     }
@@ -159,6 +168,8 @@ impl Kv {
         self.stores().know(model);
         // One that is declared otherwise begins so.
         self.stores().scheme(model).await?;
+        let _alone = self.stores().durable.exclude(model.queue).await?;
+        self.stores().learn_layouts_for_sure(model.queue).await?;
         Switch::new(self.stores(), model.queue).make(to).await
     }
 }
@@ -171,6 +182,8 @@ impl Stores {
         model: &'static ModelDescriptor,
         declared: StorageScheme,
     ) -> Result<StorageScheme, HotStoreError> {
+        let _alone = self.durable.exclude(model.queue).await?;
+        self.learn_layouts_for_sure(model.queue).await?;
         match Switch::new(self, model.queue).begin(declared).await {
             Ok(scheme) => Ok(scheme),
             Err(SwitchError::Redis(source)) => Err(HotStoreError::Unavailable(source)),
@@ -182,10 +195,11 @@ impl Stores {
     }
 }
 
-/// A queue on its way to another scheme.
+/// A queue on its way to another scheme, or to other partitions; nobody else has it on another way.
 struct Switch<'a> {
     stores: &'a Stores,
     queue: &'static str,
+    /// As they are when it begins.
     partitions: Vec<Partition>,
     /// Random: what it is told by from others before and after it.
     id: String,
@@ -197,10 +211,10 @@ impl<'a> Switch<'a> {
         Self { stores, queue, partitions, id: random_id() }
     }
 
-    /// Makes the switch, alone.
+    /// Makes the switch.
     async fn make(&self, to: StorageScheme) -> Result<(), SwitchError> {
-        let _alone = self.stores.durable.exclude(self.queue).await?;
         let from = self.first_offset().await?.scheme;
+        self.finish_what_was_begun(from).await?;
         let moves_rows = from != to && [from, to].into_iter().any(holds_rows_alone);
         // Otherwise rows and entries stay where they are, unless a switch that was broken off has
         // put some elsewhere.
@@ -210,7 +224,6 @@ impl<'a> Switch<'a> {
 
     /// Makes the switch to the scheme that a queue begins with; or finds out which one it has.
     async fn begin(&self, declared: StorageScheme) -> Result<StorageScheme, SwitchError> {
-        let _alone = self.stores.durable.exclude(self.queue).await?;
         let first = self.first_offset().await?;
         if first.is_stored() {
             return Ok(first.scheme);
@@ -221,7 +234,7 @@ impl<'a> Switch<'a> {
     }
 
     async fn first_offset(&self) -> Result<Offset, SwitchError> {
-        let first = Partition { queue: self.queue, number: 0 };
+        let first = self.stores.any_partition(self.queue);
         let offsets = self.stores.durable.offsets(&[first]).await?;
         Ok(offsets.into_iter().next().unwrap_or_else(|| Offset::start(first)))
     }

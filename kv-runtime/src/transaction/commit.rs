@@ -9,7 +9,7 @@ use super::touched::Touched;
 use super::{Attempt, Transaction};
 use crate::durability::Durability;
 use crate::error::{Error, Operation};
-use crate::hot_store::{FreeValue, Probe, Unit, UnitOutcome, UnitRow, WriteOutcome};
+use crate::hot_store::{FreeValue, HotStoreError, Probe, Unit, UnitOutcome, UnitRow, WriteOutcome};
 use crate::receipt::Receipt;
 use crate::room::RoomWait;
 use crate::rows::{LOADS_MAX, random_id};
@@ -43,6 +43,11 @@ impl Transaction {
         // What was looked up can have changed since, for each row by itself.
         for tries in 1..=LOADS_MAX * (1 + unit.rows.len()) {
             let outcome = room.write_unit(&self.stores, &unit).await;
+            if let Err(HotStoreError::Moved) = outcome {
+                // What was read lies elsewhere by now.
+                self.stores.follow(&touched[0].key).await;
+                return Ok(Attempt::Stale(stale(&touched[0])));
+            }
             let outcome = outcome.map_err(|error| Error::from_hot(at, &id, error))?;
             let (place, refusal) = match outcome {
                 UnitOutcome::Unchanged => return Ok(Attempt::Committed(None)),

@@ -12,7 +12,7 @@ use crate::dead_letters::{DeadLetter, DeadLetterFilter};
 use crate::durable_store::{
     DurableStoreError, Offset, Operation, Outcome, Refusal, Statement, Transaction,
 };
-use crate::key::{Partition, RowKey};
+use crate::key::{Layout, Partition, RowKey};
 use crate::model::{ColumnType, ModelDescriptor};
 use crate::row::EncodedRow;
 use crate::scheme::StorageScheme;
@@ -80,6 +80,10 @@ impl Transaction for PostgresTransaction<'_> {
         let partitions: Vec<Partition> = self.offsets.iter().map(|it| it.partition).collect();
         let changed = offsets::set_scheme(&mut self.connection, &partitions, from, to).await?;
         if changed == partitions.len() { Ok(()) } else { Err(DurableStoreError::OffsetMoved) }
+    }
+
+    async fn change_layout(&mut self, to: Layout) -> Result<(), DurableStoreError> {
+        offsets::change_layout(&mut self.connection, &self.offsets, to).await
     }
 
     async fn commit(mut self: Box<Self>, outcome: Outcome) -> Result<(), DurableStoreError> {

@@ -1,6 +1,6 @@
 //! The statements on `kv_offsets`.
 
-use diesel::sql_types::{BigInt, Integer, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 use diesel_async::AsyncPgConnection;
 use diesel_async::RunQueryDsl;
 
@@ -9,16 +9,19 @@ use super::sql::unnest;
 use super::statement::{Query, Statement};
 use super::{classify, malformed};
 use crate::durable_store::{DurableStoreError, Offset, OffsetMove};
-use crate::key::Partition;
+use crate::key::{Layout, Partition};
 use crate::scheme::StorageScheme;
 
-/// Offsets as PostgreSQL answers them: queue, partition, position, nonce, epoch, layout, held,
-/// the entry that is waited at, scheme.
-type OffsetSql = (Text, Integer, Text, Text, BigInt, Integer, BigInt, Nullable<Text>, Text);
-type OffsetRow = (String, i32, String, String, i64, i32, i64, Option<String>, String);
+/// Offsets as PostgreSQL answers them: queue, partition, position, nonce, epoch, the number of
+/// partitions where it was never changed, held,
+/// the entry that is waited at, scheme, and whether the queue has other partitions by now.
+type OffsetSql =
+    (Text, Integer, Text, Text, BigInt, Nullable<Integer>, BigInt, Nullable<Text>, Text, Bool);
+type OffsetRow = (String, i32, String, String, i64, Option<i32>, i64, Option<String>, String, bool);
 
-const COLUMNS: &str =
-    "o.queue, o.partition, o.position, o.nonce, o.epoch, o.layout, o.held, o.waits_at, o.scheme";
+const COLUMNS: &str = "o.queue, o.partition, o.position, o.nonce, o.epoch, \
+     CASE WHEN o.first_partition = 0 AND NOT o.is_moved THEN o.layout END, \
+     o.held, o.waits_at, o.scheme, o.is_moved";
 
 /// What is done with the offsets that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +40,8 @@ pub(super) fn partition_columns(partitions: &[Partition]) -> Vec<ColumnArray> {
     vec![ColumnArray::of_texts(queues), ColumnArray::of_texts(numbers)]
 }
 
-/// Makes sure that partitions have an offset row.
+/// Makes sure that partitions have an offset row. Where the number of partitions was changed, all that
+/// there are have one.
 pub(super) async fn create(
     connection: &mut AsyncPgConnection,
     partitions: &[Partition],
@@ -45,7 +49,9 @@ pub(super) async fn create(
 ) -> Result<(), DurableStoreError> {
     let sql = format!(
         "INSERT INTO kv_offsets (queue, partition, layout) \
-         SELECT u.c0, u.c1::int, u.c2::int FROM {} ON CONFLICT (queue, partition) DO NOTHING",
+         SELECT u.c0, u.c1::int, u.c2::int FROM {} WHERE NOT EXISTS \
+         (SELECT 1 FROM kv_offsets AS o WHERE o.queue = u.c0 AND o.first_partition > 0) \
+         ON CONFLICT (queue, partition) DO NOTHING",
         unnest(3, "")
     );
     let mut parameters = partition_columns(partitions);
@@ -91,8 +97,8 @@ pub(super) async fn load(
 }
 
 fn decode(partition: Partition, row: &OffsetRow, layout: u16) -> Result<Offset, DurableStoreError> {
-    let (_, _, position, nonce, epoch, row_layout, held, waits_at, scheme) = row;
-    if *row_layout != i32::from(layout) {
+    let (_, _, position, nonce, epoch, row_layout, held, waits_at, scheme, is_moved) = row;
+    if let Some(row_layout) = row_layout.filter(|written| *written != i32::from(layout)) {
         return Err(DurableStoreError::Configuration(
             format!(
                 "queue `{}` was written with {row_layout} partitions, but the settings say \
@@ -111,6 +117,7 @@ fn decode(partition: Partition, row: &OffsetRow, layout: u16) -> Result<Offset, 
         held: *held,
         waits_at: waits_at.map_err(|_| malformed("kv_offsets"))?,
         scheme: scheme.parse().map_err(|_| malformed("kv_offsets"))?,
+        is_moved: *is_moved,
     })
 }
 
@@ -132,6 +139,71 @@ pub(super) async fn set_scheme(
         parameters.push(ColumnArray::of_texts(partitions.iter().map(|_| scheme.name())));
     }
     Statement { sql, parameters }.execute(connection).await.map_err(classify)
+}
+
+/// A layout as PostgreSQL has it.
+#[derive(diesel::QueryableByName)]
+struct LayoutRow {
+    #[diesel(sql_type = Integer)]
+    first_partition: i32,
+    #[diesel(sql_type = Integer)]
+    layout: i32,
+}
+
+/// The layouts that a queue has had, the oldest first.
+pub(super) async fn layouts(
+    connection: &mut AsyncPgConnection,
+    queue: &str,
+) -> Result<Vec<Layout>, DurableStoreError> {
+    let sql = "SELECT DISTINCT first_partition, layout FROM kv_offsets WHERE queue = $1 \
+               ORDER BY first_partition";
+    let query = diesel::sql_query(sql).bind::<Text, _>(queue);
+    let rows: Vec<LayoutRow> = query.load(connection).await.map_err(classify)?;
+    let layout = |LayoutRow { first_partition, layout }: LayoutRow| {
+        let (first, count) = (u16::try_from(first_partition), u16::try_from(layout));
+        Some(Layout { first: first.ok()?, count: count.ok()? })
+    };
+    let layouts: Option<Vec<Layout>> = rows.into_iter().map(layout).collect();
+    layouts.ok_or_else(|| malformed("kv_offsets"))
+}
+
+/// Has a queue go on with other partitions than those of these offsets, which are locked.
+pub(super) async fn change_layout(
+    connection: &mut AsyncPgConnection,
+    from: &[Offset],
+    to: Layout,
+) -> Result<(), DurableStoreError> {
+    let Some(first) = from.first() else { return Ok(()) };
+    let sql = format!(
+        "UPDATE kv_offsets AS o SET is_moved = true, epoch = o.epoch + 1, updated_at = now() \
+         FROM {} WHERE o.queue = u.c0 AND o.partition = u.c1::int AND NOT o.is_moved",
+        unnest(2, "")
+    );
+    let old: Vec<Partition> = from.iter().map(|offset| offset.partition).collect();
+    let statement = Statement { sql, parameters: partition_columns(&old) };
+    if statement.execute(connection).await.map_err(classify)? < old.len() {
+        return Err(DurableStoreError::OffsetMoved);
+    }
+    let sql = format!(
+        "INSERT INTO kv_offsets \
+         (queue, partition, first_partition, layout, position, scheme, epoch) \
+         SELECT u.c0, u.c1::int, u.c2::int, u.c3::int, u.c4, u.c5, 1 FROM {}",
+        unnest(6, "")
+    );
+    let new: Vec<Partition> = to.partitions(first.partition.queue).collect();
+    let position = from.iter().map(|offset| offset.position).max().unwrap_or_default();
+    let mut parameters = partition_columns(&new);
+    let same = [
+        to.first.to_string(),
+        to.count.to_string(),
+        position.to_string(),
+        first.scheme.name().to_owned(),
+    ];
+    for value in &same {
+        parameters.push(ColumnArray::of_texts(new.iter().map(|_| value.as_str())));
+    }
+    Statement { sql, parameters }.execute(connection).await.map_err(classify)?;
+    Ok(())
 }
 
 /// Moves offsets, if all of them are still where this drainer left them.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
-use diesel::sql_types::{Array, Integer, Text};
+use diesel::sql_types::{Array, Bool, Integer, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::{MIGRATIONS, PostgresDurableStore, classify, schema};
@@ -26,6 +26,8 @@ struct LayoutRow {
     queue: String,
     #[diesel(sql_type = Integer)]
     layout: i32,
+    #[diesel(sql_type = Bool)]
+    was_changed: bool,
 }
 
 #[async_trait]
@@ -53,11 +55,16 @@ impl StoreChecks for PostgresDurableStore {
             problems.extend(migration_problem(&applied));
         }
         if settings.wants(Check::Partitions) && exists(&mut connection, "kv_offsets").await? {
-            for LayoutRow { queue, layout } in layouts(&mut connection, models).await? {
-                if layout != i32::from(self.partitions) {
-                    let written = layout.to_string();
-                    problems.push(Problem::partitions(&queue, &written, self.partitions));
-                }
+            for LayoutRow { queue, layout, was_changed } in layouts(&mut connection, models).await?
+            {
+                let written = layout.to_string();
+                problems.extend(match (layout == i32::from(self.partitions), was_changed) {
+                    (true, _) => None,
+                    (false, true) => {
+                        Some(Problem::other_partitions(&queue, &written, self.partitions))
+                    }
+                    (false, false) => Some(Problem::partitions(&queue, &written, self.partitions)),
+                });
             }
         }
         if settings.wants(Check::Schema) {
@@ -99,7 +106,11 @@ async fn layouts(
     connection: &mut AsyncPgConnection,
     models: &[&'static ModelDescriptor],
 ) -> Result<Vec<LayoutRow>, DurableStoreError> {
-    let sql = "SELECT DISTINCT queue, layout FROM kv_offsets WHERE queue = ANY($1) ORDER BY queue";
+    // Before the newest migrations, too, which another check asks for.
+    let sql = "SELECT DISTINCT queue, layout, \
+               coalesce((to_jsonb(o)->>'first_partition')::int > 0, false) AS was_changed \
+               FROM kv_offsets AS o WHERE queue = ANY($1) \
+               AND NOT coalesce((to_jsonb(o)->>'is_moved')::boolean, false) ORDER BY queue";
     let query = diesel::sql_query(sql).bind::<Array<Text>, _>(queues_of(models));
     query.load(connection).await.map_err(classify)
 }

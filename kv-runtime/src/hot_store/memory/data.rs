@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use super::values::{Value, Values};
 use crate::entry::{Change, EntryId, RawEntry, set_version};
 use crate::hot_store::{
-    Fill, PartitionState, Probe, ReadOutcome, SchemeMark, SettledRow, Stamp, Unit, UnitOutcome,
-    Write, WriteOutcome,
+    Fill, HotStoreError, PartitionState, Probe, ReadOutcome, SchemeMark, SettledRow, Stamp, Unit,
+    UnitOutcome, Write, WriteOutcome,
 };
-use crate::key::{Partition, RowKey};
+use crate::key::{Layout, Partition, RowKey};
 use crate::row::EncodedRow;
 
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ pub(super) struct Data {
     pub(super) marks: HashMap<Partition, SchemeMark>,
     /// Those that keep partitions closed.
     pub(super) switches: HashMap<Partition, String>,
+    /// Those that queues have had, where they were changed.
+    pub(super) layouts: HashMap<&'static str, Vec<Layout>>,
     /// The newest entry of all queues. Drainers go by the ids to tell which of two entries came
     /// first, and here thousands come in a millisecond.
     pub(super) newest: EntryId,
@@ -106,14 +108,24 @@ impl Data {
     }
 
     /// The same; where nothing is, a token is left.
-    pub(super) fn reserve(&mut self, key: &RowKey, token: &str, ttl: Duration) -> ReadOutcome {
+    pub(super) fn reserve(
+        &mut self,
+        key: &RowKey,
+        token: &str,
+        ttl: Duration,
+    ) -> Result<ReadOutcome, HotStoreError> {
         let outcome = self.read(&key.key);
-        if self.slot(&key.key).is_some() || !self.mark(key.partition()).takes_rows() {
-            return outcome;
+        if self.slot(&key.key).is_some() {
+            return Ok(outcome);
+        }
+        match self.mark(key.partition()) {
+            SchemeMark::Moved => return Err(HotStoreError::Moved),
+            mark if !mark.takes_rows() => return Ok(outcome),
+            _ => {}
         }
         let slot = Slot::expiring(Content::Token(token.to_owned()), ttl);
         self.slots.insert(key.key.clone(), slot);
-        ReadOutcome::Missing { token: Some(token.to_owned()) }
+        Ok(ReadOutcome::Missing { token: Some(token.to_owned()) })
     }
 
     /// One change with its entry: the rules of `write.lua`.

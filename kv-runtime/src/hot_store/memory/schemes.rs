@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::data::{Content, Data, Mark, Slot, Stored};
 use super::values::Values;
 use crate::entry::EntryId;
-use crate::hot_store::{LOADED, Load, SchemeMark};
-use crate::key::{Partition, RowKey};
+use crate::hot_store::{HotStoreError, LOADED, Load, SchemeMark};
+use crate::key::{Layout, Partition, RowKey};
 use crate::scheme::StorageScheme;
 
 impl Data {
@@ -14,13 +14,29 @@ impl Data {
         self.marks.get(&partition).copied().unwrap_or(SchemeMark::None)
     }
 
-    pub(super) fn is_closed(&self, partition: Partition) -> bool {
-        self.mark(partition).is_closed()
+    pub(super) fn check_takes_entries(&self, partition: Partition) -> Result<(), HotStoreError> {
+        match self.mark(partition) {
+            SchemeMark::Moved => Err(HotStoreError::Moved),
+            mark if mark.is_closed() => Err(HotStoreError::Elsewhere),
+            _ => Ok(()),
+        }
+    }
+
+    /// The rules of `move.lua`.
+    pub(super) fn move_on(&mut self, queue: &'static str, layouts: &[Layout]) {
+        let old = layouts.split_last().map_or(&[][..], |(_, old)| old);
+        for partition in old.iter().flat_map(|layout| layout.partitions(queue)) {
+            self.marks.insert(partition, SchemeMark::Moved);
+            self.switches.remove(&partition);
+        }
+        self.layouts.insert(queue, layouts.to_vec());
     }
 
     /// The rules of `close.lua`.
     pub(super) fn close(&mut self, partition: Partition, switch: &str) {
-        self.marks.insert(partition, SchemeMark::Closed);
+        if self.mark(partition) != SchemeMark::Moved {
+            self.marks.insert(partition, SchemeMark::Closed);
+        }
         self.switches.insert(partition, switch.to_owned());
     }
 
@@ -35,14 +51,18 @@ impl Data {
             return false;
         }
         let stored = Stored {
-            row: row.clone(),
+            row: row.clone().unwrap_or_default(),
             entry: *entry,
             operation_id: LOADED.to_owned(),
             mark: Mark::None,
             values: Values::of(value_keys.clone()),
             is_stored: true,
         };
-        self.slots.insert(key.key.clone(), Slot::pinned(Content::Row(stored)));
+        let content = match row {
+            Some(_) => Content::Row(stored),
+            None => Content::Tombstone(stored),
+        };
+        self.slots.insert(key.key.clone(), Slot::pinned(content));
         self.give_values(&key.key, *entry, value_keys);
         true
     }

@@ -6,6 +6,9 @@ use crate::hot_store::HotStoreError;
 
 /// What a failed command means where doing it twice does no harm.
 pub(super) fn classify(error: RedisError) -> HotStoreError {
+    if error.code() == Some("KVMOVED") {
+        return HotStoreError::Moved;
+    }
     if is_misfit(&error) {
         return HotStoreError::Configuration(Box::new(error));
     }
@@ -18,6 +21,9 @@ pub(super) fn classify(error: RedisError) -> HotStoreError {
 /// What a failed write means: once it was sent, only an answer tells what became of it.
 pub(super) fn classify_write(error: RedisError) -> HotStoreError {
     let was_sent = !error.is_connection_refusal() && (error.is_timeout() || error.is_io_error());
+    if error.code() == Some("KVMOVED") {
+        return HotStoreError::Moved;
+    }
     // A closed stream is one that has no ids left.
     if error.code() == Some("KVCLOSED")
         || error.detail().is_some_and(|detail| detail.contains("exhausted the last possible ID"))

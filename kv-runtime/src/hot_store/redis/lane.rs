@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::connection::Connection;
 use crate::hot_store::{HotStoreError, Write, WriteOutcome};
+use crate::key::slot_of_key;
 
 /// How many calls with writes are on their way at once: one at the server, and one behind it.
 const CALLS_MAX: usize = 2;
@@ -106,7 +107,7 @@ impl Lane {
         let (writes, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|waiting| (waiting.write, waiting.answer)).unzip();
         let mut answers = answers.into_iter();
-        for call in calls(&writes) {
+        for call in calls(&writes, self.connection.is_cluster()) {
             let results = sender.send(&self.connection, call).await;
             // The results first: once they end, no answer must be taken any more.
             for (result, answer) in results.into_iter().zip(answers.by_ref()) {
@@ -117,13 +118,19 @@ impl Lane {
     }
 }
 
-/// Cuts writes into calls that do not hold up the server; one write is a call, however large.
-pub(super) fn calls(mut writes: &[Arc<Write>]) -> impl Iterator<Item = &[Arc<Write>]> {
+/// Cuts writes into calls that do not hold up the server; one write is a call, however large. In a
+/// cluster a call is about one slot.
+pub(super) fn calls(
+    mut writes: &[Arc<Write>],
+    is_cluster: bool,
+) -> impl Iterator<Item = &[Arc<Write>]> {
     std::iter::from_fn(move || {
+        let slot = |write: &Arc<Write>| is_cluster.then(|| slot_of_key(&write.key.key));
+        let first = writes.first().and_then(slot);
         let mut bytes = 0;
         let fits = |write: &&Arc<Write>| {
             bytes += write.change.byte_len();
-            bytes <= BYTES_MAX
+            bytes <= BYTES_MAX && slot(write) == first
         };
         let fitting = writes.iter().take(WRITES_MAX).take_while(fits).count();
         let (call, rest) = writes.split_at(fitting.max(1).min(writes.len()));

@@ -5,8 +5,9 @@ use redis::{RedisError, Value};
 use super::connection::Connection;
 use super::script::ValueScripts;
 use super::{reply, values};
-use crate::hot_store::Load;
+use crate::hot_store::{LOADED, Load};
 use crate::key::{KeySpace, RowKey};
+use crate::row::EncodedRow;
 
 /// Puts rows here; `false` where another switch, or none, keeps one of their partitions closed.
 pub(super) async fn load(
@@ -19,8 +20,10 @@ pub(super) async fn load(
     let calls = rows.iter().map(|Load { key, row, entry, value_keys }| {
         let mut call = scripts.load.call(2);
         call.arg(keys.state(key.partition())).arg(&key.key);
-        call.arg(switch).arg(entry.to_string()).arg(value_keys.len()).arg(value_keys);
-        for (column, value) in key.model.columns.iter().zip(row.iter()) {
+        let deleted = if row.is_none() { " deleted" } else { "" };
+        call.arg(switch).arg(format!("{entry} {LOADED}{deleted}"));
+        call.arg(value_keys.len()).arg(value_keys);
+        for (column, value) in key.model.columns.iter().zip(row.iter().flat_map(EncodedRow::iter)) {
             if let Some(value) = value {
                 call.arg(column.name).arg(value);
             }

@@ -8,6 +8,7 @@ use crate::hot_store::{
     Membership, Observed, PartitionState, ReadOutcome, RowState, SchemeMark, Stamp, Standing,
     UnitOutcome, ValueContent, WriteOutcome,
 };
+use crate::key::Layout;
 use crate::row::EncodedRow;
 
 /// An answer that is not of the form the scripts and commands give.
@@ -326,7 +327,8 @@ pub(super) fn state(
 ) -> Result<PartitionState, RedisError> {
     const WHAT: &str = "a partition's state";
     let values = items(counters, WHAT)?;
-    let ([retained, position, trimmed], Value::Int(length)) = (values.as_slice(), length) else {
+    let ([retained, position, trimmed, scheme], Value::Int(length)) = (values.as_slice(), length)
+    else {
         return Err(unexpected(WHAT));
     };
     let entry = |value: &Value| match value {
@@ -344,6 +346,7 @@ pub(super) fn state(
         settled: entry(position)?,
         trimmed: entry(trimmed)?,
         newest: newest.first().map(entry_id).transpose()?.unwrap_or_default(),
+        is_moved: text(scheme, WHAT).is_ok_and(|scheme| scheme == "moved"),
     })
 }
 
@@ -355,8 +358,22 @@ pub(super) fn scheme_mark(answer: Value) -> Result<SchemeMark, RedisError> {
         Value::ServerError(error) => Err(error.into()),
         answer => match text(&answer, WHAT)? {
             "closed" => Ok(SchemeMark::Closed),
+            "moved" => Ok(SchemeMark::Moved),
             name => name.parse().map(SchemeMark::Of).map_err(|_| unexpected(WHAT)),
         },
+    }
+}
+
+/// `GET` of the layouts that a queue has had.
+pub(super) fn layouts(answer: Value) -> Result<Vec<Layout>, RedisError> {
+    const WHAT: &str = "the layouts of a queue";
+    match answer {
+        Value::Nil => Ok(Vec::new()),
+        Value::ServerError(error) => Err(error.into()),
+        answer => {
+            let layouts = text(&answer, WHAT)?.split(',').map(str::parse);
+            layouts.collect::<Result<_, _>>().map_err(|_| unexpected(WHAT))
+        }
     }
 }
 

@@ -33,6 +33,7 @@ script!(SWAP_VALUE, "swap_value.lua");
 script!(EXPIRE_VALUE, "ids.lua", "expire_value.lua");
 script!(REBASE, "rebase.lua");
 script!(CLOSE, "close.lua");
+script!(MOVE, "move.lua");
 script!(OPEN, "ids.lua", "scheme.lua", "open.lua");
 script!(BAR, "clear.lua", "bar.lua");
 script!(LIFT, "lift.lua");

@@ -25,7 +25,7 @@ const ROOM_SHARE: i64 = 16;
 #[derive(Debug, Clone)]
 pub(super) struct Writer {
     keys: Arc<KeySpace>,
-    partition_capacity: u64,
+    queue_capacity: u64,
     takes_held: bool,
     write_unit: &'static Script,
     /// How many writes a partition takes before its room is checked again.
@@ -43,7 +43,7 @@ impl Writer {
     pub(super) fn new(keys: KeySpace, settings: &Settings, write_unit: &'static Script) -> Self {
         Self {
             keys: Arc::new(keys),
-            partition_capacity: settings.partition_capacity(),
+            queue_capacity: settings.queue_capacity,
             takes_held: settings.on_held == OnHeld::Queue,
             write_unit,
             unchecked: Arc::default(),
@@ -150,7 +150,8 @@ impl Writer {
                 .arg(self.keys.stream(partition))
                 .arg(&write.key.key);
         }
-        self.add_settings(&mut call, began_ms);
+        let partitions = writes.iter().map(|write| write.key.partition());
+        self.add_settings(&mut call, partitions, began_ms);
         for (write, &checked) in writes.iter().zip(checked) {
             let model = write.key.model;
             let entry_values = match write.terms {
@@ -183,7 +184,7 @@ impl Writer {
         for row in &unit.rows {
             call.arg(&row.key.key);
         }
-        self.add_settings(&mut call, began_ms);
+        self.add_settings(&mut call, std::iter::once(unit.partition), began_ms);
         let (header, values) = unit.encode().unwrap_or_default();
         call.arg(header).arg(values).arg(&unit.operation_id).arg(i32::from(nonce_key.is_some()));
         for row in &unit.rows {
@@ -209,9 +210,23 @@ impl Writer {
         call
     }
 
-    fn add_settings(&self, call: &mut Cmd, began_ms: u64) {
-        call.arg(self.keys.partitions()).arg(self.partition_capacity).arg(began_ms);
-        call.arg(i32::from(self.takes_held));
+    fn add_settings(
+        &self,
+        call: &mut Cmd,
+        partitions: impl Iterator<Item = Partition> + Clone,
+        began_ms: u64,
+    ) {
+        let count = |partition| self.keys.partitions_with(partition);
+        let most = partitions.clone().map(count).max().unwrap_or(1);
+        if partitions.clone().map(count).all(|count| count == most) {
+            call.arg(most);
+        } else {
+            let counts: Vec<String> = partitions.map(|it| count(it).to_string()).collect();
+            call.arg(counts.join(" "));
+        }
+        // Where they differ, the partitions that have less room are not to have more.
+        let capacity = Settings::partition_capacity(self.queue_capacity, most);
+        call.arg(capacity).arg(began_ms).arg(i32::from(self.takes_held));
     }
 }
 

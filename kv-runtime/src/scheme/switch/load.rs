@@ -85,7 +85,8 @@ impl Switch<'_> {
     ) -> Option<Load> {
         let key = self.stores.keys.row(model, model.id_of(&row));
         let value_keys = value_keys(&self.stores.keys, model, &row);
-        let entry = offsets.get(usize::from(key.partition))?.position.next();
-        Some(Load { key, row, entry, value_keys })
+        let offset = offsets.iter().find(|offset| offset.partition == key.partition())?;
+        let entry = offset.position.next();
+        Some(Load { key, row: Some(row), entry, value_keys })
     }
 }
