@@ -3,7 +3,7 @@
 //! `cargo bench -p kv-benches` starts private servers (PostgreSQL with fsync), runs all contenders
 //! in turn for several rounds, and prints medians, spread and ratios. The same as JSON goes to
 //! `target/bench/summary.json`; `--publish` also renews the table and the plots of `BENCHMARKS.md`.
-//! It measures and judges nothing: no test hangs on it. `-- --help` tells the options.
+//! `cargo test` runs the short form, which measures nothing. `-- --help` tells the options.
 
 mod by_hand;
 mod drain;
@@ -24,11 +24,14 @@ mod sustained;
 mod writes;
 mod ycsb;
 
-use clap::Parser;
 use kv_runtime::testing::{PostgresOptions, PostgresServer, RedisServer};
 
 use self::options::{Options, Section};
 use self::report::Report;
+
+/// All contenders have the same, and what their rows take in memory is much of what they cost.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Any error: a benchmark that cannot run says why and ends.
 pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -47,7 +50,7 @@ fn main() -> Outcome<()> {
     if drainer::is_asked_for() {
         return drainer::run();
     }
-    let options = Options::parse();
+    let options = Options::from_args();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(options))
 }
 

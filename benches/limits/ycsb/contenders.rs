@@ -230,7 +230,8 @@ impl Store for Framework {
     }
 
     async fn insert(&self, record: &Record) -> Outcome<()> {
-        let _ = self.repository.create(record).await?;
+        // As the others do: without asking whether it is there.
+        let _ = self.repository.upsert(record).await?;
         Ok(())
     }
 
