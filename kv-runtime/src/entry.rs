@@ -260,8 +260,6 @@ fn row_of(header: &str) -> Option<(String, String)> {
 pub(crate) struct Entry {
     /// Its id.
     pub(crate) id: EntryId,
-    /// The random id of the operation that wrote it; no other entry has the same.
-    pub(crate) nonce: String,
     /// What has to take effect before it.
     pub(crate) after: Vec<Dependency>,
     /// What it does, each of another row; several for a unit of work.
@@ -349,10 +347,10 @@ impl Entry {
         models: &[&'static ModelDescriptor],
     ) -> Result<Self, EntryError> {
         let header = std::str::from_utf8(&raw.header).map_err(|_| MALFORMED)?;
-        if header.contains('\0') {
+        // The operation id is the fourth word.
+        if header.contains('\0') || header.split(' ').nth(3).is_none() {
             return Err(MALFORMED);
         }
-        let nonce = header.split(' ').nth(3).ok_or(MALFORMED)?.to_owned();
         let after =
             header.split(' ').nth(5).map(|after| after.split(',').map(str::parse).collect());
         let after = after.unwrap_or_else(|| Ok(Vec::new()))?;
@@ -367,7 +365,7 @@ impl Entry {
         } else {
             vec![RowChange::decode(raw.id, header, &raw.values, models)?]
         };
-        Ok(Self { id: raw.id, nonce, after, changes })
+        Ok(Self { id: raw.id, after, changes })
     }
 }
 

@@ -69,13 +69,18 @@ pub(crate) fn format_id(id: &EncodedRow) -> String {
 
 /// Reads what [`format_id`] wrote; `None` for anything else.
 pub(crate) fn parse_id(text: &str) -> Option<EncodedRow> {
-    let mut id = EncodedRow::default();
+    let mut id = EncodedRow::with_capacity(1, text.len());
     for part in text.split(':') {
         let value = percent_decode_str(part).decode_utf8().ok()?;
+        // Other escapes of the same value are not ours.
+        let mut escaped = utf8_percent_encode(&value, ESCAPED);
+        let rest = escaped.try_fold(part, |rest, chunk| rest.strip_prefix(chunk))?;
+        if !rest.is_empty() {
+            return None;
+        }
         id.push(Some(&value));
     }
-    // Other escapes of the same values are not ours.
-    (format_id(&id) == text).then_some(id)
+    Some(id)
 }
 
 /// What stands before every key of a tenant: `<tenant>/`, or nothing. No other tenant's begins so,

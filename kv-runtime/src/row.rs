@@ -12,6 +12,11 @@ pub struct EncodedRow {
 }
 
 impl EncodedRow {
+    /// Without values, with room for as many that have as many bytes together.
+    pub(crate) fn with_capacity(values: usize, bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), ends: Vec::with_capacity(values) }
+    }
+
     /// How many values it has.
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -132,13 +137,15 @@ impl EncodedPatch {
     /// A whole row with this patch laid over it.
     pub(crate) fn apply_to(&self, row: &EncodedRow) -> EncodedRow {
         let mut changed = self.iter().peekable();
-        row.iter()
-            .enumerate()
-            .map(|(position, value)| match changed.next_if(|(column, _)| *column == position) {
-                Some((_, new_value)) => new_value,
-                None => value,
-            })
-            .collect()
+        let bytes = row.byte_len() + self.values.byte_len();
+        let mut applied = EncodedRow::with_capacity(row.len(), bytes);
+        for (position, value) in row.iter().enumerate() {
+            match changed.next_if(|(column, _)| *column == position) {
+                Some((_, new_value)) => applied.push(new_value),
+                None => applied.push(value),
+            }
+        }
+        applied
     }
 }
 
@@ -150,11 +157,7 @@ pub struct RowEncoder {
 
 impl RowEncoder {
     pub(crate) fn with_capacity(columns: usize) -> Self {
-        let row = EncodedRow {
-            text: String::with_capacity(columns * 16),
-            ends: Vec::with_capacity(columns),
-        };
-        Self { row }
+        Self { row: EncodedRow::with_capacity(columns, columns * 16) }
     }
 
     /// Appends a field's value.

@@ -132,7 +132,7 @@ mod tests {
         let dependency =
             |&(partition, entry): &(u16, u64)| Dependency { partition, entry: id(entry) };
         let after = after.iter().map(dependency).collect();
-        let entry = Entry { id: raw.id, nonce: String::new(), after, changes: vec![] };
+        let entry = Entry { id: raw.id, after, changes: vec![] };
         Step { raw, rows: vec![], action: Action::Apply(entry) }
     }
 

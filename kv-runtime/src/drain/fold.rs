@@ -171,7 +171,11 @@ impl Groups {
 
 /// The id's values, and then the new ones.
 fn patch_row(id: &EncodedRow, patch: &EncodedPatch) -> EncodedRow {
-    id.iter().chain(patch.values().iter()).collect()
+    let values = patch.values();
+    let mut row =
+        EncodedRow::with_capacity(id.len() + values.len(), id.byte_len() + values.byte_len());
+    id.iter().chain(values.iter()).for_each(|value| row.push(value));
+    row
 }
 
 /// One statement a change, in the order given.

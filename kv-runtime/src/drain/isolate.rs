@@ -279,7 +279,8 @@ impl<'a, 'b> Isolation<'a, 'b> {
     }
 
     fn into_plan(mut self) -> Plan {
-        let mut reached: Vec<Reached> = self.offsets.iter().map(|_| Reached::default()).collect();
+        let mut reached: Vec<Reached<'_>> =
+            self.offsets.iter().map(|_| Reached::default()).collect();
         for (place, (at, step)) in self.steps.into_iter().enumerate() {
             let Step { raw, mut rows, action } = step;
             if self.stops[at].is_some_and(|stop| raw.id >= stop) {

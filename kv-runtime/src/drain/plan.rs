@@ -238,8 +238,8 @@ pub(super) fn letter_behind(partition: Partition, raw: &RawEntry, earlier: Entry
 
 /// How far a partition comes by a transaction.
 #[derive(Debug, Default)]
-pub(super) struct Reached {
-    last: Option<(EntryId, String)>,
+pub(super) struct Reached<'a> {
+    last: Option<&'a RawEntry>,
     first: Option<EntryId>,
     entries: usize,
     rows: Vec<SettledRow>,
@@ -250,10 +250,10 @@ pub(super) struct Reached {
     is_behind: bool,
 }
 
-impl Reached {
+impl<'a> Reached<'a> {
     /// One more entry is done with.
-    pub(super) fn pass(&mut self, raw: &RawEntry, rows: Vec<SettledRow>) {
-        self.last = Some((raw.id, raw.nonce().unwrap_or_default().to_owned()));
+    pub(super) fn pass(&mut self, raw: &'a RawEntry, rows: Vec<SettledRow>) {
+        self.last = Some(raw);
         self.first.get_or_insert(raw.id);
         self.entries += 1;
         self.rows.extend(rows);
@@ -274,8 +274,9 @@ impl Reached {
             return None;
         }
         let mut to = offset.clone();
-        if let Some((position, nonce)) = self.last.take() {
-            (to.position, to.nonce) = (position, nonce);
+        if let Some(last) = self.last {
+            to.position = last.id;
+            to.nonce = last.nonce().unwrap_or_default().to_owned();
         }
         to.held += i64::try_from(self.letters.len()).unwrap_or_default();
         to.waits_at = self.waits_at;
@@ -285,7 +286,7 @@ impl Reached {
 
 impl Plan {
     /// What follows from how far each partition comes.
-    pub(super) fn of(context: &Context, offsets: &[Offset], reached: Vec<Reached>) -> Self {
+    pub(super) fn of(context: &Context, offsets: &[Offset], reached: Vec<Reached<'_>>) -> Self {
         let mut plan = Self::default();
         for (offset, mut reached) in offsets.iter().zip(reached) {
             if reached.is_behind {
@@ -315,7 +316,7 @@ pub(super) fn plan(
     past: &Past<'_>,
 ) -> Plan {
     let mut fold = Fold::default();
-    let mut all_reached: Vec<Reached> = offsets.iter().map(|_| Reached::default()).collect();
+    let mut all_reached: Vec<Reached<'_>> = offsets.iter().map(|_| Reached::default()).collect();
     let mut order = CausalOrder::new(offsets, steps.of_partitions, past);
     while let Some((at, step)) = order.next() {
         let (reached, partition) = (&mut all_reached[at], offsets[at].partition);
@@ -355,12 +356,9 @@ fn settlement(
     rows: Vec<SettledRow>,
 ) -> Settlement {
     let mut seen = HashSet::with_capacity(rows.len());
-    let mut newest: Vec<SettledRow> = Vec::with_capacity(rows.len());
-    for row in rows.into_iter().rev() {
-        if seen.insert(row.key.clone()) {
-            newest.push(row);
-        }
-    }
+    let mut is_newest: Vec<bool> = rows.iter().rev().map(|row| seen.insert(&row.key)).collect();
+    let newest = rows.into_iter().rev().zip(is_newest.drain(..));
+    let newest = newest.filter_map(|(row, is_newest)| is_newest.then_some(row)).collect();
     let retention = u64::try_from(context.settings.drain.retention.as_millis()).unwrap_or(u64::MAX);
     let milliseconds = to.position.milliseconds.saturating_sub(retention);
     Settlement {

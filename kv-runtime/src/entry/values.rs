@@ -56,9 +56,13 @@ impl Values<'_> {
     /// A whole row: what is not named is NULL.
     pub(super) fn into_row(self) -> EncodedRow {
         let mut changes = self.changes.iter().peekable();
-        (0..self.columns)
-            .map(|position| changes.next_if(|(at, _)| *at == position)?.1.as_deref())
-            .collect()
+        let bytes = self.changes.iter().filter_map(|(_, value)| Some(value.as_ref()?.len()));
+        let mut row = EncodedRow::with_capacity(self.columns, bytes.sum());
+        for position in 0..self.columns {
+            let change = changes.next_if(|(at, _)| *at == position);
+            row.push(change.and_then(|(_, value)| value.as_deref()));
+        }
+        row
     }
 
     /// A patch: what is not named is left alone.
@@ -74,7 +78,9 @@ pub(super) fn decode<'a>(
     json: &'a [u8],
 ) -> Result<Values<'a>, EntryError> {
     let mut unknown = None;
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    // At once, instead of text by text.
+    let json = std::str::from_utf8(json).map_err(|_| EntryError::Malformed(super::VALUES))?;
+    let mut deserializer = serde_json::Deserializer::from_str(json);
     let seed = Columns { model, unknown: &mut unknown };
     let values = seed.deserialize(&mut deserializer);
     let values = values.and_then(|values| deserializer.end().map(|()| values));

@@ -107,12 +107,7 @@ impl<'a> Writing<'a> {
             let (row_id, id_values) = (key.id.clone(), key.id_values.clone());
             RowChange { model: self.model(key.model), row_id, id_values, change }
         };
-        Entry {
-            id,
-            nonce: String::new(),
-            after: Vec::new(),
-            changes: changes.map(change).collect(),
-        }
+        Entry { id, after: Vec::new(), changes: changes.map(change).collect() }
     }
 
     /// Makes the changes of entries, all of them or none: why not, if not.

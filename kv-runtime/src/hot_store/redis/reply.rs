@@ -227,7 +227,11 @@ pub(super) fn row(answer: Value) -> Result<ReadOutcome, RedisError> {
             }
         }
     }
-    let mut row = EncodedRow::default();
+    let bytes = columns.iter().map(|column| match column {
+        Value::BulkString(bytes) => bytes.len(),
+        _ => 0,
+    });
+    let mut row = EncodedRow::with_capacity(columns.len(), bytes.sum());
     for column in columns {
         row.push(match column {
             Value::Nil => None,

@@ -1,9 +1,18 @@
-//! The same work written by hand, without checks.
+//! The same work written by hand for Redis, without checks.
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncCommands, Pipeline};
+use redis::{AsyncCommands, AsyncConnectionConfig, Pipeline};
 
-use crate::{Outcome, Ride};
+use crate::ride::Ride;
+use crate::{Bench, Outcome};
+
+/// A connection of one's own.
+pub(crate) async fn connection(bench: &Bench) -> Outcome<MultiplexedConnection> {
+    let client = redis::Client::open(bench.redis.url())?;
+    // On a busy machine a call may take longer than the client waits by default.
+    let config = AsyncConnectionConfig::new().set_response_timeout(None);
+    Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
+}
 
 /// One multiplexed connection, as a service would have it.
 pub(crate) struct ByHand {
@@ -11,9 +20,8 @@ pub(crate) struct ByHand {
 }
 
 impl ByHand {
-    pub(crate) async fn connect(url: &str) -> Outcome<Self> {
-        let client = redis::Client::open(url)?;
-        Ok(Self { connection: client.get_multiplexed_async_connection().await? })
+    pub(crate) async fn connect(bench: &Bench) -> Outcome<Self> {
+        Ok(Self { connection: connection(bench).await? })
     }
 
     pub(crate) fn create(&self, ride: Ride) -> impl Future<Output = ()> + use<> {
@@ -22,6 +30,21 @@ impl ByHand {
             let mut transaction = redis::pipe();
             transaction.atomic();
             append(&mut transaction, &ride);
+            transaction.exec_async(&mut connection).await.expect("the server is up");
+        }
+    }
+
+    /// Two columns.
+    pub(crate) fn update(&self, ride: Ride) -> impl Future<Output = ()> + use<> {
+        let mut connection = self.connection.clone();
+        async move {
+            let id = ride.id.to_string();
+            let fare_cents = (ride.fare_cents + 1).to_string();
+            let mut transaction = redis::pipe();
+            transaction.atomic();
+            let fields = [("status", "done"), ("fare_cents", &fare_cents)];
+            transaction.hset_multiple(format!("ride:{id}"), &fields).ignore();
+            transaction.cmd("XADD").arg(&["ride_queue", "*", "id", &id]).arg(&fields).ignore();
             transaction.exec_async(&mut connection).await.expect("the server is up");
         }
     }
@@ -46,8 +69,16 @@ impl ByHand {
         }
     }
 
-    pub(crate) async fn flush_all(&self) -> Outcome<()> {
-        redis::cmd("FLUSHALL").exec_async(&mut self.connection.clone()).await?;
+    pub(crate) async fn get_many(&self, expected: &[Ride]) -> Outcome<()> {
+        let mut pipeline = redis::pipe();
+        for ride in expected {
+            pipeline.hgetall(format!("ride:{}", ride.id));
+        }
+        let rows: Vec<Vec<(String, String)>> =
+            pipeline.query_async(&mut self.connection.clone()).await?;
+        for (fields, ride) in rows.iter().zip(expected) {
+            assert_eq!(decode(fields).as_ref(), Some(ride));
+        }
         Ok(())
     }
 }

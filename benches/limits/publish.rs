@@ -1,0 +1,108 @@
+//! Where the figures go: `summary.json` always, `BENCHMARKS.md` and its plots when asked for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::options::Options;
+use crate::report::{Goal, Line, Report, name_of};
+use crate::{Outcome, plot};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+const BEGIN: &str = "<!-- figures: written by the benchmark -->\n";
+const END: &str = "<!-- end of figures -->";
+
+pub(crate) fn write(options: &Options, report: &Report) -> Outcome<()> {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(ROOT).join("target"), PathBuf::from);
+    let folder = target.join("bench");
+    fs::create_dir_all(&folder)?;
+    let summary = serde_json::to_string_pretty(&report.json())?;
+    fs::write(folder.join("summary.json"), summary + "\n")?;
+    let plots = if options.publish { Path::new(ROOT).join("docs/benchmarks") } else { folder };
+    fs::create_dir_all(&plots)?;
+    // A run of some sections has nothing to draw of the others.
+    if !report.lag.is_empty() {
+        plot::lag(&plots.join("lag.svg"), &report.lag)?;
+    }
+    if !report.batches.is_empty() {
+        plot::batches(&plots.join("batches.svg"), &report.batches)?;
+    }
+    if options.publish { publish(options, report) } else { Ok(()) }
+}
+
+fn publish(options: &Options, report: &Report) -> Outcome<()> {
+    let path = Path::new(ROOT).join("BENCHMARKS.md");
+    let page = fs::read_to_string(&path)?;
+    let missing = "BENCHMARKS.md has no place for figures";
+    let (before, rest) = page.split_once(BEGIN).ok_or(missing)?;
+    let (_, after) = rest.split_once(END).ok_or(missing)?;
+    let figures = [machine(options), table(report)].join("\n");
+    fs::write(path, format!("{before}{BEGIN}\n{figures}\n{END}{after}"))?;
+    Ok(())
+}
+
+fn machine(options: &Options) -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = model.map_or("", |rest| rest.trim_start_matches([' ', '\t', ':']));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "{cores} cores of {model}; {}; {}; {}; {} rounds of {} rows.\n",
+        version("redis-server", "--version"),
+        version("postgres", "--version"),
+        version("rustc", "--version"),
+        options.rounds(),
+        options.rows(),
+    )
+}
+
+/// What a program says of itself, to its first parenthesis.
+fn version(program: &str, argument: &str) -> String {
+    let output = Command::new(program).arg(argument).output();
+    let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let said = said.unwrap_or_else(|_| program.to_owned());
+    let line = said.lines().next().unwrap_or_default();
+    line.split(['(']).next().unwrap_or_default().replace("sha=00000000:0 ", "").trim().to_owned()
+}
+
+fn table(report: &Report) -> String {
+    let mut text = "| what | beside | that | kv-runtime | ratio | spread | goal |\n\
+                    | --- | --- | ---: | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    let lines = report.lines();
+    for line in lines.iter().filter(|line| line.is_ours()) {
+        let bases = lines.iter().filter(|other| other.row == line.row && !other.is_ours());
+        let bases: Vec<&Line<'_>> = bases.collect();
+        let names: Vec<&str> = bases.iter().map(|base| base.contender).collect();
+        let figures: Vec<String> = bases.iter().map(|base| digits(base.figure.median)).collect();
+        text.push_str(&format!(
+            "| {}, {} | {} | {} | {} | {:.2} | {:.2}–{:.2} | {} |\n",
+            name_of(line),
+            line.row.unit,
+            names.join("; "),
+            figures.join("; "),
+            digits(line.figure.median),
+            line.ratio.median,
+            line.ratio.low,
+            line.ratio.high,
+            goal(line),
+        ));
+    }
+    text
+}
+
+/// With a mark where it is met.
+fn goal(line: &Line<'_>) -> String {
+    let is_met = match line.row.goal {
+        Goal::AtLeast(goal) => line.ratio.median >= goal,
+        Goal::AtMost(goal) => line.ratio.median <= goal,
+        Goal::None => return line.row.goal.text(),
+    };
+    format!("{} {}", line.row.goal.text(), if is_met { "✓" } else { "✗" })
+}
+
+/// Three digits at least, and no more than are known.
+fn digits(figure: f64) -> String {
+    if figure >= 100.0 { format!("{figure:.0}") } else { format!("{figure:.2}") }
+}
