@@ -49,21 +49,22 @@ fn machine(options: &Options) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     format!(
         "{cores} cores of {model}; {}; {}; {}; {} rounds of {} rows.\n",
-        version("redis-server", "--version"),
-        version("postgres", "--version"),
-        version("rustc", "--version"),
+        version("Redis", "redis-server"),
+        version("PostgreSQL", "postgres"),
+        version("Rust", "rustc"),
         options.rounds(),
         options.rows(),
     )
 }
 
-/// What a program says of itself, to its first parenthesis.
-fn version(program: &str, argument: &str) -> String {
-    let output = Command::new(program).arg(argument).output();
+/// A program with the version that it says of itself.
+fn version(name: &str, program: &str) -> String {
+    let output = Command::new(program).arg("--version").output();
     let said = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    let said = said.unwrap_or_else(|_| program.to_owned());
-    let line = said.lines().next().unwrap_or_default();
-    line.split(['(']).next().unwrap_or_default().replace("sha=00000000:0 ", "").trim().to_owned()
+    let said = said.unwrap_or_default();
+    let mut words = said.split_whitespace().map(|word| word.trim_start_matches("v="));
+    let number = words.find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
+    format!("{name} {}", number.unwrap_or("of an unknown version"))
 }
 
 fn table(report: &Report) -> String {
