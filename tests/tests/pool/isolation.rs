@@ -245,7 +245,8 @@ fn run_test(settings: &Settings, panics: bool) {
             drainer.flush().await.expect("all is drained");
             let _ = counters.create(&counter(21)).await.expect("a new row");
             let mut connection = kv.connection().await.expect("a turn");
-            assert_eq!(count(&mut connection).await, "20");
+            // The drainer may be at the last one.
+            assert!(["20", "21"].contains(&count(&mut connection).await.as_str()));
             let schemas = "SELECT count(*)::text AS value FROM pg_namespace \
                            WHERE nspname LIKE 'kv_test_%'";
             assert_eq!(ask(&mut connection, schemas).await, "1");
