@@ -29,6 +29,11 @@ impl Known {
         Self { name, written: None, repeats: false, is_expression: false }
     }
 
+    /// An attribute that may have `true` or `false` as its value.
+    pub(crate) const fn choice(name: &'static str, written: &'static str) -> Self {
+        Self { name, written: Some(written), repeats: false, is_expression: false }
+    }
+
     /// An attribute that is given once at most.
     pub(crate) const fn once(name: &'static str, written: &'static str) -> Self {
         Self { name, written: Some(written), repeats: false, is_expression: false }
@@ -120,6 +125,17 @@ impl Attributes {
         let span = item.name.span();
         diagnostics.ok(item.flag());
         Some(span)
+    }
+
+    /// An attribute that is true without a value, and where it was given.
+    pub(crate) fn choice(
+        &mut self,
+        name: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<(Span, bool)> {
+        let item = self.take(name)?;
+        let span = item.name.span();
+        Some((span, diagnostics.ok(item.choice()).unwrap_or(true)))
     }
 
     /// An attribute with a quoted value: `rename = "…"`.
@@ -344,6 +360,14 @@ impl Item {
     fn flag(self) -> Result<()> {
         match &self.value {
             Value::None => Ok(()),
+            _ => Err(self.wrong()),
+        }
+    }
+
+    fn choice(self) -> Result<bool> {
+        match &self.value {
+            Value::None => Ok(true),
+            Value::Literal(Lit::Bool(choice)) => Ok(choice.value),
             _ => Err(self.wrong()),
         }
     }

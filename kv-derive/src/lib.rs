@@ -270,7 +270,8 @@ use syn::{DeriveInput, parse_macro_input};
 ///
 /// Beside `id`: you vouch that the id of a new row is new. A create then asks PostgreSQL nothing,
 /// and PostgreSQL refuses the entry if the id was in use after all. An id that is a single UUID is
-/// always taken to be fresh; one UUID among several fields may be another row's.
+/// taken to be fresh; where a caller chooses it, and may come twice with the same, say
+/// `fresh = false`. One UUID among several fields may be another row's, and is not.
 ///
 /// ```ignore
 /// #[kv(id, fresh)]

@@ -21,8 +21,8 @@ pub(crate) struct Model {
     pub(crate) fields: Vec<Field>,
     /// The id, as positions in `fields`, ascending.
     pub(crate) id: Vec<usize>,
-    /// Whether the user vouches that the id of a new row is new.
-    pub(crate) id_is_declared_fresh: bool,
+    /// Whether the user vouches that the id of a new row is new, where that is said.
+    pub(crate) id_is_declared_fresh: Option<bool>,
     /// What chooses the partition, as positions in `id`.
     pub(crate) partition_by: Vec<usize>,
     pub(crate) unique: Vec<ModelIndex>,

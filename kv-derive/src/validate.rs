@@ -47,7 +47,7 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
         check_field_count(&inputs, diagnostics);
     }
     check_fresh_is_of_id(&inputs, diagnostics);
-    let id_is_declared_fresh = inputs.iter().any(|field| field.fresh.is_some());
+    let id_is_declared_fresh = inputs.iter().find_map(|field| field.fresh).map(|(_, is_fresh)| is_fresh);
     let partition_by = match &attributes.partition_by {
         Some(names) if has_fields => partition_by(names, &inputs, &id, diagnostics),
         _ => (0..id.len()).collect(),
@@ -262,7 +262,7 @@ fn check_has_id(ident: &Ident, inputs: &[FieldInput], diagnostics: &mut Diagnost
 /// It says something about the ids of new rows.
 fn check_fresh_is_of_id(inputs: &[FieldInput], diagnostics: &mut Diagnostics) {
     for field in inputs.iter().filter(|field| field.id.is_none()) {
-        if let Some(span) = field.fresh {
+        if let Some((span, _)) = field.fresh {
             let message = "`fresh` says that the ids of new rows are new; write it as `id, fresh`";
             diagnostics.push(syn::Error::new(span, message));
         }

@@ -187,6 +187,29 @@ impl Settings {
         Self::from_lookup(from_environment)
     }
 
+    /// [`from_env`](Self::from_env), with the variables from elsewhere: a file, a secret store, a
+    /// service's own names.
+    ///
+    /// ```
+    /// # use kv_runtime::{Settings, SettingsError};
+    /// let stored = |name: &str| match name {
+    ///     "REDIS_URL" => Some("redis://localhost".to_owned()),
+    ///     "DATABASE_URL" => Some("postgres://rides@localhost/rides".to_owned()),
+    ///     "KV_PARTITIONS" => Some("16".to_owned()),
+    ///     _ => None,
+    /// };
+    /// assert_eq!(Settings::from_variables(stored)?.partitions, 16);
+    /// # Ok::<_, SettingsError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The first variable that is missing or malformed, by name.
+    pub fn from_variables(
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, SettingsError> {
+        Self::from_lookup(|name| Ok(variable(name)))
+    }
+
     fn from_lookup(
         lookup: impl Fn(&'static str) -> Result<Option<String>, SettingsError>,
     ) -> Result<Self, SettingsError> {

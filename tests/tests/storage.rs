@@ -4,9 +4,14 @@
 use bigdecimal::BigDecimal;
 use kv_runtime::{Error, KvModel, StorageScheme};
 use kv_tests::contract;
-use kv_tests::pair::Pair;
+use kv_tests::pair::{After, Pair};
+use uuid::Uuid;
 
-contract!(a_parent_comes_with_its_associations_or_not_at_all, an_absent_row_is_not_remembered);
+contract!(
+    a_parent_comes_with_its_associations_or_not_at_all,
+    an_absent_row_is_not_remembered,
+    an_id_that_its_caller_chooses_can_be_there_already
+);
 
 #[derive(Debug, Clone, PartialEq, KvModel)]
 #[kv(table = "bsps", queue = "bsps")]
@@ -70,6 +75,38 @@ async fn an_absent_row_is_not_remembered(pair: Pair) {
         pair.sql("INSERT INTO bsps VALUES (5, 1)").await;
         assert_eq!(bsps.get_by_id(&5).await.expect("the row").stake, BigDecimal::from(1));
     }
+}
+
+#[derive(Debug, Clone, PartialEq, KvModel)]
+#[kv(table = "orders")]
+struct Order {
+    #[kv(id, fresh = false)]
+    id: Uuid,
+    amount: i64,
+}
+
+async fn an_id_that_its_caller_chooses_can_be_there_already(pair: Pair) {
+    pair.sql(&Order::ddl()).await;
+    let orders = pair.kv.repository::<Order>();
+    for after in After::ALL {
+        let order = Order { id: Uuid::now_v7(), amount: 1 };
+        let _ = orders.create(&order).await.expect("a new order");
+        if after != After::Write {
+            drain_orders(&pair).await;
+        }
+        if after == After::Eviction {
+            orders.invalidate(&order.id).await.expect("a clean row");
+        }
+        let again = orders.create(&Order { amount: 2, ..order.clone() }).await;
+        assert!(again.expect_err("it is there").is_duplicate(), "{after:?}");
+        assert_eq!(orders.get_by_id(&order.id).await.expect("the order"), order);
+    }
+    drain_orders(&pair).await;
+}
+
+async fn drain_orders(pair: &Pair) {
+    let drained = pair.kv.drainer().model::<Order>().spawn().shutdown().await;
+    assert_eq!(drained.expect("all orders").dead_letters, 0);
 }
 
 /// Of a table with a single row, and of one with exactly one of two columns.

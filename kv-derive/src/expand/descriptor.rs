@@ -138,15 +138,16 @@ fn scheme(model: &Model) -> TokenStream {
 /// that of a composite id nothing follows.
 fn id_is_fresh(model: &Model) -> TokenStream {
     let runtime = &model.runtime;
-    match model.id.as_slice() {
-        _ if model.id_is_declared_fresh || model.serial.is_some() => quote!(true),
-        [only] => {
+    let declared = model.id_is_declared_fresh.or(model.serial.is_some().then_some(true));
+    match (declared, model.id.as_slice()) {
+        (Some(declared), _) => quote!(#declared),
+        (None, [only]) => {
             let ty = &model.fields[*only].ty;
             quote! {
                 ::core::matches!(<#ty as #runtime::KvValue>::TYPE, #runtime::ColumnType::Uuid)
             }
         }
-        _ => quote!(false),
+        (None, _) => quote!(false),
     }
 }
 
