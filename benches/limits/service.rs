@@ -19,6 +19,7 @@ const DIESEL: &str = "diesel-async, pool of 32";
 /// What a contender's service does.
 struct Figures {
     rate: f64,
+    p50: f64,
     p99: f64,
     cpu: f64,
 }
@@ -31,6 +32,7 @@ pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Outcome<()> {
             Row::new(format!("service, {IN_FLIGHT} in flight: {what}"), unit, goal)
         };
         report.add(&row("throughput", "rows/s", Goal::AtLeast(3.0)), name, figures.rate);
+        report.add(&row("p50", "ms", Goal::None), name, figures.p50);
         report.add(&row("p99", "ms", Goal::AtMost(0.33)), name, figures.p99);
         let cpu = row("CPU of PostgreSQL", "µs/row", Goal::AtMost(0.33));
         report.add(&cpu, name, figures.cpu);
@@ -82,5 +84,6 @@ async fn measure(bench: &Bench, rows: &[Ride], create: impl AsyncFn(Ride)) -> Ou
     let latencies = timed.buffer_unordered(IN_FLIGHT).fold(Latencies::new(), add).await;
     let rate = per_second(rows.len(), started);
     let cpu = process::cpu_seconds(postmaster)? - cpu;
-    Ok(Figures { rate, p99: latencies.at(0.99), cpu: cpu * 1e6 / rows.len() as f64 })
+    let (p50, p99) = (latencies.at(0.5), latencies.at(0.99));
+    Ok(Figures { rate, p50, p99, cpu: cpu * 1e6 / rows.len() as f64 })
 }

@@ -47,7 +47,8 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
         check_field_count(&inputs, diagnostics);
     }
     check_fresh_is_of_id(&inputs, diagnostics);
-    let id_is_declared_fresh = inputs.iter().find_map(|field| field.fresh).map(|(_, is_fresh)| is_fresh);
+    let id_is_declared_fresh =
+        inputs.iter().find_map(|field| field.fresh).map(|(_, is_fresh)| is_fresh);
     let partition_by = match &attributes.partition_by {
         Some(names) if has_fields => partition_by(names, &inputs, &id, diagnostics),
         _ => (0..id.len()).collect(),
