@@ -356,6 +356,27 @@ impl Error {
         Self::Conflict { at, id: id.to_owned(), reason }
     }
 
+    /// The same error for another caller, who has waited for the same read.
+    #[cfg(feature = "cache")]
+    pub(crate) fn repeat(&self, at: Operation) -> Self {
+        match self {
+            Self::Timeout { server, source, .. } => {
+                Self::Timeout { at, server: *server, source: with_sources(&**source).into() }
+            }
+            Self::Unavailable { server, source, .. } => {
+                Self::Unavailable { at, server: *server, source: with_sources(&**source).into() }
+            }
+            Self::Encoding { source, .. } => Self::Encoding { at, source: source.clone() },
+            Self::Configuration { source, .. } => {
+                Self::Configuration { at, source: with_sources(&**source).into() }
+            }
+            // Nothing else comes of a read.
+            other => {
+                Self::Unavailable { at, server: Server::Redis, source: with_sources(other).into() }
+            }
+        }
+    }
+
     pub(crate) fn encoding(at: Operation, source: FieldError) -> Self {
         Self::Encoding { at, source }
     }

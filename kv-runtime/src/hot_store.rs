@@ -23,6 +23,7 @@ use crate::entry::{self, Change, EntryId, RawEntry};
 use crate::error::Source;
 use crate::key::{KeySpace, Layout, Partition, RowKey};
 use crate::model::ModelDescriptor;
+use crate::notices::Notices;
 use crate::row::EncodedRow;
 use crate::scheme::StorageScheme;
 
@@ -335,6 +336,13 @@ pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
     fn is_watched(&self) -> bool {
         false
     }
+
+    /// Where the caches of this process are told of changes, those of all tenants.
+    fn notices(&self) -> &Notices;
+
+    /// Begins to tell them of what other processes change, if there are others.
+    #[cfg(feature = "cache")]
+    fn tell_of_others(&self) {}
 
     /// What a tenant has, over the same connections.
     fn of_tenant(&self, name: &str, keys: KeySpace) -> Arc<dyn HotStore>;

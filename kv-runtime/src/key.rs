@@ -242,6 +242,12 @@ impl KeySpace {
         self.row(key.model, key.id_values.clone())
     }
 
+    /// What the key of every row of a model begins with, and no other key.
+    #[cfg(feature = "cache")]
+    pub(crate) fn rows_prefix(&self, model: &ModelDescriptor) -> String {
+        format!("{}{}:", self.tenant, model.key_prefix)
+    }
+
     /// What all keys match, as Redis does it.
     #[cfg(feature = "testing")]
     pub(crate) fn pattern_of_all(&self) -> String {
@@ -401,6 +407,12 @@ impl KeySpace {
             None => key.push_str(&format!("{{{}?}}", partition.number)),
         }
     }
+}
+
+/// A row's key without the tag, which is the same whatever partitions its queue has.
+#[cfg(feature = "cache")]
+pub(crate) fn untagged(key: &str) -> &str {
+    key.split_once('{').map_or(key, |(untagged, _)| untagged)
 }
 
 /// The partition of a row.

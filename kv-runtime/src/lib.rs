@@ -26,6 +26,14 @@
 //! What a service asks beside single rows, [`Repository::query`] answers; [queries] says what it
 //! sees. What is no row, [`redis`] keeps: sessions, counters, streams, channels, locks.
 //!
+//! # Caching
+//!
+//! Every read of a [`Repository`] asks Redis, and so sees every acknowledged write. For a model that is
+//! read far more than it is written, `Kv::cached` (feature `cache`) makes a `Cached`: a type of its own
+//! that answers from this process, within a bound of bytes and a bound of time that are its settings. It
+//! gives up that others' writes are seen at once; Redis tells of them, mostly within a millisecond, and
+//! where a notice is lost, the bound of time holds all the same.
+//!
 //! # Types of fields
 //!
 //! | Rust | PostgreSQL |
@@ -51,8 +59,8 @@
 //! On by default: `redis` and `postgres`, the two servers, and the types of `uuid`, `chrono` and
 //! `rust_decimal`. Besides: the types of `time` and `bigdecimal`; `redis-tls` for
 //! `rediss://` addresses; `postgres-tls`, connections to
-//! PostgreSQL by TLS ([`PostgresTls`]), by rustls and ring, which takes a C compiler to build; and
-//! `testing`, private servers for tests, and pairs that leave nothing on servers that tests share
+//! PostgreSQL by TLS ([`PostgresTls`]), by rustls and ring, which takes a C compiler to build; `cache`,
+//! rows that are held in this process (`Kv::cached`); and `testing`, private servers for tests, and pairs that leave nothing on servers that tests share
 //! (`Kv::test`).
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -62,6 +70,8 @@
 // The derive names this crate from outside; its tests and examples live inside.
 extern crate self as kv_runtime;
 
+#[cfg(feature = "cache")]
+mod cache;
 mod checks;
 #[cfg(feature = "postgres")]
 mod connection;
@@ -83,6 +93,7 @@ mod lookup;
 mod memory;
 mod model;
 mod new_row;
+mod notices;
 mod query;
 mod receipt;
 #[cfg(feature = "redis")]
@@ -113,6 +124,8 @@ pub mod queries {}
 #[path = "private.rs"]
 pub mod __private;
 
+#[cfg(feature = "cache")]
+pub use cache::{CacheSettings, CacheStats, Cached};
 pub use checks::{Check, CheckError, CheckMode, CheckSettings, Checks, Problem};
 #[cfg(feature = "postgres")]
 pub use connection::{Connection, PoolError};

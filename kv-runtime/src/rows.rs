@@ -62,6 +62,11 @@ impl Rows {
         &self.stores
     }
 
+    #[cfg(feature = "cache")]
+    pub(crate) fn model(&self) -> &'static ModelDescriptor {
+        self.model
+    }
+
     pub(crate) fn with_durability(&self, durability: Durability) -> Self {
         Self { durability, ..self.clone() }
     }

@@ -126,7 +126,7 @@ pub struct SettingsError {
 }
 
 impl SettingsError {
-    fn new(setting: &'static str, problem: impl Into<String>) -> Self {
+    pub(crate) fn new(setting: &'static str, problem: impl Into<String>) -> Self {
         Self { setting, problem: problem.into() }
     }
 }

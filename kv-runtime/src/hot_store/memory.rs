@@ -27,6 +27,7 @@ use crate::durability::Durability;
 use crate::entry::{EntryId, RawEntry};
 use crate::key::{KeySpace, Layout, Partition, RowKey};
 use crate::model::ModelDescriptor;
+use crate::notices::Notices;
 use crate::scheme::StorageScheme;
 use crate::settings::{OnHeld, Settings};
 
@@ -42,6 +43,7 @@ pub(crate) struct MemoryHotStore {
     /// That of all tenants.
     written: Arc<Mutex<Written>>,
     tenant: Option<String>,
+    notices: Notices,
 }
 
 /// Which tenants were written to, and when: the how-manieth write that was.
@@ -61,6 +63,7 @@ impl MemoryHotStore {
             watch,
             written: Arc::default(),
             tenant: None,
+            notices: Notices::default(),
         }
     }
 
@@ -96,6 +99,10 @@ impl HotStore for MemoryHotStore {
         self.watch.is_some()
     }
 
+    fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
     fn of_tenant(&self, name: &str, keys: KeySpace) -> Arc<dyn HotStore> {
         Arc::new(Self {
             queue_capacity: self.queue_capacity,
@@ -105,6 +112,7 @@ impl HotStore for MemoryHotStore {
             watch: self.watch.clone(),
             written: Arc::clone(&self.written),
             tenant: Some(name.to_owned()),
+            notices: self.notices.clone(),
         })
     }
 
@@ -224,7 +232,10 @@ impl HotStore for MemoryHotStore {
         let mut data = self.lock();
         let mut is_settled = true;
         for settlement in settlements {
-            settlement.rows.iter().for_each(|row| data.settle_row(row));
+            for row in &settlement.rows {
+                data.settle_row(row);
+                self.notices.changed(&row.key);
+            }
             let queue = data.queues.entry(settlement.partition).or_default();
             if settlement.from == queue.state.settled {
                 let entries = settlement.entries as u64;
@@ -254,7 +265,10 @@ impl HotStore for MemoryHotStore {
 
     async fn let_go(&self, keys: &[String], up_to: EntryId) -> Result<(), HotStoreError> {
         let mut data = self.lock();
-        keys.iter().for_each(|key| data.let_go(key, up_to));
+        for key in keys {
+            data.let_go(key, up_to);
+            self.notices.changed(key);
+        }
         Ok(())
     }
 

@@ -17,6 +17,8 @@ mod server;
 mod settling;
 #[cfg(feature = "testing")]
 mod test_keys;
+#[cfg(feature = "cache")]
+mod tracking;
 mod values;
 mod writer;
 mod writes;
@@ -37,6 +39,8 @@ use self::script::{
 };
 #[cfg(feature = "testing")]
 use self::test_keys::TestKeys;
+#[cfg(feature = "cache")]
+use self::tracking::Tracking;
 use self::writer::Writer;
 use self::written::{Teller, Telling, Told};
 use super::{
@@ -48,6 +52,7 @@ use crate::durability::Durability;
 use crate::entry::{EntryId, RawEntry};
 use crate::key::{KeySpace, Layout, Partition, RowKey};
 use crate::model::ModelDescriptor;
+use crate::notices::Notices;
 use crate::scheme::StorageScheme;
 use crate::settings::Settings;
 
@@ -71,6 +76,10 @@ pub(crate) struct RedisHotStore {
     teller: OnceLock<Teller>,
     /// Of a tenant, its own way to it.
     told: Option<Told>,
+    notices: Notices,
+    /// What tells the notices of what others change, once there is a cache.
+    #[cfg(feature = "cache")]
+    tracking: Arc<Tracking>,
     /// Those that are removed in the end, when the connections above are gone.
     #[cfg(feature = "testing")]
     _remains: Option<TestKeys>,
@@ -109,6 +118,9 @@ impl RedisHotStore {
             scripts,
             teller: OnceLock::new(),
             told: None,
+            #[cfg(feature = "cache")]
+            tracking: Arc::new(Tracking::new(&settings.redis)),
+            notices: Notices::default(),
             #[cfg(feature = "testing")]
             _remains: None,
         })
@@ -144,6 +156,15 @@ impl RedisHotStore {
 
 #[async_trait]
 impl HotStore for RedisHotStore {
+    fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
+    #[cfg(feature = "cache")]
+    fn tell_of_others(&self) {
+        self.tracking.begin(&self.settling, &self.notices);
+    }
+
     fn of_tenant(&self, name: &str, keys: KeySpace) -> Arc<dyn HotStore> {
         let tell = || Teller::new(self.settling.clone(), self.keys.written());
         let teller = self.teller.get_or_init(tell);
@@ -159,6 +180,9 @@ impl HotStore for RedisHotStore {
             scripts: self.scripts,
             teller: OnceLock::new(),
             told: Some(teller.of(name)),
+            #[cfg(feature = "cache")]
+            tracking: Arc::clone(&self.tracking),
+            notices: self.notices.clone(),
             #[cfg(feature = "testing")]
             _remains: None,
         })

@@ -38,8 +38,15 @@ pub(crate) fn client(settings: &RedisSettings) -> Result<Client, RedisError> {
 }
 
 /// One whose connections are pushed what they have subscribed to.
-pub(super) fn pushing(settings: &RedisSettings) -> Result<Client, RedisError> {
-    let info = connection_info(settings, &settings.url)?;
+pub(crate) fn pushing(settings: &RedisSettings) -> Result<Client, RedisError> {
+    open_pushing(settings, connection_info(settings, &settings.url)?)
+}
+
+/// The same at another address than the settings say.
+pub(crate) fn open_pushing(
+    settings: &RedisSettings,
+    info: ConnectionInfo,
+) -> Result<Client, RedisError> {
     let protocol = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     open(settings, info.set_redis_settings(protocol))
 }

@@ -37,6 +37,7 @@ impl Stores {
             // Apart, because this rare case would make the future of every write larger.
             Box::pin(self.write_elsewhere(writes, &mut outcomes)).await;
         }
+        writes.iter().for_each(|write| self.hot.notices().changed(&write.key.key));
         outcomes
     }
 
@@ -102,6 +103,13 @@ impl Stores {
 
     /// Makes the changes of a unit of work: all of them, or none.
     pub(crate) async fn write_unit(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError> {
+        let outcome = self.write_unit_anywhere(unit).await;
+        let changed = unit.rows.iter().filter(|row| row.change.is_some());
+        changed.for_each(|row| self.hot.notices().changed(&row.key.key));
+        outcome
+    }
+
+    async fn write_unit_anywhere(&self, unit: &Unit) -> Result<UnitOutcome, HotStoreError> {
         let ends = Instant::now() + self.settings.switch_timeout;
         loop {
             let outcome = self.write_unit_once(unit).await;
@@ -364,7 +372,9 @@ impl Stores {
             StorageScheme::RedisOnly | StorageScheme::PostgresOnly => Ok(Invalidated::Clean),
             _ => {
                 self.look_at_layouts(key.model.queue).await;
-                self.hot.invalidate(&self.keys.renewed(key)).await
+                let invalidated = self.hot.invalidate(&self.keys.renewed(key)).await;
+                self.hot.notices().changed(&key.key);
+                invalidated
             }
         }
     }

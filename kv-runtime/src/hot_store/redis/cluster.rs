@@ -170,7 +170,17 @@ impl Cluster {
         Ok(answers)
     }
 
-    /// The nodes that have slots.
+    /// The nodes that have slots, as one of them says now.
+    #[cfg(feature = "cache")]
+    pub(super) async fn present_nodes(&self) -> Result<Vec<Node>, RedisError> {
+        let (cluster, looks) = (self.clone(), self.map().looks);
+        // A look goes on without its caller, so that the next one begins with another node.
+        let look = tokio::spawn(async move { cluster.look(looks).await });
+        look.await.unwrap_or_else(|_| Err(no_node()))?;
+        Ok(self.nodes())
+    }
+
+    /// The nodes that have slots, as far as it is known here.
     pub(super) fn nodes(&self) -> Vec<Node> {
         let map = self.map();
         let mut nodes: Vec<Node> = Vec::new();
@@ -295,7 +305,15 @@ impl Cluster {
         if let Some(connection) = connections.get(node) {
             return Ok(connection.clone());
         }
-        // Of all that a seed's address says, only the place is another one.
+        let client = client::open(&self.inner.settings, self.address_of(node)?)?;
+        let config = self.inner.config.clone();
+        let connection = ConnectionManager::new_lazy_with_config(client, config)?;
+        connections.insert(node.clone(), connection.clone());
+        Ok(connection)
+    }
+
+    /// Of all that a seed's address says, only the place is another one.
+    pub(super) fn address_of(&self, node: &Node) -> Result<ConnectionInfo, RedisError> {
         let seed = self.inner.seeds.first().ok_or_else(no_node)?;
         let address = match seed.addr() {
             ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
@@ -306,11 +324,7 @@ impl Cluster {
             },
             _ => ConnectionAddr::Tcp(node.host.clone(), node.port),
         };
-        let client = client::open(&self.inner.settings, seed.clone().set_addr(address))?;
-        let config = self.inner.config.clone();
-        let connection = ConnectionManager::new_lazy_with_config(client, config)?;
-        connections.insert(node.clone(), connection.clone());
-        Ok(connection)
+        Ok(seed.clone().set_addr(address))
     }
 
     fn map(&self) -> MutexGuard<'_, SlotMap> {

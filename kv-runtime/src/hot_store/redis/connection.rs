@@ -3,6 +3,8 @@
 use std::fmt;
 
 use futures_util::future::try_join_all;
+#[cfg(feature = "cache")]
+use redis::Client;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Cmd, Pipeline, RedisError, ServerErrorKind, Value};
 
@@ -102,6 +104,32 @@ impl Connection {
                 let nodes = cluster.nodes().into_iter();
                 nodes.map(|node| Server { connection: self, node: Some(node) }).collect()
             }
+        }
+    }
+
+    /// The servers that have keys, as the cluster says now, to be connected to for what they push.
+    #[cfg(feature = "cache")]
+    pub(super) async fn places(&self) -> Result<Vec<Option<Node>>, RedisError> {
+        match self {
+            Self::Server(_) => Ok(vec![None]),
+            Self::Cluster(cluster) => {
+                Ok(cluster.present_nodes().await?.into_iter().map(Some).collect())
+            }
+        }
+    }
+
+    /// Opens a client of one of these.
+    #[cfg(feature = "cache")]
+    pub(super) fn open_pushing(
+        &self,
+        settings: &RedisSettings,
+        place: Option<&Node>,
+    ) -> Result<Client, RedisError> {
+        match (self, place) {
+            (Self::Cluster(cluster), Some(node)) => {
+                client::open_pushing(settings, cluster.address_of(node)?)
+            }
+            _ => client::pushing(settings),
         }
     }
 
