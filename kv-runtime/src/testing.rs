@@ -35,7 +35,8 @@
 //! | --- | --- |
 //! | `REDIS_URL` | [`servers`] takes this Redis instead of starting one |
 //! | `DATABASE_URL` | [`servers`] takes this PostgreSQL instead of starting one |
-//! | `PATH` | searched first, so a directory in front chooses the version, or Valkey |
+//! | `KV_TESTING_REDIS_SERVER` | the program of all Redis servers, for example `/usr/bin/valkey-server` |
+//! | `PATH` | searched first, so a directory in front chooses the version |
 //! | `KV_TESTING_INSTALL=never` | a missing server is an error; by default it is installed where `apt-get` may be run without a password |
 
 mod error;

@@ -24,6 +24,16 @@ pub enum ServerError {
         alternative: &'static str,
     },
 
+    /// A variable of the environment names something else than a program.
+    #[error("{variable} is {}, which is no program; write the path of a server's program", path.display())]
+    #[non_exhaustive]
+    NamedProgram {
+        /// The variable.
+        variable: &'static str,
+        /// What it says.
+        path: PathBuf,
+    },
+
     /// The package manager failed.
     #[error(
         "{package} could not be installed; install it by hand, or {alternative}; apt-get said:\n{output}"
