@@ -46,6 +46,7 @@ mod process;
 mod proxy;
 mod redis;
 mod redis_cluster;
+mod redis_sentinel;
 mod watcher;
 
 use std::sync::OnceLock;
@@ -55,6 +56,7 @@ pub use self::postgres::{PostgresOptions, PostgresServer};
 pub use self::proxy::Proxy;
 pub use self::redis::{RedisOptions, RedisServer};
 pub use self::redis_cluster::RedisCluster;
+pub use self::redis_sentinel::RedisSentinel;
 use crate::error::with_sources;
 
 static SHARED: OnceLock<Result<Servers, ServerError>> = OnceLock::new();
@@ -65,6 +67,7 @@ pub struct Servers {
     redis: Server<RedisServer>,
     postgres: Server<PostgresServer>,
     cluster: OnceLock<Result<RedisCluster, ServerError>>,
+    sentinel: OnceLock<Result<RedisSentinel, ServerError>>,
 }
 
 /// A server of our own, or the URL of one that the environment names.
@@ -84,7 +87,7 @@ impl Servers {
             Some(url) => Server::Given(url),
             None => Server::Private(PostgresServer::start()?),
         };
-        Ok(Self { redis, postgres, cluster: OnceLock::new() })
+        Ok(Self { redis, postgres, cluster: OnceLock::new(), sentinel: OnceLock::new() })
     }
 
     /// A Redis Cluster, started on first use.
@@ -99,6 +102,22 @@ impl Servers {
     pub fn redis_cluster(&self) -> &RedisCluster {
         match self.cluster.get_or_init(RedisCluster::start) {
             Ok(cluster) => cluster,
+            Err(error) => panic!("{}", with_sources(error)),
+        }
+    }
+
+    /// A Redis that sentinels watch over, started on first use.
+    ///
+    /// Tests share its keys, as those of [`redis_url`](Self::redis_url).
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started, with the reason.
+    #[must_use]
+    #[track_caller]
+    pub fn redis_sentinel(&self) -> &RedisSentinel {
+        match self.sentinel.get_or_init(RedisSentinel::start) {
+            Ok(sentinel) => sentinel,
             Err(error) => panic!("{}", with_sources(error)),
         }
     }

@@ -127,6 +127,14 @@ pub enum ServerError {
         seconds: u64,
     },
 
+    /// Sentinels and servers did not come to one primary.
+    #[error("the sentinels and their servers did not agree on a primary within {seconds} s")]
+    #[non_exhaustive]
+    NoPrimary {
+        /// How long was waited.
+        seconds: u64,
+    },
+
     /// A URL that a proxy cannot stand before.
     #[error("the server's URL names no port; write it as redis://host:port")]
     NoPort,

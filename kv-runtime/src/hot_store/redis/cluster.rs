@@ -295,17 +295,8 @@ impl Cluster {
         if let Some(connection) = connections.get(node) {
             return Ok(connection.clone());
         }
-        // Of all that a seed's address says, only the place is another one.
         let seed = self.inner.seeds.first().ok_or_else(no_node)?;
-        let address = match seed.addr() {
-            ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
-                host: node.host.clone(),
-                port: node.port,
-                insecure: *insecure,
-                tls_params: tls_params.clone(),
-            },
-            _ => ConnectionAddr::Tcp(node.host.clone(), node.port),
-        };
+        let address = client::moved_to(seed.addr(), &node.host, node.port);
         let client = client::open(&self.inner.settings, seed.clone().set_addr(address))?;
         let config = self.inner.config.clone();
         let connection = ConnectionManager::new_lazy_with_config(client, config)?;
