@@ -52,15 +52,13 @@ async fn a_tenants_tables_are_looked_at_in_its_schema() {
     let pair = empty().await;
     let url = pair.settings.postgres.url.expose();
     pair.sql(&schema().create().up()).await;
+    pair.sql("CREATE SCHEMA tenant_acme").await;
     let tenant = ["diff", "--database-url", url, "--tenant", "acme", "--model", "Ride"];
     let missing = run(&tenant).await.expect("a difference");
     assert!(missing.contains("CREATE TABLE \"rides\""), "{missing}");
-    let make = schema().create();
     // The shops are in a schema that all share.
     let rides = Schema::new().model::<Ride>().create();
-    assert!(make.up().contains(rides.up().trim()), "a part of it");
-    pair.sql(&format!("CREATE SCHEMA tenant_acme; SET search_path TO tenant_acme; {}", rides.up()))
-        .await;
+    pair.sql(&format!("SET search_path TO tenant_acme; {}", rides.up())).await;
     let nothing = run(&tenant).await.expect("no difference");
     assert_eq!(nothing.trim_end(), "-- Nothing to change.");
     pair.sql("ALTER TABLE tenant_acme.rides DROP COLUMN note").await;
