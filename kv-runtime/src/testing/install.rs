@@ -144,8 +144,9 @@ fn parse_version(text: &str) -> Option<Vec<u32>> {
 fn named_program(variable: &'static str, program: OsString) -> Result<PathBuf, ServerError> {
     let path = PathBuf::from(program);
     match is_executable(&path) {
-        // The servers run in directories of their own.
-        true => fs::canonicalize(&path).map_err(ServerError::io("find the program of Redis")),
+        // The servers run in directories of their own. A link stays one: some programs are several,
+        // and go by the name that they are called by.
+        true => std::path::absolute(&path).map_err(ServerError::io("find the program of Redis")),
         false => Err(ServerError::NamedProgram { variable, path }),
     }
 }
@@ -269,8 +270,12 @@ mod tests {
         let root = fs::canonicalize(root.path()).expect("a path");
         let program = root.join("valkey-server");
         make_program(&program);
-        let found = named_program("VARIABLE", program.clone().into()).expect("it can be run");
-        assert_eq!(found, program);
+        let link = root.join("redis-server");
+        std::os::unix::fs::symlink(&program, &link).expect("a link");
+        for named in [program, link] {
+            let found = named_program("VARIABLE", named.clone().into()).expect("it can be run");
+            assert_eq!(found, named);
+        }
         let error = named_program("VARIABLE", root.join("none").into()).expect_err("no file");
         let expected = format!(
             "VARIABLE is {}/none, which is no program; write the path of a server's program",
