@@ -4,6 +4,7 @@
 //! cargo run --example schema -- print
 //! cargo run --example schema -- new --migrations target/migrations
 //! cargo run --example schema -- diff --database-url postgres://localhost/rides
+//! cargo run --example schema -- diff --database-url postgres://localhost/rides --tenant acme
 //! ```
 
 use std::process::ExitCode;

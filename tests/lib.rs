@@ -8,4 +8,5 @@ pub mod fuzzing;
 pub mod models;
 pub mod outside;
 pub mod pair;
+pub mod revisions;
 pub mod writers;

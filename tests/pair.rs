@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
-use kv_runtime::testing::{RedisCluster, servers};
+use kv_runtime::testing::{RedisCluster, RedisSentinel, servers};
 use kv_runtime::{
     DrainStatus, Drainer, DrainerBuilder, Kv, KvModel, Repository, Settings, StorageScheme,
 };
@@ -62,6 +62,19 @@ impl Pair {
     pub async fn on_cluster(cluster: &RedisCluster) -> Self {
         let mut settings = Self::settings();
         settings.redis.cluster_nodes = cluster.urls();
+        Self::connect(settings).await
+    }
+
+    /// The same with the Redis that sentinels watch over and tests share.
+    pub async fn sentinel() -> Self {
+        Self::on_sentinel(servers().redis_sentinel()).await
+    }
+
+    /// The same with a Redis of the test's own that sentinels watch over.
+    pub async fn on_sentinel(redis: &RedisSentinel) -> Self {
+        let mut settings = Self::settings();
+        settings.redis.sentinel_nodes = redis.urls();
+        settings.redis.sentinel_service = Some(redis.service().to_owned());
         Self::connect(settings).await
     }
 

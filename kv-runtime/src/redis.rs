@@ -45,8 +45,10 @@ mod lists;
 mod lock;
 mod pipeline;
 mod pool;
+pub(crate) mod primary;
 mod pubsub;
 mod scripts;
+pub(crate) mod sentinel;
 mod streams;
 mod strings;
 #[cfg(feature = "redis-tls")]

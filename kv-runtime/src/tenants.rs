@@ -111,7 +111,7 @@ impl Tenants {
 }
 
 /// The schema of a tenant: another one for each name.
-fn schema_of(template: &str, name: &str) -> Result<String, TenantError> {
+pub(crate) fn schema_of(template: &str, name: &str) -> Result<String, TenantError> {
     let schema = template.replace("{}", name);
     let problem = if name.is_empty() {
         "it is empty".to_owned()

@@ -59,6 +59,21 @@ async fn bring<M: KvModel>(pair: &Pair, rows: &Repository<M>, id: &M::Id, after:
     }
 }
 
+/// Where sentinels say which server it is, the connections are others, and all else is the same: what
+/// goes over each of them is tried.
+mod sentinel {
+    kv_tests::contract!(@ sentinel #[tokio::test]
+        created_rows_are_read
+        creating_twice_is_a_duplicate
+        many_rows_are_created_or_refused_one_by_one
+        many_rows_are_read_in_order
+        updates_change_the_fields_that_were_set
+        deleted_rows_are_gone
+        deleting_and_creating_again_ends_created
+        invalidated_rows_are_read_from_the_durable_side
+    );
+}
+
 async fn created_rows_are_read(pair: Pair) {
     let bookings = pair.kv.repository::<Booking>();
     for after in After::ALL {

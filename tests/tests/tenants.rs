@@ -4,6 +4,8 @@ mod tenants {
     mod apart;
     mod drainers;
     mod names;
+    mod postgresql;
+    mod rest;
     mod search_path;
     mod servers;
     mod turns;

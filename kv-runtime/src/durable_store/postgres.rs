@@ -104,6 +104,12 @@ impl PostgresDurableStore {
         })
     }
 
+    /// The same, where names are found in a schema alone; `None` is where they are found now.
+    pub(crate) fn in_schema(self, schema: Option<&str>) -> Self {
+        let schema = schema.map(Into::into).or_else(|| self.schema.clone());
+        Self { schema, ..self }
+    }
+
     /// Connects once, which proves that the address and the password are right.
     pub(crate) async fn try_out(&self) -> Result<(), DurableStoreError> {
         self.pool.try_out().await

@@ -91,7 +91,7 @@ impl RedisHotStore {
         settings: &Settings,
         keys: KeySpace,
     ) -> Result<Self, HotStoreError> {
-        let connector = Connector::new(&settings.redis);
+        let connector = Connector::new(&settings.redis).map_err(classify)?;
         let is_cluster = settings.redis.is_cluster();
         let scripts = if is_cluster { &ELSEWHERE } else { &HERE };
         let writer = Writer::new(keys.clone(), settings, scripts.write_unit);
@@ -134,7 +134,7 @@ impl RedisHotStore {
     ) -> Result<Self, HotStoreError> {
         let pattern = keys.pattern_of_all();
         let store = Self::connect(settings, keys).await?;
-        let remains = TestKeys::new(&settings.redis, pattern).map_err(classify)?;
+        let remains = TestKeys::new(&settings.redis, pattern).await.map_err(classify)?;
         Ok(Self { _remains: Some(remains), ..store })
     }
 

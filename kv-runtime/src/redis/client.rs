@@ -6,9 +6,12 @@ use redis::aio::ConnectionManagerConfig;
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::io::tcp::TcpSettings;
 use redis::io::tcp::socket2::TcpKeepalive;
-use redis::{Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    ProtocolVersion, RedisError,
+};
 
-use crate::settings::{RedisSettings, ServerUrl};
+use crate::settings::{RedisSettings, Secret, ServerUrl};
 
 /// How long the machine of a server may leave unanswered that something has arrived there.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -37,18 +40,15 @@ pub(crate) fn client(settings: &RedisSettings) -> Result<Client, RedisError> {
     open(settings, connection_info(settings, &settings.url)?)
 }
 
-/// One whose connections are pushed what they have subscribed to.
-pub(crate) fn pushing(settings: &RedisSettings) -> Result<Client, RedisError> {
-    open_pushing(settings, connection_info(settings, &settings.url)?)
+/// An address whose connections are pushed what they have subscribed to.
+pub(super) fn pushing(settings: &RedisSettings) -> Result<ConnectionInfo, RedisError> {
+    connection_info(settings, &settings.url).map(pushed_to)
 }
 
-/// The same at another address than the settings say.
-pub(crate) fn open_pushing(
-    settings: &RedisSettings,
-    info: ConnectionInfo,
-) -> Result<Client, RedisError> {
+/// The same of another address.
+pub(crate) fn pushed_to(info: ConnectionInfo) -> ConnectionInfo {
     let protocol = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    open(settings, info.set_redis_settings(protocol))
+    info.set_redis_settings(protocol)
 }
 
 /// A client of a server that has another address than the settings say.
@@ -91,22 +91,58 @@ pub(crate) fn manager_config(settings: &RedisSettings) -> ConnectionManagerConfi
         .set_number_of_retries(settings.reconnect_retries)
 }
 
+/// How a connection without retries behaves.
+pub(crate) fn connection_config(settings: &RedisSettings) -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(settings.connect_timeout))
+        .set_response_timeout(Some(settings.command_timeout))
+}
+
 /// An address, with who logs in.
 pub(crate) fn connection_info(
     settings: &RedisSettings,
     url: &ServerUrl,
 ) -> Result<ConnectionInfo, RedisError> {
+    info(url, settings.username.as_deref(), settings.password.as_ref())
+}
+
+/// The same for a sentinel.
+pub(super) fn sentinel_info(
+    settings: &RedisSettings,
+    url: &ServerUrl,
+) -> Result<ConnectionInfo, RedisError> {
+    info(url, settings.sentinel_username.as_deref(), settings.sentinel_password.as_ref())
+}
+
+fn info(
+    url: &ServerUrl,
+    username: Option<&str>,
+    password: Option<&Secret>,
+) -> Result<ConnectionInfo, RedisError> {
     #[cfg(feature = "redis-tls")]
     super::tls::choose_provider();
     let info = url.expose().into_connection_info()?;
     let mut login = info.redis_settings().clone();
-    if let Some(username) = &settings.username {
+    if let Some(username) = username {
         login = login.set_username(username);
     }
-    if let Some(password) = &settings.password {
+    if let Some(password) = password {
         login = login.set_password(password.expose());
     }
     Ok(info.set_redis_settings(login).set_tcp_settings(tcp_settings()))
+}
+
+/// An address of which only the place is another one.
+pub(crate) fn moved_to(address: &ConnectionAddr, host: &str, port: u16) -> ConnectionAddr {
+    match address {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
+            host: host.to_owned(),
+            port,
+            insecure: *insecure,
+            tls_params: tls_params.clone(),
+        },
+        _ => ConnectionAddr::Tcp(host.to_owned(), port),
+    }
 }
 
 /// A server whose machine has gone says nothing more, not even that: then the connection ends by

@@ -309,6 +309,7 @@ pub(super) fn is_unavailable(error: &RedisError) -> bool {
             ErrorKind::Io
                 | ErrorKind::AuthenticationFailed
                 | ErrorKind::ClusterConnectionNotFound
+                | ErrorKind::MasterNameNotFoundBySentinel
                 | ErrorKind::Server(
                     ServerErrorKind::BusyLoading
                         | ServerErrorKind::ClusterDown
@@ -389,6 +390,7 @@ mod tests {
         for kind in [
             ErrorKind::AuthenticationFailed,
             ErrorKind::ClusterConnectionNotFound,
+            ErrorKind::MasterNameNotFoundBySentinel,
             ErrorKind::Server(ServerErrorKind::BusyLoading),
             ErrorKind::Server(ServerErrorKind::ClusterDown),
             ErrorKind::Server(ServerErrorKind::MasterDown),

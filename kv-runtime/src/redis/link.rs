@@ -1,13 +1,16 @@
 //! A connection, to one server or to a cluster.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, ConnectionManager, MultiplexedConnection};
 use redis::cluster::{ClusterClient, ClusterConfig};
 use redis::cluster_async::ClusterConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisFuture, Value};
+use redis::{Client, Cmd, Pipeline, RedisError, RedisFuture, Value};
 
 use super::client;
+use super::primary::Primary;
+use super::sentinel::Sentinels;
 use crate::settings::RedisSettings;
 
 /// A connection to a cluster cannot be told to wait for ever.
@@ -18,6 +21,8 @@ const UNLIMITED: Duration = Duration::from_secs(365 * 86_400);
 pub(super) enum Link {
     /// To one server, which comes back by itself.
     Managed(ConnectionManager),
+    /// To the server that sentinels call the primary.
+    Primary(Primary),
     /// To one server, for a caller that blocks.
     Blocking(MultiplexedConnection),
     /// To all nodes of a cluster.
@@ -28,6 +33,7 @@ impl ConnectionLike for Link {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
             Self::Managed(connection) => connection.req_packed_command(command),
+            Self::Primary(connection) => connection.req_packed_command(command),
             Self::Blocking(connection) => connection.req_packed_command(command),
             Self::Cluster(connection) => connection.req_packed_command(command),
         }
@@ -41,6 +47,7 @@ impl ConnectionLike for Link {
     ) -> RedisFuture<'a, Vec<Value>> {
         match self {
             Self::Managed(connection) => connection.req_packed_commands(pipeline, offset, count),
+            Self::Primary(connection) => connection.req_packed_commands(pipeline, offset, count),
             Self::Blocking(connection) => connection.req_packed_commands(pipeline, offset, count),
             Self::Cluster(connection) => connection.req_packed_commands(pipeline, offset, count),
         }
@@ -49,6 +56,7 @@ impl ConnectionLike for Link {
     fn get_db(&self) -> i64 {
         match self {
             Self::Managed(connection) => connection.get_db(),
+            Self::Primary(connection) => connection.get_db(),
             Self::Blocking(connection) => connection.get_db(),
             Self::Cluster(connection) => connection.get_db(),
         }
@@ -63,6 +71,7 @@ pub(super) struct Connector {
 
 enum AnyClient {
     Single(Box<Client>),
+    Sentinels(Arc<Sentinels>),
     Cluster(Box<ClusterClient>),
 }
 
@@ -70,6 +79,8 @@ impl Connector {
     pub(super) fn new(settings: &RedisSettings) -> Result<Self, RedisError> {
         let client = if settings.is_cluster() {
             AnyClient::Cluster(Box::new(client::cluster(settings)?.build()?))
+        } else if let Some(sentinels) = Sentinels::of(settings)? {
+            AnyClient::Sentinels(sentinels)
         } else {
             AnyClient::Single(Box::new(client::client(settings)?))
         };
@@ -86,19 +97,26 @@ impl Connector {
                 let manager = ConnectionManager::new_with_config(Client::clone(client), config);
                 manager.await.map(Link::Managed)
             }
+            AnyClient::Sentinels(sentinels) => {
+                let config = client::connection_config(&self.settings)
+                    .set_pipeline_buffer_size(self.settings.in_flight_max);
+                Primary::connect(sentinels, config).await.map(Link::Primary)
+            }
             AnyClient::Cluster(client) => client.get_async_connection().await.map(Link::Cluster),
         }
     }
 
     /// One for a caller that blocks, and says itself how long it waits.
     pub(super) async fn connect_to_block(&self) -> Result<Link, RedisError> {
+        let config = client::connection_config(&self.settings).set_response_timeout(None);
         match &self.client {
             AnyClient::Single(client) => {
-                let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(self.settings.connect_timeout))
-                    .set_response_timeout(None);
                 let connection = client.get_multiplexed_async_connection_with_config(&config);
                 connection.await.map(Link::Blocking)
+            }
+            AnyClient::Sentinels(sentinels) => {
+                let connected = sentinels.connect(&config).await;
+                connected.map(|(_, connection)| Link::Blocking(connection))
             }
             AnyClient::Cluster(client) => {
                 let config = ClusterConfig::new()

@@ -1,9 +1,10 @@
 //! Publishing, and subscriptions that outlive their connection.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+use super::primary::Primary;
+use super::sentinel::Sentinels;
 use super::strings::{from_json, to_json};
 use super::{At, Error, Family, FromRedisValue, Redis, ToSingleRedisArg, Value, client, read};
 use crate::settings::RedisSettings;
@@ -159,6 +162,11 @@ impl Redis {
                 let kept = keep(manager.clone(), cut, settings.reconnect_delay_max);
                 Some(tokio::spawn(kept))
             }
+            Subscriber::Primary(primary, names) => {
+                let (primary, names) = (primary.clone(), Arc::clone(names));
+                let kept = keep_primary(primary, names, cut, settings.reconnect_delay_max);
+                Some(tokio::spawn(kept))
+            }
             // Its library subscribes again by itself.
             Subscriber::Cluster(_) => None,
         };
@@ -228,6 +236,7 @@ impl Subscription {
         let channels: Vec<String> = channels.iter().map(|name| self.redis.key(name)).collect();
         let given_up = match &mut self.subscriber {
             Subscriber::Single(connection) => connection.unsubscribe(channels).await,
+            Subscriber::Primary(primary, names) => names.remove(primary, channels).await,
             Subscriber::Cluster(connection) => connection.unsubscribe(channels).await,
         };
         given_up.map_err(|error| at.failed(error))
@@ -243,6 +252,7 @@ impl Subscription {
         let added = match (&mut self.subscriber, are_patterns) {
             (Subscriber::Single(connection), false) => connection.subscribe(names).await,
             (Subscriber::Single(connection), true) => connection.psubscribe(names).await,
+            (Subscriber::Primary(primary, kept), _) => kept.add(primary, names, are_patterns).await,
             (Subscriber::Cluster(connection), false) => connection.subscribe(names).await,
             (Subscriber::Cluster(connection), true) => connection.psubscribe(names).await,
         };
@@ -269,7 +279,56 @@ impl Drop for Subscription {
 /// A connection that is pushed messages.
 enum Subscriber {
     Single(ConnectionManager),
+    /// With what has to be subscribed to on the next one, too.
+    Primary(Primary, Arc<Names>),
     Cluster(ClusterConnection),
+}
+
+/// What a subscription is of.
+#[derive(Debug, Default)]
+struct Names {
+    channels: Mutex<BTreeSet<String>>,
+    patterns: Mutex<BTreeSet<String>>,
+}
+
+impl Names {
+    /// They count from now on, also if the connection is cut meanwhile.
+    async fn add(
+        &self,
+        primary: &Primary,
+        names: Vec<String>,
+        are_patterns: bool,
+    ) -> Result<(), RedisError> {
+        let mut connection = primary.connection().await?;
+        let kept = if are_patterns { &self.patterns } else { &self.channels };
+        kept.lock().unwrap_or_else(PoisonError::into_inner).extend(names.iter().cloned());
+        match are_patterns {
+            true => connection.psubscribe(names).await,
+            false => connection.subscribe(names).await,
+        }
+    }
+
+    async fn remove(&self, primary: &Primary, channels: Vec<String>) -> Result<(), RedisError> {
+        let is_kept = |channel: &String| !channels.contains(channel);
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner).retain(is_kept);
+        primary.connection().await?.unsubscribe(channels).await
+    }
+
+    /// Subscribes to all of them anew.
+    async fn restore(&self, primary: &Primary) -> Result<(), RedisError> {
+        let copy = |names: &Mutex<BTreeSet<String>>| -> Vec<String> {
+            names.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        };
+        let (channels, patterns) = (copy(&self.channels), copy(&self.patterns));
+        let mut connection = primary.connection().await?;
+        if !channels.is_empty() {
+            connection.subscribe(channels).await?;
+        }
+        if !patterns.is_empty() {
+            connection.psubscribe(patterns).await?;
+        }
+        Ok(())
+    }
 }
 
 impl Subscriber {
@@ -282,9 +341,15 @@ impl Subscriber {
             let client = builder.push_sender(pushed).build()?;
             return client.get_async_connection().await.map(Self::Cluster);
         }
+        let info = client::pushing(settings)?;
+        if settings.has_sentinels() {
+            let config = client::connection_config(settings).set_push_sender(pushed);
+            let primary = Primary::connect(&Sentinels::new(settings, info)?, config).await?;
+            return Ok(Self::Primary(primary, Arc::default()));
+        }
         let config =
             client::manager_config(settings).set_push_sender(pushed).set_automatic_resubscription();
-        let manager = ConnectionManager::new_with_config(client::pushing(settings)?, config);
+        let manager = ConnectionManager::new_with_config(client::open(settings, info)?, config);
         manager.await.map(Self::Single)
     }
 }
@@ -294,6 +359,17 @@ async fn keep(manager: ConnectionManager, cut: Arc<Notify>, delay_max: Duration)
     loop {
         cut.notified().await;
         while redis::cmd("PING").exec_async(&mut manager.clone()).await.is_err() {
+            tokio::time::sleep(delay_max.mul_f64(fastrand::f64())).await;
+        }
+    }
+}
+
+/// The same for the primary that sentinels name, where each connection begins with no subscription.
+async fn keep_primary(primary: Primary, names: Arc<Names>, cut: Arc<Notify>, delay_max: Duration) {
+    let ping = redis::cmd("PING");
+    loop {
+        cut.notified().await;
+        while primary.send_one(&ping).await.is_err() || names.restore(&primary).await.is_err() {
             tokio::time::sleep(delay_max.mul_f64(fastrand::f64())).await;
         }
     }

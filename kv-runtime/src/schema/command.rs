@@ -8,6 +8,7 @@ use super::{Migration, Schema};
 use crate::durable_store::postgres::PostgresDurableStore;
 use crate::error::{Source, with_sources};
 use crate::settings::{ServerUrl, Settings};
+use crate::tenants::{TenantError, schema_of};
 
 const USAGE: &str = "\
 write SQL for the tables of models
@@ -17,6 +18,7 @@ write SQL for the tables of models
   diff   show what the tables lack; with `--write`, write a migration of it
 
   --database-url <url>    for `diff`; else DATABASE_URL
+  --tenant <name>         for `diff`: what this tenant's tables lack, which are in its schema
   --migrations <folder>   where migrations are; else `migrations`
   --name <name>           of the migration; else `create_…` or `change_…` with the table
   --model <name>          this model alone; may be given several times
@@ -73,6 +75,7 @@ fn shown(argument: &str) -> String {
 struct Arguments {
     verb: Option<String>,
     database_url: Option<ServerUrl>,
+    tenant: Option<String>,
     migrations: Option<PathBuf>,
     name: Option<String>,
     models: Vec<String>,
@@ -94,6 +97,7 @@ impl Arguments {
             };
             match option {
                 "--database-url" => parsed.database_url = Some(value()?.into()),
+                "--tenant" => parsed.tenant = Some(value()?),
                 "--migrations" => parsed.migrations = Some(value()?.into()),
                 "--name" => parsed.name = Some(value()?),
                 "--model" => parsed.models.push(value()?),
@@ -112,6 +116,26 @@ impl Arguments {
         given.or_else(|| env::var("DATABASE_URL").ok().map(ServerUrl::from)).ok_or_else(|| {
             SchemaError::arguments("name a database with `--database-url` or DATABASE_URL")
         })
+    }
+
+    /// The schema of the tenant, as the settings of the service have it.
+    fn schema(&self) -> Result<Option<String>, SchemaError> {
+        let Some(tenant) = &self.tenant else { return Ok(None) };
+        let template = env::var("DATABASE_TENANT_SCHEMA");
+        let template = template.unwrap_or_else(|_| Settings::new("", "").postgres.tenant_schema);
+        if template.matches("{}").count() != 1 {
+            let problem =
+                "DATABASE_TENANT_SCHEMA must have `{}` once, where a tenant's name stands";
+            return Err(SchemaError::arguments(problem));
+        }
+        match schema_of(&template, tenant) {
+            Ok(schema) => Ok(Some(schema)),
+            // Without the name, which may be anything.
+            Err(TenantError::Name { problem, .. }) => {
+                Err(SchemaError::arguments(format!("`--tenant` names none, because {problem}")))
+            }
+            Err(error) => Err(SchemaError::arguments(error.to_string())),
+        }
     }
 }
 
@@ -136,10 +160,20 @@ impl Schema {
     /// # Errors
     /// [`SchemaError::PostgreSql`].
     pub async fn difference(&self, database_url: &ServerUrl) -> Result<Migration, SchemaError> {
+        self.difference_in(database_url, None).await
+    }
+
+    /// The same in the schema of a tenant.
+    async fn difference_in(
+        &self,
+        database_url: &ServerUrl,
+        schema: Option<&str>,
+    ) -> Result<Migration, SchemaError> {
         let failed = |source| SchemaError::PostgreSql { url: database_url.to_string(), source };
         let settings = Settings::new("", database_url.expose());
         let store =
             PostgresDurableStore::new(&settings).map_err(|error| failed(Box::new(error)))?;
+        let store = store.in_schema(schema);
         store.try_out().await.map_err(|error| failed(error.into_source()))?;
         let steps = store.difference(&self.models, &self.all).await;
         steps.map(Migration::new).map_err(|error| failed(error.into_source()))
@@ -174,7 +208,8 @@ impl Schema {
             Some("print") => Ok(chosen.create().up()),
             Some("new") => chosen.write(&arguments, &chosen.create(), "create"),
             Some("diff") => {
-                let migration = chosen.difference(&arguments.database_url()?).await?;
+                let (url, schema) = (arguments.database_url()?, arguments.schema()?);
+                let migration = chosen.difference_in(&url, schema.as_deref()).await?;
                 match (arguments.is_written, migration.is_empty()) {
                     (true, false) => chosen.write(&arguments, &migration, "change"),
                     (_, false) => Ok(migration.up()),

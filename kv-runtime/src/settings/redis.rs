@@ -27,6 +27,27 @@ pub struct RedisSettings {
     /// Some nodes of a Redis Cluster, each in the form of `url`; any one that is up is enough to
     /// find the others. Where there are nodes, `url` is not looked at. Default none.
     pub cluster_nodes: Vec<ServerUrl>,
+    /// Some of the sentinels that watch over a service, each in the form of `url` and with its port,
+    /// which mostly is 26379; one that is up is enough. Where there are any, they say which server
+    /// is the primary, which is connected to, also after a failover; of `url`, all but host and
+    /// port counts. Default none.
+    ///
+    /// ```
+    /// # use kv_runtime::RedisSettings;
+    /// let mut settings = RedisSettings::default();
+    /// settings.sentinel_nodes = vec!["redis://a:26379".into(), "redis://b:26379".into()];
+    /// settings.sentinel_service = Some("orders".to_owned());
+    /// settings.check()?;
+    /// # Ok::<(), kv_runtime::SettingsError>(())
+    /// ```
+    pub sentinel_nodes: Vec<ServerUrl>,
+    /// The service whose primary is asked for: the name that `sentinel monitor` gives it. Default
+    /// `None`.
+    pub sentinel_service: Option<String>,
+    /// Who logs in to the sentinels, instead of who their addresses name. Default `None`.
+    pub sentinel_username: Option<String>,
+    /// The password for the sentinels, instead of those of their addresses. Default `None`.
+    pub sentinel_password: Option<Secret>,
     /// Who logs in, instead of who the address names. Default `None`.
     pub username: Option<String>,
     /// The password, instead of that of the address. Default `None`.
@@ -80,6 +101,10 @@ impl RedisSettings {
         Self {
             url: url.into(),
             cluster_nodes: Vec::new(),
+            sentinel_nodes: Vec::new(),
+            sentinel_service: None,
+            sentinel_username: None,
+            sentinel_password: None,
             username: None,
             password: None,
             ca_file: None,
@@ -106,8 +131,9 @@ impl RedisSettings {
     }
 
     /// Reads `REDIS_CLUSTER_NODES` (with commas between), `REDIS_URL`, or `REDIS_HOST` and
-    /// `REDIS_PORT`: the first of them that is set is taken. Besides, where they are set,
-    /// `REDIS_USERNAME`, `REDIS_PASSWORD`, `REDIS_CA_FILE`, `REDIS_CONNECTIONS`,
+    /// `REDIS_PORT`: the first of them that is set is taken. With `REDIS_SENTINEL_NODES` (with commas
+    /// between) none of them has to be. Besides, where they are set, `REDIS_SENTINEL_SERVICE`,
+    /// `REDIS_SENTINEL_USERNAME`, `REDIS_SENTINEL_PASSWORD`, `REDIS_USERNAME`, `REDIS_PASSWORD`, `REDIS_CA_FILE`, `REDIS_CONNECTIONS`,
     /// `REDIS_CONNECT_TIMEOUT_MS`, `REDIS_COMMAND_TIMEOUT_MS`, `REDIS_RECONNECT_RETRIES`,
     /// `REDIS_RECONNECT_DELAY_MIN_MS`, `REDIS_RECONNECT_DELAY_MAX_MS`, `REDIS_IN_FLIGHT_MAX`,
     /// `REDIS_DEFAULT_TTL_S` and `REDIS_DEFAULT_HASH_TTL_S` (zero is for ever),
@@ -126,9 +152,12 @@ impl RedisSettings {
         lookup: &impl Fn(&'static str) -> Result<Option<String>, SettingsError>,
     ) -> Result<Self, SettingsError> {
         let text = |name| Ok(lookup(name)?.filter(|value| !value.is_empty()));
-        let nodes = lookup("REDIS_CLUSTER_NODES")?.unwrap_or_default();
-        let nodes = nodes.split(',').map(str::trim).filter(|node| !node.is_empty());
-        let nodes: Vec<ServerUrl> = nodes.map(ServerUrl::from).collect();
+        let list = |name| -> Result<Vec<ServerUrl>, SettingsError> {
+            let nodes = lookup(name)?.unwrap_or_default();
+            let nodes = nodes.split(',').map(str::trim).filter(|node| !node.is_empty());
+            Ok(nodes.map(ServerUrl::from).collect())
+        };
+        let (nodes, sentinels) = (list("REDIS_CLUSTER_NODES")?, list("REDIS_SENTINEL_NODES")?);
         let mut settings = match (nodes.first(), text("REDIS_URL")?, text("REDIS_HOST")?) {
             (Some(node), _, _) => Self::new(node.clone()),
             (None, Some(url), _) => Self::new(url),
@@ -137,12 +166,17 @@ impl RedisSettings {
                 set(&mut port, "REDIS_PORT", lookup)?;
                 Self::at(&host, port)
             }
+            (None, None, None) if !sentinels.is_empty() => Self::default(),
             (None, None, None) => {
                 let problem = "is not set; it should be like `redis://localhost:6379`";
                 return Err(SettingsError::new("REDIS_URL", problem));
             }
         };
         settings.cluster_nodes = nodes;
+        settings.sentinel_nodes = sentinels;
+        settings.sentinel_service = text("REDIS_SENTINEL_SERVICE")?;
+        settings.sentinel_username = text("REDIS_SENTINEL_USERNAME")?;
+        settings.sentinel_password = text("REDIS_SENTINEL_PASSWORD")?.map(Secret::from);
         settings.username = text("REDIS_USERNAME")?;
         settings.password = text("REDIS_PASSWORD")?.map(Secret::from);
         settings.ca_file = text("REDIS_CA_FILE")?.map(PathBuf::from);
@@ -182,6 +216,7 @@ impl RedisSettings {
     /// # Errors
     /// The first that is not, by name.
     pub fn check(&self) -> Result<(), SettingsError> {
+        let has_service = self.sentinel_service.as_ref().is_some_and(|name| !name.is_empty());
         let is_no_time = |ttl: Option<Duration>| ttl.is_some_and(|ttl| ttl.as_millis() == 0);
         let rules = [
             (self.connections > 0, "redis.connections", "must be greater than zero"),
@@ -213,6 +248,21 @@ impl RedisSettings {
                 "must be a millisecond at least; `None` is for ever",
             ),
             (self.stream_read_count > 0, "redis.stream_read_count", "must be greater than zero"),
+            (
+                !(self.is_cluster() && self.has_sentinels()),
+                "redis.sentinel_nodes",
+                "must be empty where `redis.cluster_nodes` is not; a cluster needs no sentinels",
+            ),
+            (
+                !self.has_sentinels() || has_service,
+                "redis.sentinel_service",
+                "must be the name that `sentinel monitor` gives the service",
+            ),
+            (
+                self.has_sentinels() || !has_service,
+                "redis.sentinel_nodes",
+                "must name the sentinels of `redis.sentinel_service`",
+            ),
         ];
         for (holds, setting, problem) in rules {
             if !holds {
@@ -228,11 +278,15 @@ impl RedisSettings {
         {
             let urls = self.cluster_nodes.iter().map(|node| (node, "redis.cluster_nodes"));
             let single = (&self.url, "redis.url");
-            let single = (!self.is_cluster() && !self.url.expose().is_empty()).then_some(single);
-            for (url, setting) in urls.chain(single) {
-                if let Some(problem) =
-                    crate::redis::client::address_problem(url, self.ca_file.is_some())
-                {
+            let is_used = self.has_sentinels() || !self.url.expose().is_empty();
+            let single = (!self.is_cluster() && is_used).then_some(single);
+            let has_ca_file = self.ca_file.is_some();
+            let urls = urls.chain(single).map(|(url, setting)| (url, setting, has_ca_file));
+            // Sentinels may be asked in the clear where the servers are not.
+            let sentinels = self.sentinel_nodes.iter();
+            let sentinels = sentinels.map(|node| (node, "redis.sentinel_nodes", false));
+            for (url, setting, has_ca_file) in urls.chain(sentinels) {
+                if let Some(problem) = crate::redis::client::address_problem(url, has_ca_file) {
                     return Err(SettingsError::new(setting, problem));
                 }
             }
@@ -245,9 +299,15 @@ impl RedisSettings {
         !self.cluster_nodes.is_empty()
     }
 
+    /// Whether sentinels say which server is the primary.
+    pub(crate) fn has_sentinels(&self) -> bool {
+        !self.sentinel_nodes.is_empty()
+    }
+
     /// The addresses that are connected to first, without their passwords.
     pub(crate) fn address(&self) -> String {
-        let nodes: Vec<String> = self.cluster_nodes.iter().map(ServerUrl::to_string).collect();
+        let nodes = self.cluster_nodes.iter().chain(&self.sentinel_nodes);
+        let nodes: Vec<String> = nodes.map(ServerUrl::to_string).collect();
         if nodes.is_empty() { self.url.to_string() } else { nodes.join(", ") }
     }
 }
@@ -317,6 +377,24 @@ mod tests {
     }
 
     #[test]
+    fn sentinels_are_named_with_their_service_and_without_a_cluster() {
+        let nodes = ("REDIS_SENTINEL_NODES", "redis://one:26379,redis://:secret@two:26379");
+        let service = ("REDIS_SENTINEL_SERVICE", "orders");
+        let settings = from(&[nodes, service]).expect("no address of a server is needed");
+        assert!(settings.has_sentinels());
+        assert_eq!(settings.address(), "redis://one:26379, redis://***@two:26379");
+        for (variables, setting) in [
+            (&[nodes][..], "redis.sentinel_service"),
+            (&[URL, service], "redis.sentinel_nodes"),
+            (&[nodes, service, ("REDIS_CLUSTER_NODES", "redis://a")], "redis.sentinel_nodes"),
+            #[cfg(feature = "redis")]
+            (&[service, ("REDIS_SENTINEL_NODES", "one:26379")], "redis.sentinel_nodes"),
+        ] {
+            assert_eq!(from(variables).expect_err(setting).setting, setting, "{variables:?}");
+        }
+    }
+
+    #[test]
     fn each_setting_has_a_variable() {
         let settings = from(&[
             URL,
@@ -333,9 +411,17 @@ mod tests {
             ("REDIS_DEFAULT_HASH_TTL_S", "0"),
             ("REDIS_STREAM_READ_COUNT", "11"),
             ("REDIS_FALLBACK_TO_UNPREFIXED", "true"),
+            ("REDIS_SENTINEL_NODES", "redis://one:26379, redis://two:26379"),
+            ("REDIS_SENTINEL_SERVICE", "orders"),
+            ("REDIS_SENTINEL_USERNAME", "asker"),
+            ("REDIS_SENTINEL_PASSWORD", "word"),
         ])
         .expect("valid settings");
         let mut expected = RedisSettings::new("redis://localhost");
+        expected.sentinel_nodes = vec!["redis://one:26379".into(), "redis://two:26379".into()];
+        expected.sentinel_service = Some("orders".to_owned());
+        expected.sentinel_username = Some("asker".to_owned());
+        expected.sentinel_password = Some("word".into());
         expected.username = Some("app".to_owned());
         expected.password = Some("secret".into());
         expected.connections = 3;

@@ -24,6 +24,16 @@ pub enum ServerError {
         alternative: &'static str,
     },
 
+    /// A variable of the environment names something else than a program.
+    #[error("{variable} is {}, which is no program; write the path of a server's program", path.display())]
+    #[non_exhaustive]
+    NamedProgram {
+        /// The variable.
+        variable: &'static str,
+        /// What it says.
+        path: PathBuf,
+    },
+
     /// The package manager failed.
     #[error(
         "{package} could not be installed; install it by hand, or {alternative}; apt-get said:\n{output}"
@@ -113,6 +123,14 @@ pub enum ServerError {
     #[error("the nodes of the Redis Cluster did not agree within {seconds} s")]
     #[non_exhaustive]
     NoAgreement {
+        /// How long was waited.
+        seconds: u64,
+    },
+
+    /// Sentinels and servers did not come to one primary.
+    #[error("the sentinels and their servers did not agree on a primary within {seconds} s")]
+    #[non_exhaustive]
+    NoPrimary {
         /// How long was waited.
         seconds: u64,
     },

@@ -1,6 +1,6 @@
 //! Finds the servers' programs, and installs them where that needs no password.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -61,8 +61,14 @@ pub(super) struct PostgresPrograms {
     pub(super) psql: PathBuf,
 }
 
+/// Names the program of the Redis servers, for a run of the tests on another one.
+const REDIS_VARIABLE: &str = "KV_TESTING_REDIS_SERVER";
+
 /// The path of `redis-server` or `valkey-server`.
 pub(super) fn redis_server() -> Result<PathBuf, ServerError> {
+    if let Some(program) = std::env::var_os(REDIS_VARIABLE).filter(|program| !program.is_empty()) {
+        return named_program(REDIS_VARIABLE, program);
+    }
     find_or_install(&REDIS, || {
         find_program(&["redis-server", "valkey-server"], &search_directories())
     })
@@ -132,6 +138,17 @@ fn expand(pattern: &str) -> Vec<PathBuf> {
 
 fn parse_version(text: &str) -> Option<Vec<u32>> {
     text.split('.').map(|part| part.parse().ok()).collect()
+}
+
+/// The program that a variable names. It was asked for, so no other one will do.
+fn named_program(variable: &'static str, program: OsString) -> Result<PathBuf, ServerError> {
+    let path = PathBuf::from(program);
+    match is_executable(&path) {
+        // The servers run in directories of their own. A link stays one: some programs are several,
+        // and go by the name that they are called by.
+        true => std::path::absolute(&path).map_err(ServerError::io("find the program of Redis")),
+        false => Err(ServerError::NamedProgram { variable, path }),
+    }
 }
 
 /// The first of the directories that has any of the programs decides.
@@ -245,6 +262,26 @@ mod tests {
         fs::write(first.join("redis-server"), "").expect("a file");
         let found = find_program(&["redis-server", "valkey-server"], &[first.clone(), second]);
         assert_eq!(found, Some(first.join("valkey-server")));
+    }
+
+    #[test]
+    fn a_program_that_is_named_is_taken_or_told_to_be_none() {
+        let root = tempfile::tempdir().expect("a directory");
+        let root = fs::canonicalize(root.path()).expect("a path");
+        let program = root.join("valkey-server");
+        make_program(&program);
+        let link = root.join("redis-server");
+        std::os::unix::fs::symlink(&program, &link).expect("a link");
+        for named in [program, link] {
+            let found = named_program("VARIABLE", named.clone().into()).expect("it can be run");
+            assert_eq!(found, named);
+        }
+        let error = named_program("VARIABLE", root.join("none").into()).expect_err("no file");
+        let expected = format!(
+            "VARIABLE is {}/none, which is no program; write the path of a server's program",
+            root.display()
+        );
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! A private Redis.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::error::ServerError;
@@ -79,15 +80,25 @@ impl RedisServer {
     ///
     /// When the server can be neither found nor installed, or does not start.
     pub fn start_with(options: RedisOptions) -> Result<Self, ServerError> {
+        Self::launch(|port| configuration_text(port, &options), &[])
+    }
+
+    /// Starts a sentinel with these lines in its configuration.
+    pub(super) fn start_sentinel(lines: &str) -> Result<Self, ServerError> {
+        let text = |port| format!("bind 127.0.0.1\nport {port}\n{lines}");
+        Self::launch(text, &["--sentinel"])
+    }
+
+    fn launch(text: impl Fn(u16) -> String, arguments: &[&str]) -> Result<Self, ServerError> {
         let program = install::redis_server()?;
         start_on_free_port(|port| {
             let mut process = ServerProcess::prepare("redis", Signal::Terminate, None)?;
             let configuration = process.directory().join("redis.conf");
-            fs::write(&configuration, configuration_text(port, &options))
+            fs::write(&configuration, text(port))
                 .map_err(ServerError::io("write the configuration of Redis"))?;
-            process.start(&program, vec![configuration.into()], |process_id| {
-                is_ready(port, process_id)
-            })?;
+            let mut words = vec![configuration.into()];
+            words.extend(arguments.iter().map(OsString::from));
+            process.start(&program, words, |process_id| is_ready(port, process_id))?;
             Ok(Self { process, port, url: format!("redis://127.0.0.1:{port}") })
         })
     }
@@ -152,10 +163,13 @@ fn ask(port: u16, command: &str) -> std::io::Result<Result<String, String>> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
     stream.set_read_timeout(Some(COMMAND_MAX))?;
     stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes())?;
+    // A sentinel does not know QUIT, and ends when it hears no more.
+    stream.shutdown(Shutdown::Write)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     // The last line is the one to QUIT.
-    let answer = answer.trim_end().strip_suffix("+OK").unwrap_or(&answer).trim_end();
+    let answer = answer.trim_end();
+    let answer = answer.rsplit_once('\n').map_or("", |(answer, _)| answer).trim_end();
     Ok(match answer.split_at_checked(1) {
         Some(("-", error)) => Err(error.to_owned()),
         Some(("$", rest)) => Ok(rest.split_once("\r\n").map_or("", |(_, text)| text).to_owned()),

@@ -48,6 +48,28 @@ async fn migrations_are_written_for_the_diesel_cli() {
 }
 
 #[tokio::test]
+async fn a_tenants_tables_are_looked_at_in_its_schema() {
+    let pair = empty().await;
+    let url = pair.settings.postgres.url.expose();
+    pair.sql(&schema().create().up()).await;
+    pair.sql("CREATE SCHEMA tenant_acme").await;
+    let tenant = ["diff", "--database-url", url, "--tenant", "acme", "--model", "Ride"];
+    let missing = run(&tenant).await.expect("a difference");
+    assert!(missing.contains("CREATE TABLE \"rides\""), "{missing}");
+    // The shops are in a schema that all share.
+    let rides = Schema::new().model::<Ride>().create();
+    pair.sql(&format!("SET search_path TO tenant_acme; {}", rides.up())).await;
+    let nothing = run(&tenant).await.expect("no difference");
+    assert_eq!(nothing.trim_end(), "-- Nothing to change.");
+    pair.sql("ALTER TABLE tenant_acme.rides DROP COLUMN note").await;
+    let shown = run(&tenant).await.expect("a difference");
+    assert!(shown.contains("ADD COLUMN \"note\" text;"), "{shown}");
+    let of_all = ["diff", "--database-url", url];
+    let nothing = run(&of_all).await.expect("no difference");
+    assert_eq!(nothing.trim_end(), "-- Nothing to change.");
+}
+
+#[tokio::test]
 async fn what_is_not_understood_is_told_with_what_there_is() {
     for (arguments, expected) in [
         (&[][..], "say what to do"),
@@ -57,6 +79,7 @@ async fn what_is_not_understood_is_told_with_what_there_is() {
         (&["--write=no"], "`--write=***` is not understood"),
         (&["diff", "--database-url"], "`--database-url` needs a value"),
         (&["print", "--model", "Car"], "no model is `Car`"),
+        (&["diff", "--database-url=postgres://a", "--tenant="], "`--tenant` names none"),
     ] {
         let error = run(arguments).await.expect_err("a mistake").to_string();
         assert!(error.starts_with(expected) && error.contains("--migrations <folder>"), "{error}");

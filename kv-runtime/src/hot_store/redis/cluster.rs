@@ -46,8 +46,8 @@ struct Inner {
 /// A node of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Node {
-    host: String,
-    port: u16,
+    pub(super) host: String,
+    pub(super) port: u16,
 }
 
 /// The masters, by the last slot of each of their ranges.
@@ -315,16 +315,7 @@ impl Cluster {
     /// Of all that a seed's address says, only the place is another one.
     pub(super) fn address_of(&self, node: &Node) -> Result<ConnectionInfo, RedisError> {
         let seed = self.inner.seeds.first().ok_or_else(no_node)?;
-        let address = match seed.addr() {
-            ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
-                host: node.host.clone(),
-                port: node.port,
-                insecure: *insecure,
-                tls_params: tls_params.clone(),
-            },
-            _ => ConnectionAddr::Tcp(node.host.clone(), node.port),
-        };
-        Ok(seed.clone().set_addr(address))
+        Ok(seed.clone().set_addr(client::moved_to(seed.addr(), &node.host, node.port)))
     }
 
     fn map(&self) -> MutexGuard<'_, SlotMap> {

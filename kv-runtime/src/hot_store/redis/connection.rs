@@ -1,18 +1,24 @@
 //! A multiplexed connection that comes back by itself, and calls of scripts over it.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 #[cfg(feature = "cache")]
 use redis::Client;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::aio::ConnectionManager;
 use redis::{Cmd, Pipeline, RedisError, ServerErrorKind, Value};
 
 use super::cluster::{Cluster, Node};
 use super::script::Script;
 use crate::redis::client;
+use crate::redis::primary::Primary;
+use crate::redis::sentinel::Sentinels;
 use crate::settings::RedisSettings;
 
+/// How many commands wait in a connection's own queue.
+const PIPELINE_BUFFER: usize = 1_024;
 /// How often a script is loaded for a call. Once is enough on one server; in a cluster the slot may
 /// meanwhile be on a node that does not know it either.
 const LOADS_MAX: usize = 3;
@@ -21,24 +27,35 @@ const LOADS_MAX: usize = 3;
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     settings: RedisSettings,
+    /// Where there are any, they say which server is connected to.
+    sentinels: Option<Arc<Sentinels>>,
 }
 
 impl Connector {
-    pub(super) fn new(settings: &RedisSettings) -> Self {
-        Self { settings: settings.clone() }
+    pub(super) fn new(settings: &RedisSettings) -> Result<Self, RedisError> {
+        let sentinels = Sentinels::of(settings)?;
+        Ok(Self { settings: settings.clone(), sentinels })
     }
 
     pub(super) async fn connect(&self) -> Result<Connection, RedisError> {
-        self.connect_as(client::manager_config(&self.settings)).await
+        self.connect_with(Some(self.settings.command_timeout)).await
     }
 
     /// A connection for commands that block: who asks over it says how long it waits.
     pub(super) async fn connect_to_block(&self) -> Result<Connection, RedisError> {
-        self.connect_as(client::manager_config(&self.settings).set_response_timeout(None)).await
+        self.connect_with(None).await
     }
 
-    async fn connect_as(&self, config: ConnectionManagerConfig) -> Result<Connection, RedisError> {
-        let config = config.set_pipeline_buffer_size(1_024);
+    async fn connect_with(&self, timeout: Option<Duration>) -> Result<Connection, RedisError> {
+        if let Some(sentinels) = &self.sentinels {
+            let config = client::connection_config(&self.settings)
+                .set_response_timeout(timeout)
+                .set_pipeline_buffer_size(PIPELINE_BUFFER);
+            return Primary::connect(sentinels, config).await.map(Connection::Primary);
+        }
+        let config = client::manager_config(&self.settings)
+            .set_response_timeout(timeout)
+            .set_pipeline_buffer_size(PIPELINE_BUFFER);
         if self.settings.is_cluster() {
             return Cluster::connect(&self.settings, config).await.map(Connection::Cluster);
         }
@@ -51,6 +68,8 @@ impl Connector {
 #[derive(Clone)]
 pub(super) enum Connection {
     Server(ConnectionManager),
+    /// To the server that sentinels call the primary.
+    Primary(Primary),
     Cluster(Cluster),
 }
 
@@ -69,6 +88,7 @@ impl Connection {
     pub(super) async fn send_one(&self, command: &Cmd) -> Result<Value, RedisError> {
         match self {
             Self::Server(server) => server.clone().send_packed_command(command).await,
+            Self::Primary(primary) => primary.send_one(command).await,
             Self::Cluster(cluster) => cluster.send_one(command).await,
         }
     }
@@ -80,6 +100,7 @@ impl Connection {
             Self::Server(server) => {
                 server.clone().send_packed_commands(pipeline, 0, pipeline.len()).await
             }
+            Self::Primary(primary) => primary.send(pipeline, 0, pipeline.len()).await,
             Self::Cluster(cluster) => cluster.send(pipeline).await,
         }
     }
@@ -91,7 +112,7 @@ impl Connection {
         key: &str,
     ) -> Result<Vec<Value>, RedisError> {
         match self {
-            Self::Server(_) => self.send(pipeline).await,
+            Self::Server(_) | Self::Primary(_) => self.send(pipeline).await,
             Self::Cluster(cluster) => cluster.send_together(pipeline, key).await,
         }
     }
@@ -99,7 +120,7 @@ impl Connection {
     /// The servers that have keys.
     pub(super) fn servers(&self) -> Vec<Server<'_>> {
         match self {
-            Self::Server(_) => vec![Server { connection: self, node: None }],
+            Self::Server(_) | Self::Primary(_) => vec![Server { connection: self, node: None }],
             Self::Cluster(cluster) => {
                 let nodes = cluster.nodes().into_iter();
                 nodes.map(|node| Server { connection: self, node: Some(node) }).collect()
@@ -107,11 +128,15 @@ impl Connection {
         }
     }
 
-    /// The servers that have keys, as the cluster says now, to be connected to for what they push.
+    /// The servers that have keys, as the cluster or the sentinels say now, to be connected to for what they push.
     #[cfg(feature = "cache")]
     pub(super) async fn places(&self) -> Result<Vec<Option<Node>>, RedisError> {
         match self {
             Self::Server(_) => Ok(vec![None]),
+            Self::Primary(primary) => {
+                let (host, port) = primary.present_place().await?;
+                Ok(vec![Some(Node { host, port })])
+            }
             Self::Cluster(cluster) => {
                 Ok(cluster.present_nodes().await?.into_iter().map(Some).collect())
             }
@@ -125,12 +150,12 @@ impl Connection {
         settings: &RedisSettings,
         place: Option<&Node>,
     ) -> Result<Client, RedisError> {
-        match (self, place) {
-            (Self::Cluster(cluster), Some(node)) => {
-                client::open_pushing(settings, cluster.address_of(node)?)
-            }
-            _ => client::pushing(settings),
-        }
+        let address = match (self, place) {
+            (Self::Cluster(cluster), Some(node)) => cluster.address_of(node)?,
+            (Self::Primary(primary), Some(node)) => primary.address_at(&node.host, node.port),
+            _ => client::connection_info(settings, &settings.url)?,
+        };
+        client::open(settings, client::pushed_to(address))
     }
 
     /// Calls a script once for each command; an error that a server answers to one of them is its
@@ -169,7 +194,7 @@ impl Connection {
         calls: &[&Cmd],
     ) -> Result<Vec<Value>, RedisError> {
         match self {
-            Self::Server(_) => {
+            Self::Server(_) | Self::Primary(_) => {
                 let mut pipeline = Pipeline::with_capacity(calls.len() + 1);
                 pipeline.add_command(script.load());
                 for &call in calls {

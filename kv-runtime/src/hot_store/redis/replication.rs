@@ -345,7 +345,7 @@ mod tests {
         let options = RedisOptions::new().setting("replicaof", of);
         let _replica = RedisServer::start_with(options).expect("a private replica");
         let settings = Settings::new(primary.url(), "");
-        let connector = Connector::new(&settings.redis);
+        let connector = Connector::new(&settings.redis).expect("a valid address");
         let connection = connector.connect().await.expect("the server is up");
         append(&connection, &mark("mine")).await;
         let mut full = Cmd::new();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use redis::{Client, Cmd, ConnectionLike, Pipeline, RedisError};
 
 use crate::redis::client;
+use crate::redis::sentinel::Sentinels;
 use crate::settings::RedisSettings;
 
 /// How many keys a step looks at.
@@ -13,14 +14,19 @@ const SCANNED: usize = 1_000;
 /// The keys that a test's prefix stands before. Dropped, they are removed.
 #[derive(Debug)]
 pub(super) struct TestKeys {
-    /// One, or each node of a cluster that the settings name.
+    /// One, that which sentinels name, or each node of a cluster that the settings name.
     servers: Vec<Client>,
     pattern: String,
     timeout: Duration,
 }
 
 impl TestKeys {
-    pub(super) fn new(settings: &RedisSettings, pattern: String) -> Result<Self, RedisError> {
+    pub(super) async fn new(settings: &RedisSettings, pattern: String) -> Result<Self, RedisError> {
+        let timeout = settings.connect_timeout;
+        if let Some(sentinels) = Sentinels::of(settings)? {
+            let servers = vec![sentinels.client().await?];
+            return Ok(Self { servers, pattern, timeout });
+        }
         let urls = match settings.is_cluster() {
             true => settings.cluster_nodes.as_slice(),
             false => std::slice::from_ref(&settings.url),
@@ -28,7 +34,7 @@ impl TestKeys {
         let servers =
             urls.iter().map(|url| client::open(settings, client::connection_info(settings, url)?));
         let servers = servers.collect::<Result<_, _>>()?;
-        Ok(Self { servers, pattern, timeout: settings.connect_timeout })
+        Ok(Self { servers, pattern, timeout })
     }
 
     fn remove_from(&self, server: &Client) -> Result<(), RedisError> {
