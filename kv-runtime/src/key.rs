@@ -16,72 +16,32 @@
 //! no id can bring a tag of its own: within a part there is no `:`, `{` or `}`,
 //! within a key prefix or queue name there is no `/` or `.` either.
 
+mod id;
 mod layout;
+mod slot;
 mod value;
 
 use std::sync::Arc;
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, utf8_percent_encode};
 
+use self::id::ESCAPED;
+pub(crate) use self::id::{format_id, parse_id};
 pub(crate) use self::layout::Layout;
 use self::layout::{Layouts, Tags};
+#[cfg(feature = "redis")]
+pub(crate) use self::slot::slot_of_key;
+use self::slot::{is_in_share, tag_names};
 pub(crate) use self::value::one_form;
 use crate::model::ModelDescriptor;
 use crate::row::EncodedRow;
 use crate::settings::Settings;
-
-/// What is escaped in a part of an id: what has a meaning in keys, in hash tags
-/// or in the patterns of `SCAN`, and what cannot be seen.
-const ESCAPED: &AsciiSet = &CONTROLS
-    .add(b'%')
-    .add(b':')
-    .add(b'{')
-    .add(b'}')
-    .add(b'*')
-    .add(b'?')
-    .add(b'[')
-    .add(b']')
-    .add(b'\\')
-    .add(b' ');
 
 /// What is escaped in a tenant's name: `/` ends it.
 const ESCAPED_IN_TENANT: &AsciiSet = &ESCAPED.add(b'/');
 
 /// The largest number of partitions a queue can have.
 pub(crate) const MAX_PARTITIONS: u16 = 1_024;
-
-/// How many slots a Redis Cluster has.
-const SLOTS: usize = 16_384;
-
-/// Writes an id's values as the part of a key: escaped, separated by `:`.
-pub(crate) fn format_id(id: &EncodedRow) -> String {
-    use std::fmt::Write;
-    let mut text = String::with_capacity(id.byte_len() + id.len());
-    for (index, value) in id.iter().enumerate() {
-        if index > 0 {
-            text.push(':');
-        }
-        // No field of an id is nullable, and writing to a `String` cannot fail.
-        let _ = write!(text, "{}", utf8_percent_encode(value.unwrap_or_default(), ESCAPED));
-    }
-    text
-}
-
-/// Reads what [`format_id`] wrote; `None` for anything else.
-pub(crate) fn parse_id(text: &str) -> Option<EncodedRow> {
-    let mut id = EncodedRow::with_capacity(1, text.len());
-    for part in text.split(':') {
-        let value = percent_decode_str(part).decode_utf8().ok()?;
-        // Other escapes of the same value are not ours.
-        let mut escaped = utf8_percent_encode(&value, ESCAPED);
-        let rest = escaped.try_fold(part, |rest, chunk| rest.strip_prefix(chunk))?;
-        if !rest.is_empty() {
-            return None;
-        }
-        id.push(Some(&value));
-    }
-    Some(id)
-}
 
 /// What stands before every key of a tenant: `<tenant>/`, or nothing. No other tenant's begins so,
 /// and there is nothing in it that has a meaning in patterns or hash tags.
@@ -425,73 +385,12 @@ fn partition_of(tags: &Tags, model: &ModelDescriptor, values: &EncodedRow, id: &
     tags.share_of(&format_id(&chosen))
 }
 
-/// The hash tag of a partition: its number, and as many letters as it takes to
-/// land in the partition's share of the cluster's slots, which are shared out in order.
-///
-/// Without the letters, the slots of the numbers 0 to 63 would lie anywhere;
-/// with them, masters that own equal ranges of slots get equal numbers of partitions.
-fn tag(number: u16, share: u16, count: u16) -> String {
-    // At most `MAX_PARTITIONS`, so a share has 16 slots or more and the search is short.
-    let name = tag_names(number).find(|name| is_in_share(name, share, count));
-    format!("{{{}}}", name.unwrap_or_else(|| number.to_string()))
-}
-
-/// What may stand between the braces of a partition's tag, the first first.
-fn tag_names(number: u16) -> impl Iterator<Item = String> {
-    let with_letters = (0_u32..100_000).map(move |attempt| format!("{number}{}", letters(attempt)));
-    std::iter::once(number.to_string()).chain(with_letters)
-}
-
-fn is_in_share(name: &str, share: u16, count: u16) -> bool {
-    slot(name) * usize::from(count) / SLOTS == usize::from(share)
-}
-
-/// The slot of a key: that of its tag, if it has one.
-#[cfg(feature = "redis")]
-pub(crate) fn slot_of_key(key: &str) -> u16 {
-    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
-    let name = tag.map(|(tag, _)| tag).filter(|tag| !tag.is_empty());
-    u16::try_from(slot(name.unwrap_or(key))).unwrap_or_default()
-}
-
-fn slot(name: &str) -> usize {
-    usize::from(crc16::State::<crc16::XMODEM>::calculate(name.as_bytes())) % SLOTS
-}
-
-/// `a`, `b`, … `z`, `ba`, `bb`, …: a number in letters.
-fn letters(mut number: u32) -> String {
-    let mut text = Vec::new();
-    loop {
-        text.push(b'a' + u8::try_from(number % 26).unwrap_or_default());
-        number /= 26;
-        if number == 0 {
-            break;
-        }
-    }
-    text.reverse();
-    String::from_utf8(text).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
+    use super::slot::{SLOTS, tag};
     use super::*;
-
-    #[test]
-    fn tags_spread_evenly_over_equal_ranges_of_slots() {
-        for count in [2, 3, 16, 64, 100, 1_024] {
-            for number in 0..count {
-                let tag = tag(number, number, count);
-                let slot = slot(tag.trim_matches(['{', '}']));
-                assert_eq!(
-                    slot * usize::from(count) / SLOTS,
-                    usize::from(number),
-                    "{tag} of {count}"
-                );
-            }
-        }
-    }
 
     #[test]
     fn the_first_partition_of_any_layout_is_among_a_few_keys() {
@@ -539,18 +438,5 @@ mod tests {
         let space = KeySpace::new(Some("a/b"), 2);
         let partition = Partition { queue: "booking_queue", number: 0 };
         assert!(space.stream(partition).starts_with("a%2Fb/booking_queue{0"));
-    }
-
-    #[test]
-    fn parts_of_an_id_are_escaped_and_read_back() {
-        for parts in
-            [vec!["a:b", "c"], vec!["a", "b:c"], vec!["", ""], vec!["{7}", "*%?"], vec!["é\0"]]
-        {
-            let id: EncodedRow = parts.iter().map(|part| Some(*part)).collect();
-            let text = format_id(&id);
-            assert!(!text.contains(['{', '}', '*', '\0']), "{text}");
-            assert_eq!(parse_id(&text), Some(id), "{text}");
-        }
-        assert_eq!(parse_id("%61"), None, "an escape that was not needed");
     }
 }

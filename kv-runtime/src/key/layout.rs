@@ -11,7 +11,8 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{MAX_PARTITIONS, Partition, tag};
+use super::slot::tag;
+use super::{MAX_PARTITIONS, Partition};
 
 /// The partitions of a queue between two changes of their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

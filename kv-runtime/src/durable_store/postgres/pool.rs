@@ -164,17 +164,19 @@ impl Pool {
         &self,
         schema: &Schema,
     ) -> Result<PooledConnection<'_>, DurableStoreError> {
-        #[cfg(feature = "testing")]
-        if let Some(turn) = self.turn().await? {
-            return Ok(PooledConnection::Test(turn));
+        let mut connection = self.get(schema).await?;
+        match &mut connection {
+            PooledConnection::Pooled(session) => {
+                if session.is_stale_for(schema) {
+                    **session = self.open().await?;
+                    session.enter(schema).await.map_err(classify)?;
+                }
+                session.lend(schema, self.has_tenants.load(Ordering::Relaxed));
+            }
+            #[cfg(feature = "testing")]
+            PooledConnection::Test(_) => {}
         }
-        let mut session = self.checkout().await?;
-        if session.is_stale_for(schema) {
-            *session = self.open().await?;
-        }
-        session.enter(schema).await.map_err(classify)?;
-        session.lend(schema, self.has_tenants.load(Ordering::Relaxed));
-        Ok(PooledConnection::Pooled(session))
+        Ok(connection)
     }
 
     /// In a test, a turn with its only connection.
