@@ -3,8 +3,10 @@
 //! fuzz targets.
 
 pub mod audit;
+pub mod counting;
 pub mod drain_process;
 pub mod fuzzing;
+mod go_on;
 pub mod models;
 pub mod outside;
 pub mod pair;

@@ -88,6 +88,14 @@ impl Pair {
         settings
     }
 
+    /// What another process has, which is told of nothing; in memory there is none.
+    pub async fn other_process(&self) -> Kv {
+        match self.has_servers() {
+            true => Kv::connect(self.settings.clone()).await.expect("the servers are up"),
+            false => self.kv.clone(),
+        }
+    }
+
     /// A tenant of the pair, with tables of its own.
     pub async fn tenant(&self, name: &str) -> Self {
         let kv = self.kv.tenant(name).expect("a name that a schema can have");
@@ -187,8 +195,9 @@ impl Pair {
     }
 }
 
-/// Settings that do not keep a test waiting.
+/// Settings that do not keep a test waiting, and give a busy machine the time that it takes.
 fn quick(mut settings: Settings) -> Settings {
+    settings.postgres.checkout_timeout = Duration::from_secs(30);
     settings.drain.interval = Duration::from_millis(5);
     settings.drain.backoff_max = Duration::from_millis(500);
     settings.drain.lease = Duration::from_millis(600);

@@ -8,13 +8,12 @@ use std::time::Duration;
 use kv_runtime::Repository;
 use tokio::task::JoinHandle;
 
+use crate::go_on::go_on;
 use crate::models::Account;
 use crate::pair::Pair;
 
 const WRITERS: i64 = 4;
 const ACCOUNTS_EACH: i64 = 30;
-/// Longer than writes wait for anything on a busy machine.
-const GO_ON_MAX: Duration = Duration::from_secs(60);
 
 /// Tasks that write; each has accounts of its own, so that "last" has a meaning.
 #[derive(Debug)]
@@ -55,13 +54,8 @@ impl Writers {
 
     /// Waits until so many more of their writes were acknowledged.
     pub async fn go_on(&self, writes: usize) {
-        let enough = self.acknowledged.load(Ordering::Relaxed) + writes;
-        let go_on = async {
-            while self.acknowledged.load(Ordering::Relaxed) < enough {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(GO_ON_MAX, go_on).await.expect("they go on");
+        let is_well = || !self.tasks.iter().any(JoinHandle::is_finished);
+        go_on(&self.acknowledged, writes, is_well).await;
     }
 
     /// Stops them, and puts their ledgers together.

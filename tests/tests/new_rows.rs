@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use kv_runtime::testing::{PostgresServer, servers};
-use kv_runtime::{Drainer, Error, Kv, KvModel, KvSerial, Repository, Settings, new_uuid};
+use kv_runtime::{Drainer, Error, KvModel, KvSerial, Repository, Settings, new_uuid};
 use kv_tests::contract;
 use kv_tests::models::Status;
 use kv_tests::pair::{After, Pair};
@@ -162,10 +162,7 @@ async fn a_default_can_make_the_id(pair: Pair) {
 async fn an_id_that_was_taken_is_given_to_nobody_else(pair: Pair) {
     let pair = pair.with(|settings| settings.serial_block = 3).await;
     let first = tickets(&pair).await;
-    let other = match pair.has_servers() {
-        true => Kv::connect(pair.settings.clone()).await.expect("the servers are up"),
-        false => pair.kv.clone(),
-    };
+    let other = pair.other_process().await;
     let second = other.repository::<Ticket>();
     let mut ids = BTreeSet::new();
     for round in 0..8 {

@@ -167,7 +167,7 @@ async fn the_summary_goes_by_either_time(pair: Pair) {
 async fn of_a_hundred_at_once_on_two_instances_one_payment_is_made() {
     let pair = Pair::servers().await;
     let first = payments(&pair).await;
-    let other = Kv::connect(pair.settings.clone()).await.expect("the servers are up");
+    let other = pair.other_process().await;
     let mut tasks = JoinSet::new();
     for number in 0..100 {
         let payments = if number % 2 == 0 { first.clone() } else { other.repository() };

@@ -138,7 +138,7 @@ async fn models_are_joined_over_the_pooled_connection() {
 async fn all_repositories_share_one_pool() {
     let one = |settings: &mut kv_runtime::Settings| {
         settings.postgres.max_connections = 1;
-        settings.postgres.checkout_timeout = Duration::from_millis(50);
+        settings.postgres.checkout_timeout = Duration::from_secs(1);
     };
     let pair = Pair::servers().await.with(one).await;
     let (counters, seats) = (pair.kv.repository::<Counter>(), pair.kv.repository::<Seat>());

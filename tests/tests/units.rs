@@ -7,6 +7,7 @@ use kv_runtime::{DeadLetterFilter, Error, Kv, OnHeld, Settings, Status, Transact
 use kv_tests::contract;
 use kv_tests::models::{Account, Flight, Seat};
 use kv_tests::pair::{After, Pair};
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 contract!(
@@ -353,7 +354,7 @@ async fn a_row_of_an_unknown_model_is_let_go_too() {
     let pair = Pair::servers().await;
     refused_unit(&pair).await;
     pair.drain().await;
-    let other = kv_runtime::Kv::connect(pair.settings.clone()).await.expect("the servers are up");
+    let other = pair.other_process().await;
     let _ = other.repository::<Flight>();
     assert_eq!(other.dead_letters().discard(&DeadLetterFilter::new()).await.expect("letters"), 3);
     let seats = pair.kv.repository::<Seat>();
@@ -422,18 +423,24 @@ async fn what_follows_a_unit_that_queues_behind_queues_too(pair: Pair) {
 }
 
 async fn many_at_once_lose_no_update(pair: Pair) {
-    const TASKS: i16 = 100;
+    const TASKS: u16 = 100;
     with_flight(&pair).await;
     let drainer = pair.spawn_drainer();
-    let tries = Arc::new(AtomicU32::new(0));
+    let (tries, all_have_read) =
+        (Arc::new(AtomicU32::new(0)), Arc::new(Barrier::new(TASKS.into())));
     let mut tasks = JoinSet::new();
     for number in 0..TASKS {
         let (kv, tries) = (pair.kv.clone(), Arc::clone(&tries));
+        let all_have_read = Arc::clone(&all_have_read);
         tasks.spawn(async move {
             loop {
                 let unit = kv.transaction(async |unit| {
-                    tries.fetch_add(1, Ordering::Relaxed);
-                    take(&unit, number).await
+                    let is_first = tries.fetch_add(1, Ordering::Relaxed) < u32::from(TASKS);
+                    let taken = take(&unit, number.cast_signed()).await;
+                    if is_first {
+                        all_have_read.wait().await;
+                    }
+                    taken
                 });
                 match unit.await {
                     Err(Error::Conflict { .. }) => {}
@@ -446,9 +453,11 @@ async fn many_at_once_lose_no_update(pair: Pair) {
         tasks.join_all().await.into_iter().map(|taken| taken.expect("a unit")).collect();
     seen.sort_unstable();
     assert_eq!(seen, (1..=i32::from(TASKS)).collect::<Vec<_>>(), "each has seen another number");
-    assert!(tries.load(Ordering::Relaxed) > TASKS.unsigned_abs().into(), "nobody met");
     drainer.shutdown().await.expect("everything can be drained");
-    assert_eq!(durable(&pair).await, (vec![flight(TASKS.into())], (0..TASKS).collect()));
+    assert_eq!(
+        durable(&pair).await,
+        (vec![flight(TASKS.into())], (0..TASKS.cast_signed()).collect())
+    );
 }
 
 /// Two rows always add up to the same for whoever reads both in one unit.

@@ -120,7 +120,7 @@ async fn a_wait_goes_on_through_outages_of_either_server() {
     let url = postgres.create_database("outages").expect("a new database");
     let mut settings = Settings::new(redis.url(), url.as_str());
     settings.tenant = Some("outages".to_owned());
-    settings.postgres.checkout_timeout = Duration::from_millis(500);
+    settings.postgres.checkout_timeout = Duration::from_secs(1);
     settings.drain.interval = Duration::from_millis(5);
     settings.drain.backoff_max = Duration::from_millis(200);
     let pair = Pair::connect(settings).await;

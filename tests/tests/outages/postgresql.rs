@@ -45,7 +45,7 @@ async fn as_role(pair: Pair) -> (Pair, String) {
     let pair = pair
         .with(|settings| {
             settings.postgres.url = url.into();
-            settings.postgres.checkout_timeout = Duration::from_millis(300);
+            settings.postgres.checkout_timeout = Duration::from_secs(1);
         })
         .await;
     (pair, role)
@@ -57,7 +57,7 @@ async fn a_server_that_is_down_is_waited_for() {
     let mut settings = Settings::new(servers().redis_url(), server.url());
     settings.tenant = Some(format!("down{:016x}", fastrand::u64(..)));
     settings.partitions = 8;
-    settings.postgres.checkout_timeout = Duration::from_millis(300);
+    settings.postgres.checkout_timeout = Duration::from_secs(1);
     settings.drain.backoff_max = Duration::from_millis(500);
     settings.drain.interval = Duration::from_millis(5);
     let pair = Pair::connect(settings).await;

@@ -1,11 +1,11 @@
 //! What a change of the number of partitions keeps, over each pair.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kv_runtime::{Error, Kv, Status, StorageScheme, SwitchError};
+use kv_runtime::{Error, Status, StorageScheme, SwitchError};
 use kv_tests::contract;
+use kv_tests::counting::{self, Counting};
 use kv_tests::models::{Account, Counter, Flight, Member, Seat};
 use kv_tests::pair::Pair;
 
@@ -22,91 +22,29 @@ contract!(in parallel:
 
 /// The ways that the tests go.
 const COUNTS: [u16; 5] = [32, 3, 1, 8, 64];
-/// After how many others a row is deleted.
-const KEPT: i64 = 10;
 /// Longer than a change waits for anything on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(60);
-
-fn counter(id: i64, total: i64) -> Counter {
-    Counter { id, total, r#type: "a".to_owned() }
-}
 
 fn account(id: i64) -> Account {
     Account { id, revision: 0, note: None, active: true }
 }
 
-/// Another process, which is told of nothing. In memory there is none.
-async fn other_process(pair: &Pair) -> Kv {
-    match pair.has_servers() {
-        true => Kv::connect(pair.settings.clone()).await.expect("the servers are up"),
-        false => pair.kv.clone(),
-    }
-}
-
-/// Adds to a row and reads it back until it is told to stop, creates others and deletes them: how
-/// often it did.
-async fn count(kv: Kv, id: i64, is_over: Arc<AtomicBool>, done: Arc<AtomicU64>) -> i64 {
-    let counters = kv.repository::<Counter>();
-    let mut total = 0;
-    while !is_over.load(Ordering::Relaxed) {
-        let counted = counters.increment(&id, |counter| counter.total, 1).await;
-        total += 1;
-        assert_eq!(counted.expect("a row").value, total);
-        assert_eq!(counters.get_by_id(&id).await.expect("a row").total, total);
-        let other = id + 1_000 * total;
-        let _ = counters.create(&counter(other, total)).await.expect("a new row");
-        assert_eq!(counters.get_by_id(&other).await.expect("a row").total, total);
-        if total > KEPT {
-            let old = id + 1_000 * (total - KEPT);
-            let _ = counters.delete(&old).await.expect("a row");
-            assert_eq!(counters.find_by_id(&old).await.expect("an answer"), None);
-        }
-        done.fetch_add(1, Ordering::Relaxed);
-        // In memory, nothing else makes it wait.
-        tokio::task::yield_now().await;
-    }
-    total
-}
-
 async fn a_queue_gets_other_partitions_while_it_is_used(pair: Pair) {
-    let counters = pair.kv.repository::<Counter>();
-    let other = other_process(&pair).await;
+    let other = pair.other_process().await;
     let drainer = pair.spawn_drainer();
-    let (is_over, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let mut writers = Vec::new();
-    for id in 0..6 {
-        let _ = counters.create(&counter(id, 0)).await.expect("a new row");
-        let kv = if id % 2 == 0 { &pair.kv } else { &other };
-        let write = count(kv.clone(), id, Arc::clone(&is_over), Arc::clone(&done));
-        writers.push(tokio::spawn(write));
-    }
+    let counting = Counting::start(&pair, 0..6).await;
     for count in COUNTS {
         pair.kv.change_partitions::<Counter>(count).await.expect("a drainer is at work");
         assert_eq!(other.partitions::<Counter>().await.expect("an answer"), count);
-        let enough = done.load(Ordering::Relaxed) + 40;
-        let go_on = async {
-            while done.load(Ordering::Relaxed) < enough {
-                assert!(!writers.iter().any(|writer| writer.is_finished()), "a writer has failed");
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(WAIT_MAX, go_on).await.expect("the writers go on");
+        counting.go_on().await;
     }
-    is_over.store(true, Ordering::Relaxed);
-    let mut totals = Vec::new();
-    for writer in writers {
-        totals.push(writer.await.expect("nothing was lost"));
-    }
+    let totals = counting.stop().await;
     drainer.shutdown().await.expect("everything is drained");
-    let durable = pair.kv.durable_rows::<Counter>().await.expect("PostgreSQL is up");
-    for (id, total) in (0..).zip(&totals) {
-        assert_eq!(counters.get_by_id(&id).await.expect("a row").total, *total);
-        let row = durable.iter().find(|row| row.id == id).expect("it is drained");
-        assert_eq!(row.total, *total, "row {id}");
-        let of_writer = durable.iter().filter(|row| row.id % 1_000 == id && row.id != id);
-        let expected = (*total).min(KEPT);
-        assert_eq!(i64::try_from(of_writer.count()).expect("a few"), expected, "row {id}");
+    let counters = pair.kv.repository::<Counter>();
+    for (id, total) in &totals {
+        assert_eq!(counters.get_by_id(id).await.expect("a row").total, *total);
     }
+    counting::check_rows(&pair, &totals).await;
 }
 
 /// What was written since is in Redis alone, so that an old partition and PostgreSQL both know less.
@@ -119,7 +57,7 @@ async fn who_has_slept_sees_what_was_written_since(pair: Pair) {
         let revision = i64::from(count);
         let mut slept = Vec::new();
         for _ in 0..5 {
-            let kv = other_process(&pair).await;
+            let kv = pair.other_process().await;
             assert!(kv.repository::<Account>().exists(&0).await.expect("an answer"));
             slept.push(kv.repository::<Account>());
         }
@@ -176,7 +114,7 @@ async fn versions_and_receipts_go_on(pair: Pair) {
 
 async fn unique_values_are_found_and_stay_unique(pair: Pair) {
     let members = pair.kv.repository::<Member>();
-    let other = other_process(&pair).await.repository::<Member>();
+    let other = pair.other_process().await.repository::<Member>();
     let drainer = pair.spawn_drainer();
     for id in 0..10 {
         let _ = members.create(&Member::with_badge(id, &format!("b{id}"))).await.expect("new");
@@ -200,7 +138,7 @@ async fn unique_values_are_found_and_stay_unique(pair: Pair) {
 }
 
 async fn a_unit_of_work_is_one_across_a_change(pair: Pair) {
-    let other = other_process(&pair).await;
+    let other = pair.other_process().await;
     let drainer = pair.spawn_drainer();
     let id = "LH1".to_owned();
     let flight = Flight { flight: id.clone(), taken: 0 };
@@ -233,7 +171,7 @@ async fn a_unit_of_work_is_one_across_a_change(pair: Pair) {
 
 async fn rows_under_each_scheme_are_taken_along(pair: Pair) {
     let members = pair.kv.repository::<Member>();
-    let other = other_process(&pair).await.repository::<Member>();
+    let other = pair.other_process().await.repository::<Member>();
     let drainer = pair.spawn_drainer();
     for id in 0..40 {
         let _ = members.create(&Member::with_badge(id, &format!("b{id}"))).await.expect("new");

@@ -25,12 +25,31 @@ const STEPS: [(&str, usize); 7] = [
 /// The numbers of partitions, one after the other.
 const COUNTS: [u16; 7] = [32, 3, 1, 8, 16, 2, 64];
 
-async fn audited_pair() -> Pair {
-    let pair = Pair::servers().await;
-    // A transaction may rest longer than a drainer's; what a killed one had a claim on is free soon.
-    let pair = pair.with(|settings| settings.drain.lease = Duration::from_secs(2)).await;
-    pair.sql(audit::TABLES).await;
-    pair
+/// Writers at work and a process that drains, over a pair whose entries are audited.
+struct Course {
+    pair: Pair,
+    drainer: DrainProcess,
+    writers: Writers,
+}
+
+impl Course {
+    async fn start() -> Self {
+        let pair = Pair::servers().await;
+        // A transaction may rest longer than a drainer's; what a killed one had a claim on is free
+        // soon.
+        let pair = pair.with(|settings| settings.drain.lease = Duration::from_secs(2)).await;
+        pair.sql(audit::TABLES).await;
+        let drainer = drain_process(&pair).await;
+        let writers = Writers::start(&pair, &mut fastrand::Rng::new()).await;
+        Self { pair, drainer, writers }
+    }
+
+    /// Nothing may be lost, doubled or out of order.
+    async fn end(self) {
+        let ledger = self.writers.stop().await;
+        self.drainer.ends().await;
+        check(&self.pair, &ledger).await;
+    }
 }
 
 async fn change(pair: &Pair, count: u16) {
@@ -43,13 +62,17 @@ async fn drain_process(pair: &Pair) -> DrainProcess {
     process
 }
 
-/// The ledger of what was acknowledged is what Redis and PostgreSQL have, and every entry took effect
-/// once and in order.
-async fn check(pair: &Pair, ledger: &Ledger) {
+async fn check_reads(pair: &Pair, ledger: &Ledger) {
     let accounts = pair.kv.repository::<Account>();
     for (id, expected) in &ledger.rows {
         assert_eq!(&accounts.find_by_id(id).await.expect("an answer"), expected, "account {id}");
     }
+}
+
+/// The ledger of what was acknowledged is what Redis and PostgreSQL have, and every entry took effect
+/// once and in order.
+async fn check(pair: &Pair, ledger: &Ledger) {
+    check_reads(pair, ledger).await;
     pair.drain().await;
     ledger.check_rows(pair).await;
     audit::check(pair, ledger).await;
@@ -57,34 +80,30 @@ async fn check(pair: &Pair, ledger: &Ledger) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_is_killed_loses_nothing_and_is_finished() {
-    let pair = audited_pair().await;
-    let drainer = drain_process(&pair).await;
-    let writers = Writers::start(&pair, &mut fastrand::Rng::new()).await;
+    let course = Course::start().await;
+    let Course { pair, writers, .. } = &course;
     let mut before = 8;
     for (place, ((point, times), count)) in STEPS.into_iter().zip(COUNTS).enumerate() {
-        let command = DrainCommand::new(PROGRAM, &pair).changes_partitions_to(count);
+        let command = DrainCommand::new(PROGRAM, pair).changes_partitions_to(count);
         command.dies_at(point, times).spawn().dies_by_itself().await;
         // Every second time it is given up first.
         if place % 2 == 1 {
-            change(&pair, before).await;
+            change(pair, before).await;
             writers.go_on(20).await;
         }
-        change(&pair, count).await;
+        change(pair, count).await;
         assert_eq!(pair.kv.partitions::<Account>().await.expect("an answer"), count);
         writers.go_on(50).await;
         before = count;
     }
-    let ledger = writers.stop().await;
-    drainer.ends().await;
-    check(&pair, &ledger).await;
+    course.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn drainers_that_are_killed_or_sleep_during_a_change_lose_nothing() {
-    let pair = audited_pair().await;
-    let sleeper = drain_process(&pair).await;
-    let mut other = drain_process(&pair).await;
-    let writers = Writers::start(&pair, &mut fastrand::Rng::new()).await;
+    let course = Course::start().await;
+    let Course { pair, drainer: sleeper, writers } = &course;
+    let mut other = drain_process(pair).await;
     writers.go_on(50).await;
     sleeper.signal("STOP").await;
     for count in COUNTS {
@@ -92,7 +111,7 @@ async fn drainers_that_are_killed_or_sleep_during_a_change_lose_nothing() {
         let killed = async {
             // Wherever it is by then.
             tokio::time::sleep(Duration::from_millis(fastrand::u64(0..300))).await;
-            let next = drain_process(&pair).await;
+            let next = drain_process(pair).await;
             std::mem::replace(&mut other, next).kill().await;
         };
         let (changed, ()) = tokio::join!(changed, killed);
@@ -102,23 +121,20 @@ async fn drainers_that_are_killed_or_sleep_during_a_change_lose_nothing() {
     // It has the leases and the offsets of partitions that the queue has no more.
     sleeper.signal("CONT").await;
     writers.go_on(200).await;
-    let ledger = writers.stop().await;
     other.ends().await;
-    sleeper.ends().await;
-    check(&pair, &ledger).await;
+    course.end().await;
 }
 
 /// What a change has begun and another has overtaken, it does not spoil when it goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_has_slept_changes_nothing_more() {
-    let pair = audited_pair().await;
-    let drainer = drain_process(&pair).await;
-    let writers = Writers::start(&pair, &mut fastrand::Rng::new()).await;
+    let course = Course::start().await;
+    let Course { pair, writers, .. } = &course;
     for (point, count) in
         [("after_close", 32), ("after_drop_rows", 3), ("before_change_layout", 16)]
     {
         writers.go_on(20).await;
-        let sleeper = DrainCommand::new(PROGRAM, &pair).named("sleeper");
+        let sleeper = DrainCommand::new(PROGRAM, pair).named("sleeper");
         let mut sleeper = sleeper.changes_partitions_to(count).pauses_at(point, 1).spawn();
         sleeper.reaches_its_point().await;
         // It loses what keeps others from a change; and where it has locked offsets, these.
@@ -131,26 +147,21 @@ async fn a_change_that_has_slept_changes_nothing_more() {
              WHERE application_name = 'sleeper' AND {locks}"
         );
         assert!(!pair.texts(&sql).await.is_empty(), "it was there");
-        change(&pair, count + 1).await;
+        change(pair, count + 1).await;
         writers.go_on(20).await;
         sleeper.signal("CONT").await;
         sleeper.fails().await;
         assert_eq!(pair.kv.partitions::<Account>().await.expect("an answer"), count + 1);
         writers.go_on(20).await;
     }
-    let ledger = writers.stop().await;
-    drainer.ends().await;
-    check(&pair, &ledger).await;
+    course.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_that_redis_alone_has_survive_a_change_that_is_killed() {
-    let pair = audited_pair().await;
-    let drainer = drain_process(&pair).await;
-    pair.kv.repository::<Account>();
+    let Course { pair, drainer, writers } = Course::start().await;
     let switched = pair.kv.switch_scheme::<Account>(StorageScheme::RedisOnly).await;
     switched.expect("a drainer is at work");
-    let writers = Writers::start(&pair, &mut fastrand::Rng::new()).await;
     let steps = [
         ("after_load_batch", 1),
         ("before_change_layout", 1),
@@ -167,9 +178,6 @@ async fn rows_that_redis_alone_has_survive_a_change_that_is_killed() {
     let switched = pair.kv.switch_scheme::<Account>(StorageScheme::WriteBehind).await;
     switched.expect("a drainer is at work");
     drainer.ends().await;
-    let accounts = pair.kv.repository::<Account>();
-    for (id, expected) in &ledger.rows {
-        assert_eq!(&accounts.find_by_id(id).await.expect("an answer"), expected, "account {id}");
-    }
+    check_reads(&pair, &ledger).await;
     ledger.check_rows(&pair).await;
 }

@@ -23,13 +23,13 @@ async fn with_accounts(pair: &Pair, count: u16) {
 #[tokio::test]
 async fn after_redis_lost_everything_the_number_is_found_in_postgresql() {
     let pair = Pair::servers().await;
-    let slept = Kv::connect(pair.settings.clone()).await.expect("the servers are up");
+    let slept = pair.other_process().await;
     let of_sleeper = slept.repository::<Account>();
     assert_eq!(of_sleeper.find_by_id(&1).await.expect("an answer"), None);
     with_accounts(&pair, 32).await;
     RedisView::of(&pair).await.empty().await;
     // One that starts now knows nothing but the settings, which say another number.
-    let started = Kv::connect(pair.settings.clone()).await.expect("the servers are up");
+    let started = pair.other_process().await;
     let accounts = started.repository::<Account>();
     for id in 0..30 {
         let _ = accounts.update(&id, Account::patch().revision(1)).await.expect("a row");

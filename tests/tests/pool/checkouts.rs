@@ -17,7 +17,7 @@ fn settings() -> Settings {
 async fn one_more_than_there_may_be_is_refused_in_time() {
     let mut settings = settings();
     settings.postgres.max_connections = 3;
-    settings.postgres.checkout_timeout = Duration::from_millis(50);
+    settings.postgres.checkout_timeout = Duration::from_secs(1);
     let kv = Kv::connect(settings).await.expect("the servers are up");
     let mut taken = Vec::new();
     for _ in 0..3 {

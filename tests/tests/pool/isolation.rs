@@ -81,7 +81,7 @@ async fn a_transaction_begins_once_whoever_comes_first() {
 #[tokio::test]
 async fn a_test_has_one_connection() {
     let mut settings = database().await;
-    settings.postgres.checkout_timeout = Duration::from_millis(50);
+    settings.postgres.checkout_timeout = Duration::from_secs(1);
     let kv = kv(&settings).await;
     let connection = kv.connection().await.expect("the only one");
     let error = kv.connection().await.expect_err("no second one");

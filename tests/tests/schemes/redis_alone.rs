@@ -105,11 +105,8 @@ async fn deletions_in_redis_alone_are_carried_back(pair: Pair) {
     let counters = pair.kv.repository::<Counter>();
     let drainer = pair.spawn_drainer();
     stored(&pair, 20).await;
-    // Another process, which takes the rows to be where they were before. In memory there is none.
-    let other = match pair.has_servers() {
-        true => Kv::connect(pair.settings.clone()).await.expect("the servers are up"),
-        false => pair.kv.clone(),
-    };
+    // It takes the rows to be where they were before.
+    let other = pair.other_process().await;
     switch(&pair.kv, StorageScheme::WriteBehind).await;
     let elsewhere = other.repository::<Counter>();
     assert!(elsewhere.exists(&0).await.expect("an answer"));

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use kv_runtime::testing::{Proxy, RedisServer};
-use kv_runtime::{Error, Kv, KvModel, Server, StorageScheme};
+use kv_runtime::{Error, KvModel, Server, StorageScheme};
 use kv_tests::models::Counter;
 use kv_tests::outside::RedisView;
 use kv_tests::pair::Pair;
@@ -178,7 +178,7 @@ async fn a_redis_that_was_emptied_is_told_again() {
     pair.drain().await;
     pair.kv.switch_scheme::<Counter>(StorageScheme::PostgresOnly).await.expect("it is drained");
     RedisView::of(&pair).await.empty().await;
-    let other = Kv::connect(pair.settings.clone()).await.expect("the servers are up");
+    let other = pair.other_process().await;
     let _ = other.repository::<Counter>().create(&counter(2, 2)).await.expect("a new row");
     let _ = counters.create(&counter(3, 3)).await.expect("a new row");
     assert_eq!(pair.kv.durable_rows::<Counter>().await.expect("rows").len(), 3);
@@ -228,7 +228,7 @@ async fn what_was_declared_first_holds() {
     let drainer = pair.spawn_drainer();
     let _ = pair.kv.repository::<Counter>().create(&counter(1, 1)).await.expect("a new row");
     drainer.flush().await.expect("it drains");
-    let newer = Kv::connect(pair.settings.clone()).await.expect("the servers are up");
+    let newer = pair.other_process().await;
     let direct = newer.repository::<Direct>();
     let _ = direct.update(&1, Direct::patch().total(2)).await.expect("a row");
     assert_eq!(newer.scheme::<Direct>().await.expect("up"), StorageScheme::WriteBehind);

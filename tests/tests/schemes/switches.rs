@@ -1,11 +1,10 @@
 //! The way from one storage scheme to another, while rows are read and written.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use kv_runtime::{DeadLetterFilter, Error, Kv, StorageScheme, SwitchError};
+use kv_runtime::{DeadLetterFilter, Error, StorageScheme, SwitchError};
 use kv_tests::contract;
+use kv_tests::counting::{self, Counting};
 use kv_tests::models::{Account, Counter};
 use kv_tests::pair::Pair;
 
@@ -32,8 +31,6 @@ const ALL: [StorageScheme; 11] = [
     StorageScheme::RedisOnly,
     StorageScheme::WriteThrough,
 ];
-/// After how many others a row is deleted.
-const KEPT: i64 = 10;
 
 pub(super) fn counter(id: i64, total: i64) -> Counter {
     Counter { id, total, r#type: "a".to_owned() }
@@ -43,72 +40,21 @@ pub(super) fn account(id: i64) -> Account {
     Account { id, revision: 0, note: None, active: true }
 }
 
-/// Adds to a row and reads it back until it is told to stop, creates others and deletes them: how
-/// often it did.
-async fn count(kv: Kv, id: i64, is_over: Arc<AtomicBool>, done: Arc<AtomicU64>) -> i64 {
-    let counters = kv.repository::<Counter>();
-    let mut total = 0;
-    while !is_over.load(Ordering::Relaxed) {
-        let counted = counters.increment(&id, |counter| counter.total, 1).await;
-        total += 1;
-        assert_eq!(counted.expect("a row").value, total);
-        assert_eq!(counters.get_by_id(&id).await.expect("a row").total, total);
-        let other = id + 1_000 * total;
-        let _ = counters.create(&counter(other, total)).await.expect("a new row");
-        assert_eq!(counters.get_by_id(&other).await.expect("a row").total, total);
-        if total > KEPT {
-            let old = id + 1_000 * (total - KEPT);
-            let _ = counters.delete(&old).await.expect("a row");
-            assert_eq!(counters.find_by_id(&old).await.expect("an answer"), None);
-        }
-        done.fetch_add(1, Ordering::Relaxed);
-        // In memory and with nothing to ask PostgreSQL, nothing else makes it wait.
-        tokio::task::yield_now().await;
-    }
-    total
-}
-
 async fn a_queue_is_moved_while_it_is_used(pair: Pair) {
-    let counters = pair.kv.repository::<Counter>();
-    // Another process, which is told of nothing. In memory there is none.
-    let other = match pair.has_servers() {
-        true => Kv::connect(pair.settings.clone()).await.expect("the servers are up"),
-        false => pair.kv.clone(),
-    };
+    let other = pair.other_process().await;
     let drainer = pair.spawn_drainer();
-    let (is_over, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let mut writers = Vec::new();
-    for id in 1..=8 {
-        let _ = counters.create(&counter(id, 0)).await.expect("a new row");
-        let kv = if id % 2 == 0 { pair.kv.clone() } else { other.clone() };
-        writers.push(tokio::spawn(count(kv, id, Arc::clone(&is_over), Arc::clone(&done))));
-    }
+    let counting = Counting::start(&pair, 1..9).await;
     for to in ALL {
-        let before = done.load(Ordering::Relaxed);
         // Two at once, of which one finds it done.
         let (first, second) =
             tokio::join!(pair.kv.switch_scheme::<Counter>(to), other.switch_scheme::<Counter>(to),);
         first.and(second).expect("a drainer is at work");
         assert_eq!(other.scheme::<Counter>().await.expect("PostgreSQL is up"), to);
-        let go_on = async {
-            while done.load(Ordering::Relaxed) < before + 40 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), go_on).await.expect("they go on");
+        counting.go_on().await;
     }
-    is_over.store(true, Ordering::Relaxed);
-    let mut totals = Vec::new();
-    for writer in writers {
-        totals.push(writer.await.expect("it sees what it has written"));
-    }
+    let totals = counting.stop().await;
     drainer.shutdown().await.expect("everything is drained");
-    let mut rows = pair.kv.durable_rows::<Counter>().await.expect("rows");
-    rows.sort_by_key(|row| row.id);
-    let stored: Vec<i64> = rows.iter().take(8).map(|row| row.total).collect();
-    assert_eq!(stored, totals);
-    let left: i64 = totals.iter().map(|total| total.min(&KEPT)).sum();
-    assert_eq!(rows.len(), 8 + usize::try_from(left).expect("few"));
+    counting::check_rows(&pair, &totals).await;
 }
 
 async fn rows_and_versions_survive_every_way(pair: Pair) {
