@@ -174,30 +174,21 @@ impl Change {
         }
     }
 
-    /// The columns with a value, and those set to NULL by name. NULLs of a whole row are absent.
+    /// The columns with their values, by name; where a patch sets one to NULL, without. NULLs of a
+    /// whole row are absent.
     pub(crate) fn fields(
         &self,
         model: &'static ModelDescriptor,
-    ) -> (Vec<(&'static str, &str)>, Vec<&'static str>) {
-        let name = |position: usize| model.columns[position].name;
-        match self {
-            Self::Create(row) | Self::Upsert(row) => {
-                let values = row.iter().enumerate();
-                (values.filter_map(|(at, value)| Some((name(at), value?))).collect(), Vec::new())
-            }
-            Self::Patch(patch) => {
-                let mut values = Vec::with_capacity(patch.columns().len());
-                let mut nulls = Vec::new();
-                for (at, value) in patch.iter() {
-                    match value {
-                        Some(value) => values.push((name(at), value)),
-                        None => nulls.push(name(at)),
-                    }
-                }
-                (values, nulls)
-            }
-            Self::Delete => (Vec::new(), Vec::new()),
-        }
+    ) -> impl Iterator<Item = (&'static str, Option<&str>)> {
+        let (row, patch) = match self {
+            Self::Create(row) | Self::Upsert(row) => (Some(row), None),
+            Self::Patch(patch) => (None, Some(patch)),
+            Self::Delete => (None, None),
+        };
+        let of_row = row.into_iter().flat_map(|row| row.iter().enumerate());
+        let of_row = of_row.filter(|(_, value)| value.is_some());
+        let of_patch = patch.into_iter().flat_map(EncodedPatch::iter);
+        of_row.chain(of_patch).map(|(position, value)| (model.columns[position].name, value))
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod fuzzing;
 mod lane;
 mod leases;
 mod moving;
+mod packed;
 mod replication;
 mod reply;
 mod schemes;

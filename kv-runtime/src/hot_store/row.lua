@@ -61,21 +61,6 @@ local function version_of(entry)
   return string.format('%.0f%06.0f', high, low % 1000000)
 end
 
--- Where a change's columns stand in ARGV: the number of those that become NULL, their names, the
--- number of names and values, the names and values. That number is odd where the last name has no
--- value: it is the column of the version, which follows from the entry's id.
---
--- Answers where NULLs and items begin, where items end, the version's column, and what comes next.
-local function columns_at(at)
-  local first_null = at + 1
-  local first_item = first_null + ARGV[at] + 1
-  local last_item = first_item + ARGV[first_item - 1] - 1
-  if (last_item - first_item) % 2 == 0 then
-    return first_null, first_item, last_item - 1, ARGV[last_item], last_item + 1
-  end
-  return first_null, first_item, last_item, nil, last_item + 1
-end
-
 -- Why a change cannot be made to a row, if it cannot.
 --
 -- The probe of a create is empty where its id is fresh; else it is the token that was left in the
@@ -91,10 +76,10 @@ local function refusal(operation, probe, takes_held, is_there, deleted, token, i
   return operation == 'create' and not deleted and probe ~= '' and probe ~= token and UNPROBED
 end
 
--- Makes the change to a row whose entry was appended; `found` is the `@` that was there.
+-- Makes the change to a row whose entry was appended; `found` is the `@` that was there. What becomes
+-- NULL and the columns are packed, as in `write.lua`.
 local function change_row(
-  key, operation, entry, operation_id, found, is_held, mark,
-  first_null, first_item, last_item, version_column)
+  key, operation, entry, operation_id, found, is_held, mark, version_column, nulls, columns)
   local meta = entry .. ' ' .. operation_id
   if operation == 'delete' then
     meta = meta .. ' deleted'
@@ -104,9 +89,9 @@ local function change_row(
     meta = meta .. mark
   end
   if operation == 'patch' then
-    call('HSET', key, '@', meta, unpack(ARGV, first_item, last_item))
-    if first_item - 1 > first_null then
-      call('HDEL', key, unpack(ARGV, first_null, first_item - 2))
+    call('HSET', key, '@', meta, cmsgpack.unpack(columns))
+    if nulls ~= '' then
+      call('HDEL', key, cmsgpack.unpack(nulls))
     end
     call('PERSIST', key)
   else
@@ -117,10 +102,10 @@ local function change_row(
     if operation == 'delete' then
       call('HSET', key, '@', meta)
     else
-      call('HSET', key, '@', meta, unpack(ARGV, first_item, last_item))
+      call('HSET', key, '@', meta, cmsgpack.unpack(columns))
     end
   end
-  if version_column then
+  if version_column ~= '' then
     call('HSET', key, version_column, version_of(entry))
   end
 end

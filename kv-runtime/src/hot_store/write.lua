@@ -1,18 +1,19 @@
 -- Makes changes of rows, each together with its entry.
 --
 -- KEYS: for each change its partition's state and stream, and its row.
--- ARGV: the number of partitions (where the queues of the changes have not all the same, that of
---   each, with spaces between), the bound of undrained entries of a partition, what this
+-- ARGV: the call, then for each change what it is and its columns; each of these is packed.
+--   The call: the number of partitions (where the queues of the changes have not all the same, that
+--   of each, with spaces between), the bound of undrained entries of a partition, what this
 --   server's clock showed before the first try of these changes (0: this is it), whether rows that
---   are held take changes (1, else 0), then for each:
---   operation, the entry's header, its values, operation id, probe, check,
---   number of columns that become NULL, their names,
---   number of names and values, the names and values; an odd number where the last name has no
---   value: it is the column of the version, which follows from the entry's id.
+--   are held take changes.
+--   What a change is: operation, the entry's header, its values, operation id, probe, whether to
+--   check, the column of the version where the model has one (it follows from the entry's id), the
+--   names of the columns that become NULL, packed once more.
+--   Its columns: names and values in turn.
 -- Answers for each change the id of its entry, the number of a refusal, or an error; then for
 -- each check how many more entries the partition has room for.
 --
--- A check (1, else 0) compares the partition's undrained entries with the bound. A writer that
+-- A check compares the partition's undrained entries with the bound. A writer that
 -- knows of room leaves it out, and makes it again before it could have used up its share.
 --
 -- The probe of a create is empty where its id is fresh; else it is the token that was left
@@ -28,26 +29,27 @@
 -- all (memory that is full) fails at the first write of the call, before anything is done.
 --
 -- This is the hot path: a call of the server costs about a microsecond and an argument a
--- tenth of one, a number that becomes text half of one. So the entry is made by the caller, the
--- version is the entry's id, and the partitions are compared only when there is no stream.
+-- tenth of one, a number that becomes text half of one. So arguments are packed, the entry is made by
+-- the caller, the version is the entry's id, and the partitions are compared only when there is no
+-- stream.
 
-local bound = tonumber(ARGV[2])
+local unpacked = cmsgpack.unpack
+local partitions, bound, began, takes_held = unpacked(ARGV[1])
 
 -- What an earlier try of these changes has done: entry ids by operation id. A row remembers
 -- its last operation alone; the stream has all that a retry can be about. A call that is a
 -- retry is about one partition.
 local done, results
-if ARGV[3] ~= '0' then
+if began ~= 0 then
   done, results = {}, {}
-  local from = tonumber(ARGV[3])
   local trimmed = call('HGET', KEYS[1], 'trimmed')
   if call('HGET', KEYS[1], 'scheme') == 'moved' and call('EXISTS', KEYS[2]) == 0 then
     return redis.error_reply('KVUNKNOWN the queue has other partitions, and its old ones are gone')
   end
-  if trimmed and tonumber(string.match(trimmed, '^%d+')) >= from then
+  if trimmed and tonumber(string.match(trimmed, '^%d+')) >= began then
     return redis.error_reply('KVUNKNOWN the entries since the first try were trimmed')
   end
-  for _, entry in ipairs(call('XRANGE', KEYS[2], string.format('%d', from), '+')) do
+  for _, entry in ipairs(call('XRANGE', KEYS[2], string.format('%d', began), '+')) do
     -- The header is the first value; the operation id is its fourth word.
     local operation_id = string.match(entry[2][2], '^%S+ %S+ %S+ (%S+)')
     if operation_id then
@@ -58,26 +60,16 @@ if ARGV[3] ~= '0' then
   end
 end
 
-local takes_held = ARGV[4] == '1'
 local answers, rooms = {}, {}
-local at = 5
 for i = 1, #KEYS / 3 do
   local state, stream, key = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
-  local operation, header, values = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local operation_id, probe = ARGV[at + 3], ARGV[at + 4]
+  local operation, header, values, operation_id, probe, is_checked, version_column, nulls =
+    unpacked(ARGV[2 * i])
+  local columns = ARGV[2 * i + 1]
   local room
-  if ARGV[at + 5] == '1' then
+  if is_checked then
     room = room_of(state, stream, bound)
     rooms[#rooms + 1] = type(room) == 'number' and room or 0
-  end
-  local first_null = at + 7
-  local first_item = first_null + ARGV[at + 6] + 1
-  local last_item = first_item + ARGV[first_item - 1] - 1
-  at = last_item + 1
-  local version_column
-  if (last_item - first_item) % 2 == 0 then
-    version_column = ARGV[last_item]
-    last_item = last_item - 1
   end
 
   -- `<entry> <operation id>`, then ` deleted` where it is a tombstone, then ` <entry> held` or
@@ -107,7 +99,7 @@ for i = 1, #KEYS / 3 do
     -- Two tries that passed each other on the way here.
     answers[i] = string.match(meta, '^%S+')
     if operation == 'increment' then
-      answers[i] = answers[i] .. ' ' .. call('HGET', key, ARGV[first_item])
+      answers[i] = answers[i] .. ' ' .. call('HGET', key, (unpacked(columns)))
     end
   elseif is_held and not takes_held then
     answers[i] = HELD
@@ -127,41 +119,44 @@ for i = 1, #KEYS / 3 do
   elseif room and room < 1 then
     answers[i] = FULL
   else
-    local entry, before, result
+    local entry, counter, before, result
     if operation == 'increment' then
       -- Only the server itself adds with 64 bits. So this comes before the entry is appended, and
       -- is taken back where that fails.
-      local column, least, most = ARGV[first_item], string.match(probe, '^(%S+) (%S+)$')
-      before = call('HGET', key, column)
-      local sum = before and pcall('HINCRBY', key, column, ARGV[last_item])
+      local least, most = string.match(probe, '^(%S+) (%S+)$')
+      local amount
+      counter, amount = unpacked(columns)
+      before = call('HGET', key, counter)
+      local sum = before and pcall('HINCRBY', key, counter, amount)
       if not before then
         entry = IS_NULL
       elseif type(sum) == 'table' then
         entry = string.find(sum.err, 'overflow', 1, true) and OVERFLOW or sum
       elseif sum < tonumber(least) or sum > tonumber(most) then
-        call('HSET', key, column, before)
+        call('HSET', key, counter, before)
         entry = OVERFLOW
       else
         -- Of the sum itself, a script has 53 bits.
-        result = call('HGET', key, column)
-        operation, values = 'patch', '{' .. values .. ':"' .. result .. '"}'
+        result = call('HGET', key, counter)
+        -- The column is as it should be.
+        operation, columns = 'patch', ''
+        values = '{' .. values .. ':"' .. result .. '"}'
       end
     end
     entry = entry or pcall('XADD', stream, 'NOMKSTREAM', '*', 'change', header, 'values', values)
     if not entry then
-      local partitions = ARGV[1]
-      if string.find(partitions, ' ', 1, true) then
-        partitions = string.match(partitions, string.rep('%d+ ', i - 1) .. '(%d+)')
+      local count = partitions
+      if string.find(count, ' ', 1, true) then
+        count = string.match(count, string.rep('%d+ ', i - 1) .. '(%d+)')
       end
-      entry = check_partitions(state, partitions)
+      entry = check_partitions(state, count)
         or pcall('XADD', stream, '*', 'change', header, 'values', values)
     end
     answers[i] = entry
     if result then
       if type(entry) == 'table' then
-        call('HSET', key, ARGV[first_item], before)
+        call('HSET', key, counter, before)
       else
-        ARGV[last_item] = result
         answers[i] = entry .. ' ' .. result
       end
     end
@@ -175,9 +170,9 @@ for i = 1, #KEYS / 3 do
         meta = meta .. mark
       end
       if operation == 'patch' then
-        call('HSET', key, '@', meta, unpack(ARGV, first_item, last_item))
-        if first_item - 1 > first_null then
-          call('HDEL', key, unpack(ARGV, first_null, first_item - 2))
+        call('HSET', key, '@', meta, unpacked(columns))
+        if nulls ~= '' then
+          call('HDEL', key, unpacked(nulls))
         end
         call('PERSIST', key)
       else
@@ -187,7 +182,7 @@ for i = 1, #KEYS / 3 do
         if operation == 'delete' then
           call('HSET', key, '@', meta)
         else
-          call('HSET', key, '@', meta, unpack(ARGV, first_item, last_item))
+          call('HSET', key, '@', meta, unpacked(columns))
         end
         if is_there or token then
           call('PERSIST', key)

@@ -2,12 +2,12 @@
 --
 -- KEYS: the partition's state and stream, the nonce by which values elsewhere were taken for it where
 --   some were, then the rows.
--- ARGV: the number of partitions, the bound of undrained entries, when the first try began, and
---   whether rows that are held take changes, all as in `write.lua`; the entry's header (empty where
+-- ARGV: the call, packed as in `write.lua`; the entry's header (empty where
 --   nothing is changed) and values, the operation id, 1 where there is a nonce (else 0),
 --   then for each row:
 --   the `@` that it was read with (empty where it was not read), probe,
---   operation (empty where it was only read), its columns as in `row.lua`, the number of
+--   operation (empty where it was only read), the column of its version (empty where it has none),
+--   the names of those that become NULL and the others, packed as in `write.lua`, the number of
 --   its claims on unique values (empty where it is about none), and for each its key and what
 --   may be under that, `?` where nothing was found out yet. Of a value that becomes NULL, what the keys of its index begin with, and `-`.
 -- Answers the entry's id, or nothing where nothing is changed; or the place of the row that stands
@@ -75,14 +75,13 @@ local function take_values(key, operation, entry, claims)
   return table.concat(kept, ' '), table.concat(freed, ' ')
 end
 
-local partitions, bound = ARGV[1], tonumber(ARGV[2])
-local takes_held = ARGV[4] == '1'
-local header, values, operation_id = ARGV[5], ARGV[6], ARGV[7]
-local state, stream, nonce = KEYS[1], KEYS[2], ARGV[8] == '1' and KEYS[3]
+local partitions, bound, began, takes_held = cmsgpack.unpack(ARGV[1])
+local header, values, operation_id = ARGV[2], ARGV[3], ARGV[4]
+local state, stream, nonce = KEYS[1], KEYS[2], ARGV[5] == '1' and KEYS[3]
 local first_row = nonce and 4 or 3
 
-if ARGV[3] ~= '0' then
-  local done = earlier_tries(state, stream, tonumber(ARGV[3]))
+if began ~= 0 then
+  local done = earlier_tries(state, stream, began)
   if done.err then
     return done
   elseif done[operation_id] then
@@ -91,13 +90,13 @@ if ARGV[3] ~= '0' then
 end
 
 local changes = {}
-local at = 9
+local at = 6
 for i = first_row, #KEYS do
   local key = KEYS[i]
   local seen, probe, operation = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  local first_null, first_item, last_item, version_column, next_at = columns_at(at + 3)
+  local version_column, nulls, columns = ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
   local claims
-  claims, at = claims_at(next_at)
+  claims, at = claims_at(at + 6)
 
   local meta = pcall('HGET', key, '@')
   if type(meta) == 'table' then
@@ -116,7 +115,7 @@ for i = first_row, #KEYS do
   end
   if operation ~= '' then
     changes[#changes + 1] = {
-      key, operation, meta, is_held, mark, first_null, first_item, last_item, version_column,
+      key, operation, meta, is_held, mark, version_column, nulls, columns,
       place = i - first_row + 1, claims = claims }
   end
 end
@@ -163,7 +162,7 @@ if type(entry) == 'string' then
     if change.claims then
       values, freed = take_values(key, operation, entry, change.claims)
     end
-    change_row(key, operation, entry, operation_id, meta, is_held, mark, unpack(change, 6, 9))
+    change_row(key, operation, entry, operation_id, meta, is_held, mark, unpack(change, 6, 8))
     if values and operation ~= 'delete' then
       call('HSET', key, '@values', values)
     end

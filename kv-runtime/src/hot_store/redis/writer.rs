@@ -1,5 +1,6 @@
 //! Calls of the write script.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,6 +10,7 @@ use super::clock::ServerClock;
 use super::connection::Connection;
 use super::failure::classify_write;
 use super::lane::{SendWrites, WriteResult};
+use super::packed::Packed;
 use super::reply;
 use super::script::{Script, WRITE};
 use crate::entry::{self, Change};
@@ -151,27 +153,10 @@ impl Writer {
                 .arg(&write.key.key);
         }
         let partitions = writes.iter().map(|write| write.key.partition());
-        self.add_settings(&mut call, partitions, began_ms);
+        call.arg(self.settings(partitions, began_ms));
         for (write, &checked) in writes.iter().zip(checked) {
-            let model = write.key.model;
-            let entry_values = match write.terms {
-                // The script puts the result behind it.
-                Terms::Increment(counter) => entry::column_name(model, counter.column),
-                Terms::Any | Terms::Version(_) => write.change.encode_values(model),
-            };
-            call.arg(write.operation())
-                .arg(write.header())
-                .arg(entry_values)
-                .arg(&write.operation_id);
-            match write.terms {
-                Terms::Any => call.arg(write.probe.token()),
-                Terms::Version(version) => call.arg(version),
-                Terms::Increment(Increment { least, most, .. }) => {
-                    call.arg(format!("{least} {most}"))
-                }
-            };
-            call.arg(i32::from(checked));
-            add_columns(&mut call, model, &write.change);
+            let columns = Columns::of(write.key.model, &write.change);
+            call.arg(what_it_is(write, checked, &columns)).arg(columns.values);
         }
         call
     }
@@ -184,17 +169,18 @@ impl Writer {
         for row in &unit.rows {
             call.arg(&row.key.key);
         }
-        self.add_settings(&mut call, std::iter::once(unit.partition), began_ms);
+        call.arg(self.settings(std::iter::once(unit.partition), began_ms));
         let (header, values) = unit.encode().unwrap_or_default();
         call.arg(header).arg(values).arg(&unit.operation_id).arg(i32::from(nonce_key.is_some()));
         for row in &unit.rows {
             call.arg(row.seen.as_ref().map_or("", |stamp| &stamp.0)).arg(row.probe.token());
             match &row.change {
                 Some(change) => {
-                    call.arg(change.name());
-                    add_columns(&mut call, row.key.model, change);
+                    let columns = Columns::of(row.key.model, change);
+                    call.arg(change.name()).arg(columns.version.unwrap_or_default());
+                    call.arg(columns.nulls).arg(columns.values);
                 }
-                None => drop(call.arg("").arg(0).arg(0)),
+                None => drop(call.arg("").arg("").arg("").arg("")),
             }
             match &row.claims {
                 Some(claims) => {
@@ -210,39 +196,70 @@ impl Writer {
         call
     }
 
-    fn add_settings(
+    /// What holds for a whole call.
+    fn settings(
         &self,
-        call: &mut Cmd,
         partitions: impl Iterator<Item = Partition> + Clone,
         began_ms: u64,
-    ) {
+    ) -> Packed {
         let count = |partition| self.keys.partitions_with(partition);
         let most = partitions.clone().map(count).max().unwrap_or(1);
-        if partitions.clone().map(count).all(|count| count == most) {
-            call.arg(most);
-        } else {
-            let counts: Vec<String> = partitions.map(|it| count(it).to_string()).collect();
-            call.arg(counts.join(" "));
-        }
         // Where they differ, the partitions that have less room are not to have more.
         let capacity = Settings::partition_capacity(self.queue_capacity, most);
-        call.arg(capacity).arg(began_ms).arg(i32::from(self.takes_held));
+        let counts = match partitions.clone().map(count).all(|count| count == most) {
+            true => most.to_string(),
+            false => partitions.map(|it| count(it).to_string()).collect::<Vec<_>>().join(" "),
+        };
+        let mut settings = Packed::default();
+        settings.text(&counts).number(capacity).number(began_ms).flag(self.takes_held);
+        settings
     }
 }
 
-/// The columns that become NULL, the others with their values, and that of the version alone.
-fn add_columns(call: &mut Cmd, model: &'static ModelDescriptor, change: &Change) {
-    let (values, nulls) = change.fields(model);
-    call.arg(nulls.len());
-    for name in nulls {
-        call.arg(name);
-    }
-    let version_column = change.version_column(model);
-    call.arg(values.len() * 2 + usize::from(version_column.is_some()));
-    for (name, value) in values {
-        call.arg(name).arg(value);
-    }
-    if let Some(name) = version_column {
-        call.arg(name);
+/// About what there is in a call beside values.
+const PACKED_BYTES: usize = 64;
+
+/// What a change is, but for its columns.
+fn what_it_is(write: &Write, is_checked: bool, columns: &Columns) -> Packed {
+    let model = write.key.model;
+    let header = write.header();
+    let values = match write.terms {
+        // The script puts the result behind it.
+        Terms::Increment(counter) => entry::column_name(model, counter.column),
+        Terms::Any | Terms::Version(_) => write.change.encode_values(model),
+    };
+    let probe = match write.terms {
+        Terms::Any => Cow::Borrowed(write.probe.token()),
+        Terms::Version(version) => version.to_string().into(),
+        Terms::Increment(Increment { least, most, .. }) => format!("{least} {most}").into(),
+    };
+    let mut packed = Packed::with_capacity(PACKED_BYTES + header.len() + values.len());
+    packed.text(write.operation()).text(&header).text(&values).text(&write.operation_id);
+    packed.text(&probe).flag(is_checked).text_if_any(columns.version).packed(&columns.nulls);
+    packed
+}
+
+/// The columns of a change as the scripts take them.
+struct Columns {
+    /// That of the version.
+    version: Option<&'static str>,
+    /// The names of those that become NULL.
+    nulls: Packed,
+    /// Names and values of the others.
+    values: Packed,
+}
+
+impl Columns {
+    fn of(model: &'static ModelDescriptor, change: &Change) -> Self {
+        let version = change.version_column(model);
+        let mut nulls = Packed::default();
+        let mut values = Packed::with_capacity(PACKED_BYTES + 2 * change.byte_len());
+        for (name, value) in change.fields(model) {
+            match value {
+                Some(value) => values.text(name).text(value),
+                None => nulls.text(name),
+            };
+        }
+        Self { version, nulls, values }
     }
 }
