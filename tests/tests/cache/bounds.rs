@@ -7,7 +7,7 @@ use kv_tests::contract;
 use kv_tests::models::Account;
 use kv_tests::pair::Pair;
 
-use super::common::{ROOM, account, is_held, note, other, renamed};
+use super::common::{ROOM, account, is_held, note, renamed};
 
 contract!(rows_take_no_more_than_they_may);
 
@@ -51,7 +51,7 @@ async fn what_nobody_tells_of_is_seen_after_the_bound() {
     let accounts =
         pair.kv.cached::<Account>(CacheSettings::new(STALE_FOR, ROOM)).expect("settings");
     accounts.repository().create(&account(1, "0")).await.expect("a new row");
-    let others = other(&pair).await;
+    let others = pair.other_process().await;
     let writer = others.repository::<Account>();
     let mut was_stale = false;
     for round in 1..=5 {

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use kv_runtime::{CacheSettings, Cached, Kv, KvModel};
 use kv_tests::models::Account;
-use kv_tests::pair::Pair;
 
 /// Longer than anything takes, on any machine.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -25,11 +24,6 @@ pub(crate) async fn told<M: KvModel>(kv: &Kv) -> Cached<M> {
     let cached = cached(kv);
     until("changes are told", async || cached.stats().is_told).await;
     cached
-}
-
-/// A handle on the pair's servers that shares nothing with the pair's own, as another process has it.
-pub(crate) async fn other(pair: &Pair) -> Kv {
-    Kv::connect(pair.settings.clone()).await.expect("the servers are up")
 }
 
 pub(crate) fn account(id: i64, note: &str) -> Account {

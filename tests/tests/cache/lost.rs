@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use kv_runtime::testing::{Proxy, RedisServer, servers};
-use kv_runtime::{CacheSettings, Kv, Settings};
+use kv_runtime::testing::{Proxy, RedisSentinel, RedisServer, servers};
+use kv_runtime::{CacheSettings, Durability, Kv, Settings};
 use kv_tests::models::Account;
 use kv_tests::pair::Pair;
 
@@ -56,6 +56,38 @@ async fn a_connection_that_is_silent_is_found_out() {
     assert!(accounts.stats().resets > resets, "all is forgotten");
     proxy.resume();
     until("changes are told", async || accounts.stats().is_told).await;
+}
+
+/// Sentinels name another server, and what that one changes it has to tell itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_takes_over_tells() {
+    let mut redis = RedisSentinel::start().expect("private servers and sentinels");
+    let pair = Pair::on_sentinel(&redis).await;
+    let careful = |settings: &mut Settings| {
+        let timeout = Duration::from_secs(1);
+        settings.durability = Durability::Replicated { replicas: 1, timeout };
+        settings.redis.command_timeout = Duration::from_millis(500);
+    };
+    let pair = pair.with(careful).await;
+    let writer = pair.other_process().await.repository::<Account>();
+    until("a replica has it", async || writer.upsert(&account(1, "0")).await.is_ok()).await;
+    let accounts = told::<Account>(&pair.kv).await;
+    is_held(&accounts, 1).await;
+    let resets = accounts.stats().resets;
+    let _redis = tokio::task::spawn_blocking(move || {
+        let primary = redis.primary().expect("there is one");
+        redis.servers_mut()[primary].kill().expect("it is killed");
+        redis.await_other_primary(primary).expect("a replica takes over");
+        redis
+    })
+    .await
+    .expect("a primary is killed");
+    until("all is forgotten", async || accounts.stats().resets > resets).await;
+    until("changes are told", async || accounts.stats().is_told).await;
+    until("it goes on", async || accounts.find_by_id(&1).await.is_ok()).await;
+    is_held(&accounts, 1).await;
+    until("a replica has it", async || writer.upsert(&account(1, "1")).await.is_ok()).await;
+    has_note(&accounts, 1, "1").await;
 }
 
 /// Whatever happens to the connections, no read answers what was replaced longer ago than the bound.

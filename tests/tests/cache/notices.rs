@@ -8,7 +8,7 @@ use kv_tests::outside::RedisView;
 use kv_tests::pair::{After, Pair};
 use tokio::task::JoinSet;
 
-use super::common::{account, cached, has_note, is_held, note, other, renamed, told, until};
+use super::common::{account, cached, has_note, is_held, note, renamed, told, until};
 
 /// How many rows there are, so that each master of a cluster has some.
 const ROWS: i64 = 20;
@@ -54,7 +54,7 @@ async fn hold_all(accounts: &Cached<Account>) {
 async fn writes_of_others_are_told(pair: Pair) {
     let accounts = told::<Account>(&pair.kv).await;
     hold_all(&accounts).await;
-    let others = other(&pair).await;
+    let others = pair.other_process().await;
     let writer = others.repository::<Account>();
     for round in ["1", "2"] {
         for id in 0..ROWS {
@@ -73,7 +73,7 @@ async fn writes_of_others_are_told(pair: Pair) {
 async fn own_writes_are_seen_in_a_storm(pair: Pair) {
     let accounts = told::<Account>(&pair.kv).await;
     accounts.repository().create(&account(1, "0")).await.expect("a new row");
-    let others = other(&pair).await;
+    let others = pair.other_process().await;
     let mut storm = JoinSet::new();
     for _ in 0..3 {
         let writer = others.repository::<Account>();
@@ -104,7 +104,7 @@ async fn a_read_on_its_way_is_done_again(pair: Pair) {
     let accounts = told::<Account>(&pair.kv).await;
     accounts.repository().create(&account(1, "old")).await.expect("a new row");
     pair.bring(accounts.repository(), &[1], After::Eviction).await;
-    let others = other(&pair).await;
+    let others = pair.other_process().await;
     let url = pair.database_url.as_deref().expect("there are servers");
     let mut lock = AsyncPgConnection::establish(url).await.expect("the server is up");
     let begun = "BEGIN; LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE";
@@ -137,7 +137,7 @@ async fn tenants_are_told_of_their_own(pair: Pair) {
     }
     let [of_acme, of_globex] = &caches;
     let before = of_globex.stats();
-    let others = other(&pair).await.tenant("acme").expect("a name");
+    let others = pair.other_process().await.tenant("acme").expect("a name");
     others.repository::<Account>().update(&1, renamed("1")).await.expect("a row");
     has_note(of_acme, 1, "1").await;
     assert_eq!(note(of_globex, 1).await.as_deref(), Some("0"));
@@ -145,7 +145,7 @@ async fn tenants_are_told_of_their_own(pair: Pair) {
 }
 
 async fn a_cache_that_comes_later_is_told(pair: Pair) {
-    let others = other(&pair).await;
+    let others = pair.other_process().await;
     let first = told::<Account>(&pair.kv).await;
     first.repository().create(&account(1, "0")).await.expect("a new row");
     let second = told::<Account>(&pair.kv).await;
@@ -212,7 +212,7 @@ async fn without_being_told_rows_are_held_within_their_bound() {
     assert!(!accounts.stats().is_told);
     let () = redis.ask(&["ACL", "SETUSER", "default", "+client|tracking"]).await;
     until("changes are told", async || accounts.stats().is_told).await;
-    other(&pair).await.repository::<Account>().update(&1, renamed("b")).await.expect("a row");
+    pair.other_process().await.repository::<Account>().update(&1, renamed("b")).await.expect("a row");
     has_note(&accounts, 1, "b").await;
 }
 
@@ -223,7 +223,7 @@ async fn a_slot_that_moves_is_told_of_where_it_is() {
     let pair = Pair::on_cluster(&cluster).await;
     let accounts = told::<Account>(&pair.kv).await;
     hold_all(&accounts).await;
-    let others = other(&pair).await;
+    let others = pair.other_process().await;
     let writer = others.repository::<Account>();
     let key = accounts.repository().key(&1).expect("an id");
     let slot: u16 = cluster.nodes()[0]
@@ -257,7 +257,7 @@ async fn a_master_that_takes_over_is_told_of() {
         // Each connection finds out by itself who has which slots.
         until("it is read", async || accounts.repository().get_by_id(&id).await.is_ok()).await;
     }
-    let others = other(&pair).await;
+    let others = pair.other_process().await;
     for id in 0..ROWS {
         let _ = others.repository::<Account>().upsert(&account(id, "0")).await.expect("written");
         is_held(&accounts, id).await;
