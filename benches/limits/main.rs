@@ -6,6 +6,7 @@
 //! `cargo test` runs the short form, which measures nothing. `-- --help` tells the options.
 
 mod by_hand;
+mod compile;
 mod drain;
 mod drainer;
 mod durable;
@@ -81,5 +82,6 @@ async fn section_of(section: Section, bench: &Bench, report: &mut Report) -> Out
         Section::Sustained => sustained::run(bench, report).await,
         Section::Scale => scale::run(bench, report).await,
         Section::Ycsb => ycsb::run(bench, report).await,
+        Section::Compile => compile::run(bench, report),
     }
 }

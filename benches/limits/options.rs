@@ -49,6 +49,8 @@ pub(crate) enum Section {
     Scale,
     /// The workloads A to F of YCSB.
     Ycsb,
+    /// What one more model costs to compile, beside the derives of Diesel and serde.
+    Compile,
 }
 
 impl fmt::Display for Section {
@@ -77,6 +79,15 @@ impl Options {
 
     pub(crate) fn seconds(&self) -> u64 {
         if self.smoke { 2 } else { self.seconds.max(2) }
+    }
+
+    pub(crate) fn is_short(&self) -> bool {
+        self.smoke
+    }
+
+    /// Whether some sections are left out.
+    pub(crate) fn is_partial(&self) -> bool {
+        !self.only.is_empty()
     }
 
     pub(crate) fn sections(&self) -> Vec<Section> {

@@ -36,9 +36,14 @@ fn publish(options: &Options, report: &Report) -> Outcome<()> {
     let page = fs::read_to_string(&path)?;
     let missing = "BENCHMARKS.md has no place for figures";
     let (before, rest) = page.split_once(BEGIN).ok_or(missing)?;
-    let (_, after) = rest.split_once(END).ok_or(missing)?;
-    let figures = [machine(options), table(report)].join("\n");
-    fs::write(path, format!("{before}{BEGIN}\n{figures}\n{END}{after}"))?;
+    let (known, after) = rest.split_once(END).ok_or(missing)?;
+    // A run of some sections leaves what it has not measured as it is.
+    let (machine, known) = match known.find("| what ") {
+        Some(at) if options.is_partial() => (known[..at].to_owned(), &known[at..]),
+        _ => (format!("\n{}\n", machine(options)), ""),
+    };
+    let table = table(report, known);
+    fs::write(path, format!("{before}{BEGIN}{machine}{table}\n{END}{after}"))?;
     Ok(())
 }
 
@@ -67,30 +72,43 @@ fn version(name: &str, program: &str) -> String {
     format!("{name} {}", number.unwrap_or("of an unknown version"))
 }
 
-fn table(report: &Report) -> String {
-    let mut text = "| what | beside | that | kv-runtime | ratio | spread | goal |\n\
-                    | --- | --- | ---: | ---: | ---: | ---: | ---: |\n"
-        .to_owned();
+/// The table. Of rows that this run has none of, those that are known stay.
+fn table(report: &Report, known: &str) -> String {
+    let name = |line: &str| line.split(" | ").next().map(str::to_owned);
+    let mut table: Vec<String> =
+        known.lines().filter(|line| line.starts_with('|')).map(str::to_owned).collect();
+    if table.is_empty() {
+        table.push("| what | beside | that | kv-runtime | ratio | spread | goal |".to_owned());
+        table.push("| --- | --- | ---: | ---: | ---: | ---: | ---: |".to_owned());
+    }
     let lines = report.lines();
     for line in lines.iter().filter(|line| line.is_ours()) {
-        let bases = lines.iter().filter(|other| other.row == line.row && !other.is_ours());
-        let bases: Vec<&Line<'_>> = bases.collect();
-        let names: Vec<&str> = bases.iter().map(|base| base.contender).collect();
-        let figures: Vec<String> = bases.iter().map(|base| digits(base.figure.median)).collect();
-        text.push_str(&format!(
-            "| {}, {} | {} | {} | {} | {:.2} | {:.2}–{:.2} | {} |\n",
-            name_of(line),
-            line.row.unit,
-            names.join("; "),
-            figures.join("; "),
-            digits(line.figure.median),
-            line.ratio.median,
-            line.ratio.low,
-            line.ratio.high,
-            goal(line),
-        ));
+        let line = table_line(line, &lines);
+        match table.iter_mut().find(|known| name(known) == name(&line)) {
+            Some(known) => *known = line,
+            None => table.push(line),
+        }
     }
-    text
+    table.join("\n") + "\n"
+}
+
+fn table_line(line: &Line<'_>, lines: &[Line<'_>]) -> String {
+    let bases = lines.iter().filter(|other| other.row == line.row && !other.is_ours());
+    let bases: Vec<&Line<'_>> = bases.collect();
+    let names: Vec<&str> = bases.iter().map(|base| base.contender).collect();
+    let figures: Vec<String> = bases.iter().map(|base| digits(base.figure.median)).collect();
+    format!(
+        "| {}, {} | {} | {} | {} | {:.2} | {:.2}–{:.2} | {} |",
+        name_of(line),
+        line.row.unit,
+        names.join("; "),
+        figures.join("; "),
+        digits(line.figure.median),
+        line.ratio.median,
+        line.ratio.low,
+        line.ratio.high,
+        goal(line),
+    )
 }
 
 /// With a mark where it is met.

@@ -40,6 +40,20 @@ async fn many_rows_are_one_statement() {
 }
 
 #[tokio::test]
+async fn a_batch_has_as_many_entries_as_is_set() {
+    let pair = pair().await.with(|settings| settings.drain.batch_entries = 100).await;
+    pair.sql(COUNTED).await;
+    let accounts = pair.kv.repository::<Account>();
+    let rows: Vec<Account> = (0..500).map(account).collect();
+    for created in accounts.create_many(&rows).await {
+        let _ = created.expect("a new row");
+    }
+    pair.drain().await;
+    let inserts = pair.texts("SELECT kind AS value FROM seen").await;
+    assert_eq!(inserts, vec![Some("INSERT".to_owned()); 5]);
+}
+
+#[tokio::test]
 async fn a_patch_is_of_the_fields_that_were_set() {
     let pair = pair().await;
     let accounts = pair.kv.repository::<Account>();

@@ -212,7 +212,12 @@ async fn without_being_told_rows_are_held_within_their_bound() {
     assert!(!accounts.stats().is_told);
     let () = redis.ask(&["ACL", "SETUSER", "default", "+client|tracking"]).await;
     until("changes are told", async || accounts.stats().is_told).await;
-    pair.other_process().await.repository::<Account>().update(&1, renamed("b")).await.expect("a row");
+    pair.other_process()
+        .await
+        .repository::<Account>()
+        .update(&1, renamed("b"))
+        .await
+        .expect("a row");
     has_note(&accounts, 1, "b").await;
 }
 
