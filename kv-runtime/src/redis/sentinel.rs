@@ -79,6 +79,7 @@ impl Sentinels {
     }
 
     /// A client of the server that the sentinels call the primary.
+    #[cfg(feature = "testing")]
     pub(crate) async fn client(&self) -> Result<Client, RedisError> {
         self.client_of(&self.locate().await?)
     }
