@@ -40,7 +40,8 @@ pub(super) fn any<M>() -> Aggregation<M, bool> {
 }
 
 impl<M: KvModel, T: KvValue> Field<M, T> {
-    /// The sum of the values, NULLs left aside; `None` where nothing is left.
+    /// The sum of the values, NULLs left aside; `None` where nothing is left. That of `f32`s is rounded
+    /// once, at the end.
     pub fn sum(self) -> Aggregation<M, Option<<T::NotNull as KvNumber>::Sum>>
     where
         T::NotNull: KvNumber,

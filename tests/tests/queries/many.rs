@@ -102,6 +102,7 @@ impl Question {
                 let several = groups.aggregate(|b| (count(), b.number.sum(), b.text.max())).await?;
                 shown(&C::value(several))
             }
+            24 => shown(&C::value(query.avg(|b| b.real).await?).map(double)),
             _ => {
                 let rows = C::value(query.load().await?);
                 shown(&rows.iter().map(|row| row.id).collect::<Vec<_>>())

@@ -26,6 +26,7 @@ contract!(
     a_value_that_cannot_be_stored_is_told,
     a_pattern_that_escapes_nothing_is_told,
     a_sum_that_its_type_cannot_hold_is_refused,
+    a_sum_of_floats_is_rounded_once,
     many_literals_make_one_statement,
     conditions_can_be_nested,
     tenants_do_not_meet,
@@ -290,6 +291,22 @@ async fn a_sum_that_its_type_cannot_hold_is_refused(pair: Pair) {
     let _ = samples.create(&row).await.expect("a new row");
     let rest = samples.query().filter(|s| s.id.gt(1));
     assert_eq!(rest.sum(|s| s.double).await.expect("a sum"), Some(f64::INFINITY));
+}
+
+/// So that it does not depend on where rows lie: no `f32` is one more than 16,777,216.
+async fn a_sum_of_floats_is_rounded_once(pair: Pair) {
+    let samples = with_samples(&pair).await;
+    for (id, real) in [(1, 16_777_216.0), (2, 1.0), (3, 1.0), (4, 0.1)] {
+        let row = Sample { real: Some(real), ..Sample::empty(id) };
+        let _ = samples.create(&row).await.expect("a new row");
+    }
+    for rows in ["dirty", "drained"] {
+        let query = || samples.query();
+        assert_eq!(query().sum(|s| s.real).await.expect("a sum"), Some(16_777_218.0), "{rows}");
+        let of_one = query().filter(|s| s.id.eq(4)).avg(|s| s.real).await.expect("an average");
+        assert_eq!(of_one, Some(f64::from(0.1_f32)), "{rows}");
+        drain(&pair).await;
+    }
 }
 
 /// Whatever the types of the other literals, and for whichever of them it is.

@@ -125,7 +125,11 @@ impl Writer {
     fn aggregate(&self, aggregate: Aggregate) -> String {
         match aggregate {
             Aggregate::Count => "count(*)::text".to_owned(),
-            Aggregate::Sum(column) => format!("sum(r.c{column})::text"),
+            Aggregate::Sum(column) => match self.ty(column) {
+                // Its own sum of them is rounded at each step, and depends on where rows lie.
+                ColumnType::Real => format!("sum(r.c{column}::float8)::float4::text"),
+                _ => format!("sum(r.c{column})::text"),
+            },
             Aggregate::Average(column) => format!("avg(r.c{column})::text"),
             Aggregate::Min(column) => self.extreme(column, ["min", "bool_and", "ASC"]),
             Aggregate::Max(column) => self.extreme(column, ["max", "bool_or", "DESC"]),

@@ -85,43 +85,43 @@ fn extreme(
 
 fn sum(ty: ColumnType, texts: &[&str]) -> Result<String, ValueError> {
     Ok(match ty {
-        ColumnType::Real => {
-            let values: Vec<f32> = decode_all(texts)?;
-            let sum: f32 = values.iter().sum();
-            check_overflow(sum.is_infinite(), values.iter().any(|value| value.is_infinite()))?;
-            format!("{sum:?}")
-        }
-        ColumnType::Double => format!("{:?}", float_sum(texts)?),
+        ColumnType::Real => format!("{:?}", float_sum(&reals(texts)?, |sum| sum as f32)?),
+        ColumnType::Double => format!("{:?}", float_sum(&doubles(texts)?, |sum| sum)?),
         _ => exact_sum(texts)?.to_plain_string(),
     })
 }
 
 fn average(ty: ColumnType, texts: &[&str]) -> Result<String, ValueError> {
     Ok(match ty {
-        ColumnType::Real | ColumnType::Double => {
-            format!("{:?}", float_sum(texts)? / texts.len() as f64)
-        }
+        ColumnType::Real => float_average(&reals(texts)?)?,
+        ColumnType::Double => float_average(&doubles(texts)?)?,
         _ => divide(&exact_sum(texts)?, texts.len()).to_plain_string(),
     })
 }
 
-fn float_sum(texts: &[&str]) -> Result<f64, ValueError> {
-    let values: Vec<f64> = decode_all(texts)?;
-    let sum: f64 = values.iter().sum();
-    check_overflow(sum.is_infinite(), values.iter().any(|value| value.is_infinite()))?;
+fn float_average(values: &[f64]) -> Result<String, ValueError> {
+    Ok(format!("{:?}", float_sum(values, |sum| sum)? / values.len() as f64))
+}
+
+/// The sum, rounded to its type at the end alone.
+fn float_sum<T: Into<f64> + Copy>(
+    values: &[f64],
+    round: impl Fn(f64) -> T,
+) -> Result<T, ValueError> {
+    let sum = round(values.iter().sum());
+    // PostgreSQL refuses to make infinity of what is finite.
+    if sum.into().is_infinite() && !values.iter().any(|value| value.is_infinite()) {
+        return Err(ValueError::Invalid { expected: "column whose sum its type can hold" });
+    }
     Ok(sum)
 }
 
-fn decode_all<T: KvValue>(texts: &[&str]) -> Result<Vec<T>, ValueError> {
-    texts.iter().map(|text| T::decode(Some(text))).collect()
+fn reals(texts: &[&str]) -> Result<Vec<f64>, ValueError> {
+    texts.iter().map(|text| f32::decode(Some(text)).map(f64::from)).collect()
 }
 
-/// PostgreSQL refuses to make infinity of what is finite.
-fn check_overflow(sum_is_infinite: bool, value_is_infinite: bool) -> Result<(), ValueError> {
-    if sum_is_infinite && !value_is_infinite {
-        return Err(ValueError::Invalid { expected: "column whose sum its type can hold" });
-    }
-    Ok(())
+fn doubles(texts: &[&str]) -> Result<Vec<f64>, ValueError> {
+    texts.iter().map(|text| f64::decode(Some(text))).collect()
 }
 
 fn exact_sum(texts: &[&str]) -> Result<BigDecimal, ValueError> {
