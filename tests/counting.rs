@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kv_runtime::Repository;
 use tokio::task::JoinHandle;
 
-use crate::go_on::go_on;
 use crate::models::Counter;
 use crate::pair::Pair;
+use crate::waiting::go_on;
 
 /// After how many others a row is deleted.
 const KEPT: i64 = 10;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use kv_runtime::testing::{RedisCluster, RedisSentinel, servers};
 use kv_runtime::{
-    DrainStatus, Drainer, DrainerBuilder, Kv, KvModel, Repository, Settings, StorageScheme,
+    CheckMode, DrainStatus, Drainer, DrainerBuilder, Durability, Kv, KvModel, Repository, Settings,
+    StorageScheme,
 };
 
 use crate::models;
@@ -129,6 +130,19 @@ impl Pair {
         Self { kv, database_url: self.database_url, settings, background: None }
     }
 
+    /// The same with writes that are acknowledged when a replica has them too, and that are told soon
+    /// when it has not.
+    pub async fn replicated(self) -> Self {
+        self.with(|settings| {
+            let timeout = Duration::from_secs(1);
+            settings.durability = Durability::Replicated { replicas: 1, timeout };
+            settings.redis.command_timeout = Duration::from_millis(500);
+            // The audit's trigger is no column of a model's.
+            settings.checks.schema = CheckMode::Warn;
+        })
+        .await
+    }
+
     /// The same with another storage scheme, and what that needs.
     pub async fn under(self, scheme: StorageScheme) -> Self {
         let mut pair = self.with(|settings| settings.scheme = scheme).await;
@@ -200,7 +214,7 @@ fn quick(mut settings: Settings) -> Settings {
     settings.postgres.checkout_timeout = Duration::from_secs(30);
     settings.drain.interval = Duration::from_millis(5);
     settings.drain.backoff_max = Duration::from_millis(500);
-    settings.drain.lease = Duration::from_millis(600);
+    settings.drain.lease = Duration::from_secs(3);
     settings.partitions = 8;
     settings
 }
@@ -215,11 +229,19 @@ macro_rules! contract {
     (in parallel: $($test:ident),* $(,)?) => {
         $crate::contract!(@ #[tokio::test(flavor = "multi_thread", worker_threads = 2)] $($test)*);
     };
+    (on servers: $($test:ident),* $(,)?) => {
+        $crate::contract!(
+            @on_servers #[tokio::test(flavor = "multi_thread", worker_threads = 2)] $($test)*
+        );
+    };
     (@ #[$attribute:meta] $($test:ident)*) => {
         mod memory {
             $crate::contract!(@ memory #[$attribute] $($test)*);
         }
 
+        $crate::contract!(@on_servers #[$attribute] $($test)*);
+    };
+    (@on_servers #[$attribute:meta] $($test:ident)*) => {
         mod servers {
             $crate::contract!(@ servers #[$attribute] $($test)*);
         }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use kv_runtime::Repository;
 use tokio::task::JoinHandle;
 
-use crate::go_on::go_on;
 use crate::models::Account;
 use crate::pair::Pair;
+use crate::waiting::go_on;
 
 const WRITERS: i64 = 4;
 const ACCOUNTS_EACH: i64 = 30;

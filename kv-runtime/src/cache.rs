@@ -3,7 +3,6 @@
 mod stats;
 mod tier;
 
-use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -231,6 +230,5 @@ fn decode<M: KvModel>(row: &EncodedRow) -> Result<AnyRow, FieldError> {
 
 /// A row of the cache's own model, as all of its rows are.
 fn of_model<M: KvModel>(row: AnyRow) -> Option<Arc<M>> {
-    let row: Arc<dyn Any + Send + Sync> = row;
     row.downcast().ok()
 }

@@ -3,6 +3,7 @@
 mod drain;
 mod postgres;
 mod redis;
+mod secret;
 mod url;
 
 use std::str::FromStr;
@@ -10,7 +11,8 @@ use std::time::Duration;
 
 pub use self::drain::DrainSettings;
 pub use self::postgres::{PostgresSettings, PostgresTls};
-pub use self::redis::{RedisSettings, Secret};
+pub use self::redis::RedisSettings;
+pub use self::secret::Secret;
 pub use self::url::ServerUrl;
 use crate::checks::{Check, CheckSettings};
 use crate::durability::Durability;

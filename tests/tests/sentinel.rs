@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use kv_runtime::redis::{EntryPosition, Redis};
 use kv_runtime::testing::{RedisSentinel, servers};
-use kv_runtime::{
-    CheckMode, ConnectError, Durability, Error, Kv, RedisSettings, Repository, Settings,
-};
+use kv_runtime::{ConnectError, Error, Kv, RedisSettings, Repository, Settings};
 use kv_tests::audit;
 use kv_tests::models::Account;
 use kv_tests::pair::Pair;
@@ -15,18 +13,6 @@ use kv_tests::revisions::{RevisionWriters, WAIT_MAX};
 
 fn private() -> RedisSentinel {
     RedisSentinel::start().expect("private servers and sentinels")
-}
-
-/// A pair whose writes are acknowledged when a replica has them, and that does not wait for long.
-async fn careful_pair(redis: &RedisSentinel) -> Pair {
-    let pair = Pair::on_sentinel(redis).await;
-    pair.with(|settings| {
-        let timeout = Duration::from_secs(1);
-        settings.durability = Durability::Replicated { replicas: 1, timeout };
-        settings.checks.schema = CheckMode::Warn;
-        settings.redis.command_timeout = Duration::from_millis(500);
-    })
-    .await
 }
 
 fn settings_of(redis: &RedisSentinel) -> RedisSettings {
@@ -59,7 +45,7 @@ async fn publish_until_heard(redis: &Redis, payload: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_replicas_have_acknowledged_outlives_a_primary() {
     let mut redis = private();
-    let pair = careful_pair(&redis).await;
+    let pair = Pair::on_sentinel(&redis).await.replicated().await;
     pair.sql(audit::TABLES).await;
     let drainer = pair.spawn_drainer();
     let writers = RevisionWriters::start(&pair);
@@ -87,7 +73,7 @@ async fn what_replicas_have_acknowledged_outlives_a_primary() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_hangs_is_left() {
     let redis = private();
-    let pair = careful_pair(&redis).await;
+    let pair = Pair::on_sentinel(&redis).await.replicated().await;
     let accounts = pair.kv.repository::<Account>();
     write_until_done(&accounts, 1).await;
     let handle = Redis::connect(&settings_of(&redis), None).await.expect("there is a primary");

@@ -25,16 +25,19 @@ async fn pair() -> Pair {
     Pair::servers().await.with(change).await
 }
 
+async fn drain_500(pair: &Pair) {
+    let rows: Vec<Account> = (0..500).map(account).collect();
+    for created in pair.kv.repository::<Account>().create_many(&rows).await {
+        let _ = created.expect("a new row");
+    }
+    pair.drain().await;
+}
+
 #[tokio::test]
 async fn many_rows_are_one_statement() {
     let pair = pair().await;
     pair.sql(COUNTED).await;
-    let accounts = pair.kv.repository::<Account>();
-    let rows: Vec<Account> = (0..500).map(account).collect();
-    for created in accounts.create_many(&rows).await {
-        let _ = created.expect("a new row");
-    }
-    pair.drain().await;
+    drain_500(&pair).await;
     assert_eq!(pair.texts("SELECT kind AS value FROM seen").await, [Some("INSERT".to_owned())]);
     assert_eq!(pair.kv.durable_rows::<Account>().await.expect("rows").len(), 500);
 }
@@ -43,12 +46,7 @@ async fn many_rows_are_one_statement() {
 async fn a_batch_has_no_more_entries_than_are_set() {
     let pair = pair().await.with(|settings| settings.drain.batch_entries = 100).await;
     pair.sql(COUNTED).await;
-    let accounts = pair.kv.repository::<Account>();
-    let rows: Vec<Account> = (0..500).map(account).collect();
-    for created in accounts.create_many(&rows).await {
-        let _ = created.expect("a new row");
-    }
-    pair.drain().await;
+    drain_500(&pair).await;
     let inserts = pair.texts("SELECT kind AS value FROM seen").await;
     assert!(inserts.iter().all(|kind| kind.as_deref() == Some("INSERT")), "{inserts:?}");
     // A batch begins with the entry that the one before has ended with.

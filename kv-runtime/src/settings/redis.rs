@@ -1,11 +1,10 @@
 //! The connections to Redis.
 
-use std::fmt;
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ServerUrl, SettingsError, set};
+use super::{Secret, ServerUrl, SettingsError, set};
 
 /// The connections to Redis: those of the hot side, and those of the handle
 /// ([`redis`](crate::redis)).
@@ -133,10 +132,10 @@ impl RedisSettings {
     /// Reads `REDIS_CLUSTER_NODES` (with commas between), `REDIS_URL`, or `REDIS_HOST` and
     /// `REDIS_PORT`: the first of them that is set is taken. With `REDIS_SENTINEL_NODES` (with commas
     /// between) none of them has to be. Besides, where they are set, `REDIS_SENTINEL_SERVICE`,
-    /// `REDIS_SENTINEL_USERNAME`, `REDIS_SENTINEL_PASSWORD`, `REDIS_USERNAME`, `REDIS_PASSWORD`, `REDIS_CA_FILE`, `REDIS_CONNECTIONS`,
-    /// `REDIS_CONNECT_TIMEOUT_MS`, `REDIS_COMMAND_TIMEOUT_MS`, `REDIS_RECONNECT_RETRIES`,
-    /// `REDIS_RECONNECT_DELAY_MIN_MS`, `REDIS_RECONNECT_DELAY_MAX_MS`, `REDIS_IN_FLIGHT_MAX`,
-    /// `REDIS_DEFAULT_TTL_S` and `REDIS_DEFAULT_HASH_TTL_S` (zero is for ever),
+    /// `REDIS_SENTINEL_USERNAME`, `REDIS_SENTINEL_PASSWORD`, `REDIS_USERNAME`, `REDIS_PASSWORD`,
+    /// `REDIS_CA_FILE`, `REDIS_CONNECTIONS`, `REDIS_CONNECT_TIMEOUT_MS`, `REDIS_COMMAND_TIMEOUT_MS`,
+    /// `REDIS_RECONNECT_RETRIES`, `REDIS_RECONNECT_DELAY_MIN_MS`, `REDIS_RECONNECT_DELAY_MAX_MS`,
+    /// `REDIS_IN_FLIGHT_MAX`, `REDIS_DEFAULT_TTL_S` and `REDIS_DEFAULT_HASH_TTL_S` (zero is for ever),
     /// `REDIS_STREAM_READ_COUNT` and `REDIS_FALLBACK_TO_UNPREFIXED` (`true` or `false`).
     ///
     /// # Errors
@@ -314,29 +313,6 @@ impl RedisSettings {
 
 /// So that the bound fits what counts it on any machine.
 const IN_FLIGHT_MAX: usize = 1_000_000;
-
-/// A word that is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The word itself.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<T: Into<String>> From<T> for Secret {
-    fn from(word: T) -> Self {
-        Self(word.into())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"***\"")
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,10 @@
 //! Caches, other processes that write, and a look at what is answered.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kv_runtime::{CacheSettings, Cached, Kv, KvModel};
 use kv_tests::models::Account;
-
-/// Longer than anything takes, on any machine.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+use kv_tests::waiting::until;
 
 /// Longer than any test takes: what is seen sooner was told.
 pub(crate) const FOR_LONG: Duration = Duration::from_secs(3_600);
@@ -52,13 +50,4 @@ pub(crate) async fn is_held(accounts: &Cached<Account>, id: i64) {
         accounts.stats().hits > before
     })
     .await;
-}
-
-/// Waits until something holds.
-pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    let started = Instant::now();
-    while !holds().await {
-        assert!(started.elapsed() < WAIT_MAX, "it does not come to that: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }

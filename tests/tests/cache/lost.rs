@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use kv_runtime::testing::{Proxy, RedisSentinel, RedisServer, servers};
-use kv_runtime::{CacheSettings, Durability, Kv, Settings};
+use kv_runtime::{CacheSettings, Kv, Settings};
 use kv_tests::models::Account;
 use kv_tests::pair::Pair;
+use kv_tests::waiting::until;
 
-use super::common::{ROOM, account, has_note, is_held, renamed, told, until};
+use super::common::{ROOM, account, has_note, is_held, renamed, told};
 
 /// A pair on a server of its own, and the way by which another pair gets there.
 async fn by_proxy() -> (RedisServer, Pair, Proxy, Kv) {
@@ -62,13 +63,7 @@ async fn a_connection_that_is_silent_is_found_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_takes_over_tells() {
     let mut redis = RedisSentinel::start().expect("private servers and sentinels");
-    let pair = Pair::on_sentinel(&redis).await;
-    let careful = |settings: &mut Settings| {
-        let timeout = Duration::from_secs(1);
-        settings.durability = Durability::Replicated { replicas: 1, timeout };
-        settings.redis.command_timeout = Duration::from_millis(500);
-    };
-    let pair = pair.with(careful).await;
+    let pair = Pair::on_sentinel(&redis).await.replicated().await;
     let writer = pair.other_process().await.repository::<Account>();
     until("a replica has it", async || writer.upsert(&account(1, "0")).await.is_ok()).await;
     let accounts = told::<Account>(&pair.kv).await;

@@ -3,40 +3,20 @@
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use kv_runtime::testing::{RedisCluster, RedisServer, servers};
 use kv_runtime::{Cached, Settings};
+use kv_tests::contract;
 use kv_tests::models::Account;
 use kv_tests::outside::RedisView;
 use kv_tests::pair::{After, Pair};
+use kv_tests::waiting::until;
 use tokio::task::JoinSet;
 
-use super::common::{account, cached, has_note, is_held, note, renamed, told, until};
+use super::common::{account, cached, has_note, is_held, note, renamed, told};
 
 /// How many rows there are, so that each master of a cluster has some.
 const ROWS: i64 = 20;
 
-/// Makes a test of each function on one server, and on a cluster.
-macro_rules! on_servers {
-    ($($test:ident),* $(,)?) => {
-        mod servers {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $test() {
-                    super::$test(kv_tests::pair::Pair::servers().await).await;
-                }
-            )*
-        }
-
-        mod cluster {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $test() {
-                    super::$test(kv_tests::pair::Pair::cluster().await).await;
-                }
-            )*
-        }
-    };
-}
-
-on_servers!(
+contract!(
+    on servers:
     writes_of_others_are_told,
     own_writes_are_seen_in_a_storm,
     a_read_on_its_way_is_done_again,

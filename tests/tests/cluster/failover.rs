@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use kv_runtime::testing::{RedisCluster, RedisOptions};
-use kv_runtime::{CheckMode, Durability};
 use kv_tests::audit;
 use kv_tests::pair::Pair;
 use kv_tests::revisions::{RevisionWriters, WAIT_MAX};
@@ -12,14 +11,7 @@ use kv_tests::revisions::{RevisionWriters, WAIT_MAX};
 async fn what_replicas_have_acknowledged_outlives_a_master() {
     let options = RedisOptions::new().setting("cluster-node-timeout", "1500");
     let mut cluster = RedisCluster::start_with(&options).expect("a private cluster");
-    let pair = Pair::on_cluster(&cluster).await;
-    let pair = pair.with(|settings| {
-        let timeout = Duration::from_secs(1);
-        settings.durability = Durability::Replicated { replicas: 1, timeout };
-        settings.checks.schema = CheckMode::Warn;
-        settings.redis.command_timeout = Duration::from_millis(500);
-    });
-    let pair = pair.await;
+    let pair = Pair::on_cluster(&cluster).await.replicated().await;
     pair.sql(audit::TABLES).await;
     let drainer = pair.spawn_drainer();
     let writers = RevisionWriters::start(&pair);

@@ -1,7 +1,7 @@
 //! A handle with a tenant of its own, and a look at the server from outside.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kv_runtime::RedisSettings;
 use kv_runtime::redis::{FromRedisValue, Redis};
@@ -43,15 +43,6 @@ pub(crate) async fn ask<T: FromRedisValue>(url: &str, words: &[&str]) -> T {
     }
     let answer = command.query_async(&mut connect(url).await).await;
     answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
-}
-
-/// Waits until something holds.
-pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    let started = Instant::now();
-    while !holds().await {
-        assert!(started.elapsed() < WAIT_MAX, "it does not come to that: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// Waits for what has to come.

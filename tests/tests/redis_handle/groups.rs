@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use kv_runtime::EntryId;
 use kv_runtime::redis::{EntryPosition, Error, Redis};
+use kv_tests::waiting::until;
 
-use super::common::{handle, soon, until};
+use super::common::{handle, soon};
 use super::streams::{append, numbers};
 
 const UNDELIVERED: [(&str, EntryPosition); 1] = [("events", EntryPosition::Undelivered)];

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use kv_runtime::RedisSettings;
 use kv_runtime::redis::{Error, Redis};
+use kv_tests::waiting::until;
 
-use super::common::{ask, handle, handle_with, private_server, settings, soon, tenant, until};
+use super::common::{ask, handle, handle_with, private_server, settings, soon, tenant};
 
 const LONG: Duration = Duration::from_secs(3_600);
 

@@ -8,8 +8,9 @@ use futures_util::future::join_all;
 use kv_runtime::RedisSettings;
 use kv_runtime::redis::{ConnectionState, EntryPosition, Error, Redis};
 use kv_runtime::testing::RedisServer;
+use kv_tests::waiting::until;
 
-use super::common::{ask, private_server, soon, until};
+use super::common::{ask, private_server, soon};
 
 /// A handle on a server, and how often its hook was called.
 async fn watched(settings: &RedisSettings) -> (Redis, Arc<AtomicU32>) {

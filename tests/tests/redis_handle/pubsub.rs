@@ -3,9 +3,10 @@
 use futures_util::StreamExt;
 use kv_runtime::RedisSettings;
 use kv_runtime::redis::{Error, Redis, Subscription};
+use kv_tests::waiting::until;
 use serde::{Deserialize, Serialize};
 
-use super::common::{ask, handle, handle_with, private_server, soon, until};
+use super::common::{ask, handle, handle_with, private_server, soon};
 
 async fn next(subscription: &mut Subscription) -> (String, String) {
     let message = soon("a message comes", subscription.next()).await.expect("it goes on");

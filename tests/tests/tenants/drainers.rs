@@ -7,10 +7,10 @@ use kv_tests::contract;
 use kv_tests::drain_process::DrainCommand;
 use kv_tests::models::Account;
 use kv_tests::pair::Pair;
+use kv_tests::waiting::until;
 use kv_tests::writers::Writers;
 
-/// Longer than anything takes, and shorter than it takes until all tenants are looked at.
-const WAIT_MAX: Duration = Duration::from_secs(30);
+use super::common::{create, rows};
 
 contract!(
     a_drainer_of_a_list_leaves_the_others_alone,
@@ -19,28 +19,6 @@ contract!(
     one_tenant_in_trouble_does_not_stop_the_others,
     a_tenant_that_is_not_written_to_rests,
 );
-
-fn account(id: i64) -> Account {
-    Account { id, revision: 1, note: None, active: true }
-}
-
-async fn create(tenant: &Pair, id: i64) {
-    let _ = tenant.kv.repository::<Account>().create(&account(id)).await.expect("a new row");
-}
-
-async fn rows(tenant: &Pair) -> usize {
-    tenant.kv.durable_rows::<Account>().await.expect("the rows").len()
-}
-
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    let wait = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let waited = tokio::time::timeout(WAIT_MAX, wait).await;
-    waited.unwrap_or_else(|_| panic!("it does not come to that: {what}"));
-}
 
 fn builder(pair: &Pair) -> DrainerBuilder {
     pair.kv.drainer().model::<Account>()
@@ -53,7 +31,7 @@ async fn end(drainer: Drainer) {
 async fn a_drainer_of_a_list_leaves_the_others_alone(pair: Pair) {
     let (a, b, c) = (pair.tenant("a").await, pair.tenant("b").await, pair.tenant("c").await);
     for tenant in [&pair, &a, &b, &c] {
-        create(tenant, 1).await;
+        create(&tenant.kv, 1).await;
     }
     let drainer = builder(&pair).tenants(["a", "c"]).expect("names").spawn();
     drainer.flush().await.expect("everything can be drained");
@@ -61,7 +39,7 @@ async fn a_drainer_of_a_list_leaves_the_others_alone(pair: Pair) {
     assert_eq!((status.entries_drained, status.undrained), (2, 0));
     end(drainer).await;
     for (tenant, count) in [(&pair, 0), (&a, 1), (&b, 0), (&c, 1)] {
-        assert_eq!(rows(tenant).await, count);
+        assert_eq!(rows(&tenant.kv).await, count);
     }
     let waiting = b.kv.queues().model::<Account>().status().await.expect("Redis is up");
     assert_eq!(waiting.undrained, 1);
@@ -70,14 +48,14 @@ async fn a_drainer_of_a_list_leaves_the_others_alone(pair: Pair) {
 async fn tenants_come_and_go_while_it_runs(pair: Pair) {
     let a = pair.tenant("a").await;
     let drainer = builder(&pair).all_tenants().spawn();
-    create(&a, 1).await;
+    create(&a.kv, 1).await;
     drainer.flush().await.expect("everything can be drained");
-    assert_eq!(rows(&a).await, 1);
+    assert_eq!(rows(&a.kv).await, 1);
 
     // Nobody tells the drainer.
     let b = pair.tenant("b").await;
-    create(&b, 1).await;
-    until("a tenant that came is drained", async || rows(&b).await == 1).await;
+    create(&b.kv, 1).await;
+    until("a tenant that came is drained", async || rows(&b.kv).await == 1).await;
 
     pair.kv.remove_tenant("b").await.expect("the list is there");
     assert_eq!(pair.kv.tenants().await.expect("the list"), ["a"]);
@@ -89,13 +67,13 @@ async fn tenants_come_and_go_while_it_runs(pair: Pair) {
         leases().await == usize::from(pair.settings.partitions)
     })
     .await;
-    create(&b, 2).await;
-    create(&a, 2).await;
+    create(&b.kv, 2).await;
+    create(&a.kv, 2).await;
     drainer.flush().await.expect("everything can be drained");
-    assert_eq!((rows(&a).await, rows(&b).await), (2, 1));
+    assert_eq!((rows(&a.kv).await, rows(&b.kv).await), (2, 1));
 
     b.kv.migrate().await.expect("it is put back");
-    until("a tenant that came back is drained", async || rows(&b).await == 2).await;
+    until("a tenant that came back is drained", async || rows(&b.kv).await == 2).await;
     assert_eq!(drainer.status().await.expect("Redis is up").entries_drained, 4);
     end(drainer).await;
 }
@@ -104,7 +82,7 @@ async fn what_a_drainer_has_done_is_that_of_all_tenants(pair: Pair) {
     let tenants = [pair.tenant("a").await, pair.tenant("b").await];
     for (tenant, count) in tenants.iter().zip([3, 4]) {
         for id in 0..count {
-            create(tenant, id).await;
+            create(&tenant.kv, id).await;
         }
     }
     let drainer = builder(&pair).all_tenants().spawn();
@@ -112,7 +90,7 @@ async fn what_a_drainer_has_done_is_that_of_all_tenants(pair: Pair) {
     let status = drainer.status().await.expect("Redis is up");
     assert_eq!((status.entries_drained, status.rows_written, status.undrained), (7, 7, 0));
     assert_eq!(status.partitions, 2 * usize::from(pair.settings.partitions));
-    create(&tenants[1], 9).await;
+    create(&tenants[1].kv, 9).await;
     let status = drainer.shutdown().await.expect("everything can be drained");
     assert_eq!((status.entries_drained, status.undrained), (8, 0));
 }
@@ -123,7 +101,7 @@ async fn one_tenant_in_trouble_does_not_stop_the_others(pair: Pair) {
     }
     let (a, b) = (pair.tenant("a").await, pair.tenant("b").await);
     pair.sql("DROP TABLE tenant_a.accounts").await;
-    create(&a, 1).await;
+    create(&a.kv, 1).await;
     let drainer = builder(&pair).all_tenants().spawn();
     until("the trouble is told", async || {
         let status = drainer.status().await.expect("Redis is up");
@@ -131,9 +109,9 @@ async fn one_tenant_in_trouble_does_not_stop_the_others(pair: Pair) {
     })
     .await;
     for id in 0..20 {
-        create(&b, id).await;
+        create(&b.kv, id).await;
     }
-    until("the other one is drained", async || rows(&b).await == 20).await;
+    until("the other one is drained", async || rows(&b.kv).await == 20).await;
     drainer.stop().await;
 }
 
@@ -143,12 +121,12 @@ async fn a_tenant_that_is_not_written_to_rests(pair: Pair) {
         tenants.push(pair.tenant(name).await);
     }
     let drainer = builder(&pair).all_tenants().spawn();
-    create(&tenants[1], 1).await;
-    until("what is written is drained", async || rows(&tenants[1]).await == 1).await;
+    create(&tenants[1].kv, 1).await;
+    until("what is written is drained", async || rows(&tenants[1].kv).await == 1).await;
     let status = drainer.status().await.expect("Redis is up");
     assert_eq!(status.partitions, usize::from(pair.settings.partitions), "others do not rest");
-    create(&tenants[2], 1).await;
-    until("who rested is drained", async || rows(&tenants[2]).await == 1).await;
+    create(&tenants[2].kv, 1).await;
+    until("who rested is drained", async || rows(&tenants[2].kv).await == 1).await;
     end(drainer).await;
 }
 
@@ -172,7 +150,7 @@ async fn no_write_of_a_tenant_is_lost_when_drainers_of_all_are_killed() {
     let late = pair.tenant("c").await;
     let of_late = Writers::start(&late, &mut random).await;
     of_late.go_on(200).await;
-    until("the late one is drained, too", async || rows(&late).await > 0).await;
+    until("the late one is drained, too", async || rows(&late.kv).await > 0).await;
     victim.kill().await;
     tenants.push(late);
     writers.push(of_late);

@@ -6,12 +6,10 @@ use kv_runtime::Kv;
 use kv_tests::models::Account;
 use kv_tests::pair::Pair;
 
+use super::common::account;
+
 /// Often enough that each session is used for each tenant.
 const ROUNDS: usize = 6;
-
-fn account(id: i64) -> Account {
-    Account { id, revision: 1, note: None, active: true }
-}
 
 async fn create(kv: &Kv, ids: std::ops::Range<i64>) {
     let rows: Vec<Account> = ids.map(account).collect();

@@ -9,32 +9,13 @@ use kv_tests::contract;
 use kv_tests::models::Account;
 use kv_tests::outside::RedisView;
 use kv_tests::pair::Pair;
+use kv_tests::waiting::until;
 
-/// Longer than anything takes, and shorter than it takes until all tenants are looked at.
-const WAIT_MAX: Duration = Duration::from_secs(45);
+use super::common::{create, rows};
 
 const RESTING: usize = 1_000;
 
 contract!(a_tenant_that_falls_quiet_rests_until_it_is_written_to);
-
-async fn create(kv: &Kv, id: i64) {
-    let row = Account { id, revision: 1, note: None, active: true };
-    let _ = kv.repository::<Account>().create(&row).await.expect("a new row");
-}
-
-async fn rows(kv: &Kv) -> usize {
-    kv.durable_rows::<Account>().await.expect("the rows").len()
-}
-
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
-    let wait = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let waited = tokio::time::timeout(WAIT_MAX, wait).await;
-    waited.unwrap_or_else(|_| panic!("it does not come to that: {what}"));
-}
 
 /// How many partitions have a lease, and so a worker.
 async fn partitions(drainer: &Drainer) -> usize {

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use kv_runtime::Kv;
 use kv_tests::contract;
 use kv_tests::models::Account;
 use kv_tests::pair::Pair;
+
+use super::common::{account, create, rows};
 
 /// Entries of the flood, and of a batch.
 const FLOOD: i64 = 6_000;
@@ -13,14 +14,6 @@ const BATCH: usize = 10;
 const ROUNDS: i64 = 5;
 
 contract!(in parallel: a_flood_of_one_tenant_keeps_no_other_waiting);
-
-fn account(id: i64) -> Account {
-    Account { id, revision: 1, note: None, active: true }
-}
-
-async fn drained(kv: &Kv) -> usize {
-    kv.durable_rows::<Account>().await.expect("the rows").len()
-}
 
 async fn a_flood_of_one_tenant_keeps_no_other_waiting(pair: Pair) {
     // One worker for all, so that the tenants have to take turns.
@@ -33,12 +26,12 @@ async fn a_flood_of_one_tenant_keeps_no_other_waiting(pair: Pair) {
     let drainer = pair.kv.drainer().model::<Account>().all_tenants().spawn();
     // Both are at work before it begins.
     for tenant in [&loud, &quiet] {
-        let _ = tenant.kv.repository::<Account>().create(&account(-1)).await.expect("a new row");
+        create(&tenant.kv, -1).await;
     }
     drainer.flush().await.expect("everything can be drained");
 
-    let rows: Vec<Account> = (0..FLOOD).map(account).collect();
-    for chunk in rows.chunks(500) {
+    let flood: Vec<Account> = (0..FLOOD).map(account).collect();
+    for chunk in flood.chunks(500) {
         for written in loud.kv.repository::<Account>().create_many(chunk).await {
             let _ = written.expect("a new row");
         }
@@ -46,14 +39,14 @@ async fn a_flood_of_one_tenant_keeps_no_other_waiting(pair: Pair) {
     let accounts = quiet.kv.repository::<Account>();
     let mut waits = Vec::new();
     for round in 0..ROUNDS {
-        let (before, started) = (drained(&loud.kv).await, Instant::now());
+        let (before, started) = (rows(&loud.kv).await, Instant::now());
         let receipt = accounts.create(&account(round)).await.expect("a new row");
         let waited = tokio::time::timeout(Duration::from_secs(60), receipt.await_durable()).await;
         waited.expect("it has its turn").expect("PostgreSQL takes it");
-        let batches = (drained(&loud.kv).await - before) / BATCH;
+        let batches = (rows(&loud.kv).await - before) / BATCH;
         waits.push((batches, started.elapsed()));
     }
-    let left = usize::try_from(FLOOD).expect("some") + 1 - drained(&loud.kv).await;
+    let left = usize::try_from(FLOOD).expect("some") + 1 - rows(&loud.kv).await;
     println!("the quiet one waited (batches of the loud one, time): {waits:?}; {left} were left");
     assert!(left > 0, "the quiet one waited until the flood was over");
     let _ = drainer.shutdown().await.expect("everything can be drained");

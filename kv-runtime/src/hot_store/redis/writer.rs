@@ -156,7 +156,7 @@ impl Writer {
         call.arg(self.settings(partitions, began_ms));
         for (write, &checked) in writes.iter().zip(checked) {
             let columns = Columns::of(write.key.model, &write.change);
-            call.arg(what_it_is(write, checked, &columns)).arg(columns.values);
+            call.arg(packed_change(write, checked, &columns)).arg(columns.values);
         }
         call
     }
@@ -220,7 +220,7 @@ impl Writer {
 const PACKED_BYTES: usize = 64;
 
 /// What a change is, but for its columns.
-fn what_it_is(write: &Write, is_checked: bool, columns: &Columns) -> Packed {
+fn packed_change(write: &Write, is_checked: bool, columns: &Columns) -> Packed {
     let model = write.key.model;
     let header = write.header();
     let values = match write.terms {
