@@ -7,10 +7,10 @@
 
 mod by_hand;
 mod compile;
+mod crates;
 mod drain;
 mod drainer;
 mod durable;
-mod macros;
 mod options;
 mod percentile;
 mod plot;
@@ -76,7 +76,7 @@ async fn section_of(section: Section, bench: &Bench, report: &mut Report) -> Out
     match section {
         Section::Writes => writes::run(bench, report).await,
         Section::Reads => reads::run(bench, report).await,
-        Section::Macros => macros::run(bench, report).await,
+        Section::Crates => crates::run(bench, report).await,
         Section::Drain => drain::run(bench, report).await,
         Section::Service => service::run(bench, report).await,
         Section::Sustained => sustained::run(bench, report).await,

@@ -37,15 +37,15 @@ pub(crate) enum Section {
     Writes,
     /// Get and get_many against HGETALL by hand.
     Reads,
-    /// Create and get against JSON by `redis-macros`.
-    Macros,
+    /// Create and get against the crates `redis-macros` and `redis-om`.
+    Crates,
     /// Draining against statements by hand.
     Drain,
     /// A service's creates against Diesel straight to PostgreSQL.
     Service,
-    /// Writers flat out beside one drainer: lag, hot rows, memory.
+    /// Writers flat out beside one drainer: lag, also of few writes, hot rows, memory.
     Sustained,
-    /// Ten times the partitions and the row's size.
+    /// Ten times the partitions, the models and the row's size.
     Scale,
     /// The workloads A to F of YCSB.
     Ycsb,

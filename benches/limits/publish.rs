@@ -113,9 +113,11 @@ fn table_line(line: &Line<'_>, lines: &[Line<'_>]) -> String {
 
 /// With a mark where it is met.
 fn goal(line: &Line<'_>) -> String {
+    // As the table shows it.
+    let ratio = (line.ratio.median * 100.0).round() / 100.0;
     let is_met = match line.row.goal {
-        Goal::AtLeast(goal) => line.ratio.median >= goal,
-        Goal::AtMost(goal) => line.ratio.median <= goal,
+        Goal::AtLeast(goal) => ratio >= goal,
+        Goal::AtMost(goal) => ratio <= goal,
         Goal::None => return line.row.goal.text(),
     };
     format!("{} {}", line.row.goal.text(), if is_met { "✓" } else { "✗" })

@@ -1,4 +1,6 @@
-//! Ten times the partitions, and ten times the row's size.
+//! Ten times the partitions, the models, and the row's size.
+
+mod models;
 
 use crate::drain::{drain, own_pair, queue};
 use crate::report::{Goal, OURS, Report, Row};
@@ -9,6 +11,7 @@ const IN_FLIGHT: usize = 64;
 
 pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Outcome<()> {
     partitions(bench, report).await?;
+    models::run(bench, report).await?;
     row_size(bench, report).await
 }
 

@@ -10,18 +10,24 @@ use rand_distr::{Distribution, Zipf};
 
 use crate::drain::queue;
 use crate::drainer::Drainer;
+use crate::percentile::Latencies;
 use crate::report::{Goal, LagSample, OURS, Report, Row};
 use crate::ride::{Ride, rides};
 use crate::{Bench, Outcome, durable, process};
 
 const WRITERS: usize = 64;
 const HOT_ROWS: usize = 1_000;
+/// Writes a second of a service that is not in a hurry.
+const FEW: u64 = 500;
 const SAMPLE: Duration = Duration::from_millis(500);
 /// How much longer the queue is than `--rows` for the drainer's memory.
 const BACKLOG: usize = 50;
 
 pub(crate) async fn run(bench: &Bench, report: &mut Report) -> Outcome<()> {
     lag(bench, report).await?;
+    for interval_ms in [100, 500] {
+        lag_of_few(bench, interval_ms, report).await?;
+    }
     hot_rows(bench, report).await?;
     memory(bench, report).await
 }
@@ -103,6 +109,30 @@ async fn watch(kv: &Kv, seconds: u64, written: &AtomicU64) -> Outcome<Vec<Watche
         samples.push(Watched { sample, written });
     }
     Ok(samples)
+}
+
+/// The lag beside a drainer that has time to wait for more.
+async fn lag_of_few(bench: &Bench, interval_ms: u64, report: &mut Report) -> Outcome<()> {
+    let (kv, mut variables) = pair(bench, &format!("interval_{interval_ms}")).await?;
+    variables.push(("KV_DRAIN_INTERVAL_MS", interval_ms.to_string()));
+    let drainer = Drainer::start(&variables)?;
+    let (repository, queues) = (kv.repository::<Ride>(), kv.queues().model::<Ride>());
+    let rows = rides((FEW * bench.options.seconds().div_ceil(6)) as usize);
+    let mut ticks = tokio::time::interval(Duration::from_millis(1_000 / FEW));
+    let mut lags = Latencies::new();
+    for (number, ride) in rows.iter().enumerate() {
+        ticks.tick().await;
+        let _ = repository.create(ride).await?;
+        if number % 10 == 0 {
+            lags.add(queues.status().await?.lag);
+        }
+    }
+    drainer.finish().await?;
+    for (name, quantile) in [("p50", 0.5), ("p99", 0.99)] {
+        let row = format!("lag at {FEW} writes/s, interval {interval_ms} ms: {name}");
+        report.add(&Row::new(row, "ms", Goal::None), OURS, lags.at(quantile));
+    }
+    Ok(())
 }
 
 async fn hot_rows(bench: &Bench, report: &mut Report) -> Outcome<()> {

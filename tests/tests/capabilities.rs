@@ -1,5 +1,5 @@
 //! `capabilities.md` names tests that exist: by their file below `tests/tests`, or those of an example
-//! by its path from the top, as `examples/<name>/tests/…`.
+//! and benchmarks by their path from the top, as `examples/<name>/tests/…`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ fn cells(line: &str) -> Option<Vec<&str>> {
 fn path_of(file: &str) -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     match file.split('/').next() {
-        Some("examples" | "tests") => tests.join("..").join(file),
+        Some("benches" | "examples" | "tests") => tests.join("..").join(file),
         _ => tests.join("tests").join(file),
     }
 }

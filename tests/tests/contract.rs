@@ -1,10 +1,11 @@
 //! The contract suite: what every pair of stores must do, verb by verb, whether the rows are
 //! on the hot side, on both, or on the durable side alone.
 
-use kv_runtime::{Error, KvModel, Repository, StorageScheme};
+use kv_runtime::{Error, KvModel, QueueStatus, Repository, StorageScheme};
 use kv_tests::contract;
 use kv_tests::models::{Booking, Counter, Seat, Status};
 use kv_tests::pair::{After, Pair};
+use kv_tests::waiting::until;
 use uuid::Uuid;
 
 contract!(
@@ -37,6 +38,7 @@ mod queued {
     contract!(
         a_dirty_row_is_not_invalidated,
         a_full_queue_refuses,
+        how_far_a_queue_is_behind_is_told,
         many_changes_of_a_row_fold_into_one,
     );
 }
@@ -403,6 +405,18 @@ async fn values_that_postgresql_cannot_hold_are_refused_at_the_write(pair: Pair)
     let good = Booking::sample();
     let results = bookings.create_many(&[booking, good]).await;
     assert!(matches!(results[0], Err(Error::Encoding { .. })) && results[1].is_ok(), "{results:?}");
+}
+
+async fn how_far_a_queue_is_behind_is_told(pair: Pair) {
+    let queues = pair.kv.queues().model::<Booking>();
+    let status = async || queues.status().await.expect("Redis is up");
+    assert_eq!(status().await, QueueStatus::default());
+    let _ = pair.kv.repository().create(&Booking::sample()).await.expect("a new row");
+    let before = status().await;
+    until("what waits grows older", async || status().await.lag > before.lag).await;
+    assert_eq!(status().await.undrained, 1);
+    pair.drain().await;
+    assert_eq!(status().await, QueueStatus::default());
 }
 
 async fn many_changes_of_a_row_fold_into_one(pair: Pair) {
