@@ -371,6 +371,14 @@ use syn::{DeriveInput, parse_macro_input};
 /// ```ignore
 /// Booking::patch().status(BookingStatus::Requested).driver_id(None)
 /// ```
+///
+/// That of a `String` takes all that can be made one (`impl Into<String>`), and that of an
+/// `Option<String>` a text as well as the option:
+///
+/// ```ignore
+/// Booking::patch().reference("AB-12").note("at the back door")
+/// ```
+///
 /// # Queries
 ///
 /// The closures of a query are given the fields. A field that is an `Option` is compared with what

@@ -54,7 +54,7 @@ use crate::tenants::{TenantError, Tenants};
 /// let bookings = kv.repository::<Booking>();
 ///
 /// bookings.create(&Booking { id: 7, status: "new".into() }).await?;
-/// bookings.update(&7, Booking::patch().status("done".into())).await?;
+/// bookings.update(&7, Booking::patch().status("done")).await?;
 /// assert_eq!(bookings.get_by_id(&7).await?.status, "done");
 ///
 /// drainer.shutdown().await?;
