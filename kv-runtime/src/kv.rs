@@ -275,8 +275,15 @@ impl Kv {
     /// A connection of the pool, for any query that Diesel can say: a join, a group-by, a report.
     ///
     /// It sees what was drained, and nothing else. It is for reading: what it writes to the table of
-    /// a model, Redis does not know of (see [`Repository::invalidate`]). Its session has the time
-    /// zone UTC and the time-outs of the settings; leave it as you found it.
+    /// a model, Redis does not know of (see [`Repository::invalidate`]).
+    ///
+    /// Its session has the time zone UTC, and the time-outs of the settings: a statement may take
+    /// [`PostgresSettings::statement_timeout`](crate::PostgresSettings::statement_timeout) and wait
+    /// half of [`DrainSettings::lease`](crate::DrainSettings::lease) for a lock; a transaction in
+    /// which nothing is asked for as long as that (`idle_in_transaction_session_timeout`, 5 seconds
+    /// by default) is rolled back, and its connection closed. Where something else has to take its
+    /// time within a transaction, raise it with `SET LOCAL`, which ends with the transaction: leave
+    /// the session as you found it.
     ///
     /// ```no_run
     /// # use kv_runtime::{Kv, PoolError};
