@@ -28,6 +28,7 @@ use crate::model::KvModel;
 use crate::redis::Redis;
 use crate::repository::Repository;
 use crate::row;
+use crate::schema::Schema;
 use crate::scheme::StorageScheme;
 use crate::settings::{Settings, SettingsError};
 use crate::stores::Stores;
@@ -104,6 +105,9 @@ pub enum ConnectError {
     /// The runtime's own tables could not be created.
     #[error("the runtime's own tables cannot be created")]
     Migration(#[source] Source),
+    /// The models' tables could not be created.
+    #[error("the models' tables cannot be created")]
+    Tables(#[source] Source),
 }
 
 impl Kv {
@@ -270,6 +274,48 @@ impl Kv {
             added.map_err(|error| ConnectError::Migration(error.into_source()))?;
         }
         Ok(())
+    }
+
+    /// Creates the tables of models in PostgreSQL, where they are missing, with the types, indexes
+    /// and keys that [`KvModel::ddl`] says. A service calls it when it starts, in as many instances
+    /// as there are: one makes them, all of them at once, and the others wait for it.
+    ///
+    /// A table that is there stays as it is, whatever it lacks: what that is, the start-up checks
+    /// tell, and [`Schema`] writes the migration. In memory there is nothing to make.
+    ///
+    /// ```
+    /// # use kv_runtime::{Kv, KvModel};
+    /// use kv_runtime::schema::Schema;
+    ///
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # struct Driver { #[kv(id, fresh)] id: i64 }
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # struct Booking {
+    /// #     #[kv(id, fresh)] id: i64,
+    /// #     #[kv(references = "drivers(id)")] driver_id: Option<i64>,
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let kv = Kv::memory();
+    /// let models = Schema::new().model::<Driver>().model::<Booking>();
+    /// kv.migrate().await?;
+    /// kv.create_tables(&models).await?;
+    /// let drainer = kv.drainer().models(&models).spawn();
+    /// # drainer.shutdown().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConnectError::Tables`].
+    ///
+    /// # Panics
+    /// Of a tenant, if the table of a model is named with a schema.
+    pub async fn create_tables(&self, schema: &Schema) -> Result<(), ConnectError> {
+        let models = schema.models();
+        models.iter().for_each(|model| self.stores.know(model));
+        let made = self.stores.durable.create_tables(models).await;
+        made.map_err(|error| ConnectError::Tables(error.into_source()))
     }
 
     /// A connection of the pool, for any query that Diesel can say: a join, a group-by, a report.

@@ -198,8 +198,17 @@ pub(crate) fn create_all(
     models: &[&'static ModelDescriptor],
     all: &[&'static ModelDescriptor],
 ) -> Vec<Step> {
-    let mut steps: Vec<Step> = EnumType::all_of(models).iter().map(EnumType::create).collect();
-    steps.extend(models.iter().flat_map(|model| create(model, all)));
+    let types = EnumType::all_of(models);
+    let types = types.iter().map(EnumType::create);
+    types.chain(create_tables(models, all)).collect()
+}
+
+/// The same, where the types are there.
+pub(crate) fn create_tables(
+    models: &[&'static ModelDescriptor],
+    all: &[&'static ModelDescriptor],
+) -> Vec<Step> {
+    let mut steps: Vec<Step> = models.iter().flat_map(|model| create(model, all)).collect();
     for model in models {
         steps.extend(model.references.iter().map(|reference| add_reference(model, reference)));
     }

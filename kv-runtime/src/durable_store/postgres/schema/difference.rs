@@ -76,7 +76,7 @@ async fn compare(
 }
 
 /// Makes the types that are missing, also for what is looked at afterwards.
-async fn types(
+pub(super) async fn types(
     connection: &mut AsyncPgConnection,
     models: &[&'static ModelDescriptor],
 ) -> Result<Vec<Step>, DurableStoreError> {
