@@ -74,6 +74,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// | [`id`](#id) | field | needed on one field at least |
 /// | [`fresh`](#fresh) | field | true for an id that is a single UUID |
 /// | [`column`](#column) | field | the field's name |
+/// | [`column_type`](#column_type) | field | that of the field's type |
 /// | [`rename`](#rename) | field | the field's name |
 /// | [`serial`](#serial) | field | false |
 /// | [`default`](#default) | field | none |
@@ -333,6 +334,17 @@ use syn::{DeriveInput, parse_macro_input};
 /// ```ignore
 /// #[kv(column = "type")]
 /// kind: String,
+/// ```
+///
+/// ## `column_type`
+///
+/// How many digits a decimal number has, and how many of them stand behind the point. The table
+/// that is made or checked has a column of this type, and a write of a number that would be rounded
+/// there, or refused, is refused at once, so that nobody ever reads another number than was written.
+///
+/// ```ignore
+/// #[kv(column_type = "numeric(38, 0)")]
+/// stake: BigDecimal,
 /// ```
 ///
 /// ## `rename`

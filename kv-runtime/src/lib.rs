@@ -145,7 +145,7 @@ pub use lookup::{GotOrCreated, IntoValue, Lookup};
 pub use memory::{Failure, InsertError, Memory, Verb};
 pub use model::{
     ColumnDescriptor, ColumnType, FieldError, IndexDescriptor, KvModel, KvPatch, ModelDescriptor,
-    ReferenceDescriptor,
+    NumericBounds, ReferenceDescriptor,
 };
 pub use new_row::{Created, KvNewRow, KvSerial};
 pub use query::{

@@ -60,8 +60,7 @@ async fn tables_are_made_once_however_many_ask() {
     // As the instances of a service that are started together.
     join_all((0..8).map(start)).await;
     assert_eq!(lines(&pair, MADE).await, ["everything", "mood", "ride state", "rides", "shops"]);
-    let url = pair.database_url.as_deref().expect("a real pair").into();
-    let lacking = models.difference(&url).await.expect("the server is up");
+    let lacking = models.difference(&pair.settings.postgres.url).await.expect("a comparison");
     assert!(lacking.is_empty(), "{}", lacking.up());
 }
 
