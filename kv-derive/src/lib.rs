@@ -422,6 +422,9 @@ pub fn derive_kv_model(input: TokenStream) -> TokenStream {
 /// struct Reference(String);
 /// ```
 ///
+/// A newtype is asked for in queries as its field is: one of a text by patterns, one of a number by
+/// sums and averages, which are of the number's own types.
+///
 /// With the feature `postgres` of `kv-runtime`, the type is a value for Diesel as well, and can
 /// stand in a model with a `table!` and in queries of your own: an enum for a column of its
 /// `sql_type`, a newtype for the columns that its field is a value for. Diesel wants it to be

@@ -14,7 +14,8 @@ contract!(
     a_parent_comes_with_its_associations_or_not_at_all,
     an_absent_row_is_not_remembered,
     an_id_that_its_caller_chooses_can_be_there_already,
-    a_number_that_its_column_would_not_keep_is_refused
+    a_number_that_its_column_would_not_keep_is_refused,
+    newtypes_of_numbers_are_added_up
 );
 
 #[derive(Debug, Clone, PartialEq, KvModel)]
@@ -182,6 +183,25 @@ async fn a_number_that_its_column_would_not_keep_is_refused(pair: Pair) {
         .transaction(async |unit| unit.repository::<Payment>().update(&1, patch.clone()).await);
     refused(unit.await.expect_err("a fraction"), of_owed);
     assert_eq!(payments.get_by_id(&1).await.expect("the row"), kept);
+}
+
+async fn newtypes_of_numbers_are_added_up(pair: Pair) {
+    let payments = payments(&pair).await;
+    assert_eq!(payments.query().sum(|p| p.paid).await.expect("a sum"), None);
+    for (id, paid, owed) in [(1, "999.99", Some("7")), (2, "999.99", None), (3, "0.02", Some("2"))]
+    {
+        let row = Payment { id, paid: paid.into(), owed: owed.map(Amount::from) };
+        let _ = payments.create(&row).await.expect("a new row");
+        // So that some rows are in both, and the last one is in Redis alone.
+        if id < 3 {
+            drain_payments(&pair).await;
+        }
+    }
+    let number = |text: &str| text.parse::<BigDecimal>().ok();
+    // More than its column could hold.
+    assert_eq!(payments.query().sum(|p| p.paid).await.expect("a sum"), number("2000"));
+    assert_eq!(payments.query().sum(|p| p.owed).await.expect("a sum"), number("9"));
+    assert_eq!(payments.query().avg(|p| p.owed).await.expect("an average"), number("4.5"));
 }
 
 /// Of a table with a single row, and of one with exactly one of two columns.
