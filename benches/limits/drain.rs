@@ -260,7 +260,7 @@ pub(crate) async fn queue(
         results.extend(repository.create_many(chunk).await);
     }
     let patch = |ride: &Ride| {
-        let patch = Ride::patch().status("done".to_owned()).fare_cents(ride.fare_cents + 1);
+        let patch = Ride::patch().status("done").fare_cents(ride.fare_cents + 1);
         (ride.id, patch)
     };
     for chunk in patched.chunks(500) {

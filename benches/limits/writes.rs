@@ -53,7 +53,7 @@ async fn one_by_one(
     let hand = rate(&hand_rows, in_flight, |ride| by_hand.update(ride)).await;
     report.add(&row, BY_HAND, hand);
     let own = rate(&own_rows, in_flight, async |ride| {
-        let patch = Ride::patch().status("done".to_owned()).fare_cents(ride.fare_cents + 1);
+        let patch = Ride::patch().status("done").fare_cents(ride.fare_cents + 1);
         let _ = repository.update(&ride.id, patch).await.expect("the row is there");
     });
     report.add(&row, OURS, own.await);

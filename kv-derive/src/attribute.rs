@@ -275,15 +275,15 @@ fn read_value(input: ParseStream<'_>, name: &Ident) -> Result<Value> {
         return Ok(Value::Literal(input.parse()?));
     }
     if input.fork().parse::<Type>().is_ok() {
-        return Ok(Value::Type(ungroup(input.parse()?)));
+        return Ok(Value::Type(ungroup(&input.parse()?).clone()));
     }
     Ok(Value::Other(skip_to_comma(input)))
 }
 
 /// Takes a type out of the invisible parentheses that a `macro_rules!` puts around it.
-fn ungroup(ty: Type) -> Type {
+pub(crate) fn ungroup(ty: &Type) -> &Type {
     match ty {
-        Type::Group(group) => ungroup(*group.elem),
+        Type::Group(group) => ungroup(&group.elem),
         other => other,
     }
 }

@@ -32,6 +32,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let repository = repository::expand(model);
     let id_is_not_null = kv_model::expand_id_check(model);
     let read_only_is_nullable = kv_model::expand_read_only_check(model);
+    let numeric_is_a_number = kv_model::expand_numeric_check(model);
     let kv_model = kv_model::expand(model);
     let kv_patch = patch::expand_kv_patch(model);
     let kv_versioned = version::expand(model);
@@ -49,6 +50,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         const _: () = {
             #id_is_not_null
             #read_only_is_nullable
+            #numeric_is_a_number
             #kv_model
             #kv_patch
             #kv_versioned

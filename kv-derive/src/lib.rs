@@ -74,6 +74,7 @@ use syn::{DeriveInput, parse_macro_input};
 /// | [`id`](#id) | field | needed on one field at least |
 /// | [`fresh`](#fresh) | field | true for an id that is a single UUID |
 /// | [`column`](#column) | field | the field's name |
+/// | [`column_type`](#column_type) | field | that of the field's type |
 /// | [`rename`](#rename) | field | the field's name |
 /// | [`serial`](#serial) | field | false |
 /// | [`default`](#default) | field | none |
@@ -335,6 +336,17 @@ use syn::{DeriveInput, parse_macro_input};
 /// kind: String,
 /// ```
 ///
+/// ## `column_type`
+///
+/// How many digits a decimal number has, and how many of them stand behind the point. The table
+/// that is made or checked has a column of this type, and a write of a number that would be rounded
+/// there, or refused, is refused at once, so that nobody ever reads another number than was written.
+///
+/// ```ignore
+/// #[kv(column_type = "numeric(38, 0)")]
+/// stake: BigDecimal,
+/// ```
+///
 /// ## `rename`
 ///
 /// The field's name in the Redis hash and in entries. Not empty, without white space and commas,
@@ -371,6 +383,14 @@ use syn::{DeriveInput, parse_macro_input};
 /// ```ignore
 /// Booking::patch().status(BookingStatus::Requested).driver_id(None)
 /// ```
+///
+/// That of a `String` takes all that can be made one (`impl Into<String>`), and that of an
+/// `Option<String>` a text as well as the option:
+///
+/// ```ignore
+/// Booking::patch().reference("AB-12").note("at the back door")
+/// ```
+///
 /// # Queries
 ///
 /// The closures of a query are given the fields. A field that is an `Option` is compared with what
@@ -401,6 +421,9 @@ pub fn derive_kv_model(input: TokenStream) -> TokenStream {
 /// #[derive(Debug, Clone, PartialEq, KvValue)]
 /// struct Reference(String);
 /// ```
+///
+/// A newtype is asked for in queries as its field is: one of a text by patterns, one of a number by
+/// sums and averages, which are of the number's own types.
 ///
 /// With the feature `postgres` of `kv-runtime`, the type is a value for Diesel as well, and can
 /// stand in a model with a `table!` and in queries of your own: an enum for a column of its

@@ -63,6 +63,13 @@ pub(crate) enum Durability {
     Fsynced { timeout_ms: u64 },
 }
 
+/// The bounds of a column `numeric(precision, scale)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Numeric {
+    pub(crate) precision: u16,
+    pub(crate) scale: u16,
+}
+
 /// One field, which is one column.
 pub(crate) struct Field {
     pub(crate) ident: Ident,
@@ -82,6 +89,8 @@ pub(crate) struct Field {
     pub(crate) hash_name: String,
     /// In PostgreSQL.
     pub(crate) column: String,
+    /// How many digits the column keeps, where that is said.
+    pub(crate) numeric: Option<Numeric>,
     /// In the module that `diesel::table!` made.
     pub(crate) table_column: Ident,
 }

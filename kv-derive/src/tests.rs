@@ -233,6 +233,23 @@ pub struct Ride {
 }
 
 #[test]
+fn model_with_bounded_numbers() {
+    check_model(
+        "model_with_bounded_numbers",
+        r#"
+pub struct Stream {
+    #[kv(id, fresh)]
+    pub id: i64,
+    #[kv(column_type = "numeric(38, 0)")]
+    pub rate: Amount,
+    #[kv(column_type = "numeric(12, 2)")]
+    pub fee: Option<Decimal>,
+}
+"#,
+    );
+}
+
+#[test]
 fn model_with_mistakes_in_its_constraints() {
     check_model(
         "model_with_mistakes_in_its_constraints",

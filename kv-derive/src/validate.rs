@@ -3,6 +3,7 @@
 //! A rule that is broken is reported, and something harmless stands in for the value, so
 //! that the remaining rules are checked as well.
 
+mod column_type;
 mod index;
 mod new_row;
 mod reference;
@@ -381,6 +382,10 @@ fn fields_of(
                 |column| column_in_table(column, is_checked_by_diesel, diagnostics),
             ),
             column: column.map_or_else(|| name.clone(), LitStr::value),
+            numeric: input
+                .column_type
+                .as_ref()
+                .and_then(|ty| diagnostics.ok(column_type::numeric(ty))),
             hash_name: hash_name.map_or_else(|| name.clone(), LitStr::value),
             visibility: setter_visibility(input.visibility, struct_visibility),
             ident: input.ident,

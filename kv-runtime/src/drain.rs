@@ -38,6 +38,7 @@ use crate::checks::{self, CheckError};
 use crate::error::{Server, Source};
 use crate::hot_store::HotStoreError;
 use crate::model::{KvModel, ModelDescriptor};
+use crate::schema::Schema;
 use crate::stores::{Stores, check_for_tenants};
 use crate::tenants::{TenantError, Tenants};
 
@@ -69,7 +70,21 @@ impl DrainerBuilder {
     /// # Panics
     /// If another model has the same key prefix: their rows would overwrite each other.
     pub fn model<M: KvModel>(mut self) -> Self {
-        let model = M::DESCRIPTOR;
+        self.add(M::DESCRIPTOR);
+        self
+    }
+
+    /// Adds all models of a schema, in its order, as [`model`](Self::model) does: those whose tables
+    /// [`Kv::create_tables`](crate::Kv::create_tables) makes.
+    ///
+    /// # Panics
+    /// If another model has the same key prefix.
+    pub fn models(mut self, schema: &Schema) -> Self {
+        schema.models().iter().for_each(|model| self.add(model));
+        self
+    }
+
+    fn add(&mut self, model: &'static ModelDescriptor) {
         match self.models.iter().find(|other| other.key_prefix == model.key_prefix) {
             None => self.models.push(model),
             Some(other) => assert!(
@@ -81,7 +96,6 @@ impl DrainerBuilder {
                 model.key_prefix
             ),
         }
-        self
     }
 
     /// Drains these tenants, and not what it was made from.

@@ -389,4 +389,10 @@ pub(crate) trait DurableStore: StoreChecks + std::fmt::Debug + Send + Sync {
 
     /// Creates the runtime's own tables, where they are missing.
     async fn migrate(&self) -> Result<(), DurableStoreError>;
+
+    /// Creates the tables of models, where they are missing.
+    async fn create_tables(
+        &self,
+        models: &[&'static ModelDescriptor],
+    ) -> Result<(), DurableStoreError>;
 }

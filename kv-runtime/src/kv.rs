@@ -28,6 +28,7 @@ use crate::model::KvModel;
 use crate::redis::Redis;
 use crate::repository::Repository;
 use crate::row;
+use crate::schema::Schema;
 use crate::scheme::StorageScheme;
 use crate::settings::{Settings, SettingsError};
 use crate::stores::Stores;
@@ -54,7 +55,7 @@ use crate::tenants::{TenantError, Tenants};
 /// let bookings = kv.repository::<Booking>();
 ///
 /// bookings.create(&Booking { id: 7, status: "new".into() }).await?;
-/// bookings.update(&7, Booking::patch().status("done".into())).await?;
+/// bookings.update(&7, Booking::patch().status("done")).await?;
 /// assert_eq!(bookings.get_by_id(&7).await?.status, "done");
 ///
 /// drainer.shutdown().await?;
@@ -104,6 +105,9 @@ pub enum ConnectError {
     /// The runtime's own tables could not be created.
     #[error("the runtime's own tables cannot be created")]
     Migration(#[source] Source),
+    /// The models' tables could not be created.
+    #[error("the models' tables cannot be created")]
+    Tables(#[source] Source),
 }
 
 impl Kv {
@@ -272,11 +276,60 @@ impl Kv {
         Ok(())
     }
 
+    /// Creates the tables of models in PostgreSQL, where they are missing, with the types, indexes
+    /// and keys that [`KvModel::ddl`] says. A service calls it when it starts, in as many instances
+    /// as there are: one makes them, all of them at once, and the others wait for it.
+    ///
+    /// A table that is there stays as it is, whatever it lacks: what that is, the start-up checks
+    /// tell, and [`Schema`] writes the migration. In memory there is nothing to make.
+    ///
+    /// ```
+    /// # use kv_runtime::{Kv, KvModel};
+    /// use kv_runtime::schema::Schema;
+    ///
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # struct Driver { #[kv(id, fresh)] id: i64 }
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # struct Booking {
+    /// #     #[kv(id, fresh)] id: i64,
+    /// #     #[kv(references = "drivers(id)")] driver_id: Option<i64>,
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let kv = Kv::memory();
+    /// let models = Schema::new().model::<Driver>().model::<Booking>();
+    /// kv.migrate().await?;
+    /// kv.create_tables(&models).await?;
+    /// let drainer = kv.drainer().models(&models).spawn();
+    /// # drainer.shutdown().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConnectError::Tables`].
+    ///
+    /// # Panics
+    /// Of a tenant, if the table of a model is named with a schema.
+    pub async fn create_tables(&self, schema: &Schema) -> Result<(), ConnectError> {
+        let models = schema.models();
+        models.iter().for_each(|model| self.stores.know(model));
+        let made = self.stores.durable.create_tables(models).await;
+        made.map_err(|error| ConnectError::Tables(error.into_source()))
+    }
+
     /// A connection of the pool, for any query that Diesel can say: a join, a group-by, a report.
     ///
     /// It sees what was drained, and nothing else. It is for reading: what it writes to the table of
-    /// a model, Redis does not know of (see [`Repository::invalidate`]). Its session has the time
-    /// zone UTC and the time-outs of the settings; leave it as you found it.
+    /// a model, Redis does not know of (see [`Repository::invalidate`]).
+    ///
+    /// Its session has the time zone UTC, and the time-outs of the settings: a statement may take
+    /// [`PostgresSettings::statement_timeout`](crate::PostgresSettings::statement_timeout) and wait
+    /// half of [`DrainSettings::lease`](crate::DrainSettings::lease) for a lock; a transaction in
+    /// which nothing is asked for as long as that (`idle_in_transaction_session_timeout`, 5 seconds
+    /// by default) is rolled back, and its connection closed. Where something else has to take its
+    /// time within a transaction, raise it with `SET LOCAL`, which ends with the transaction: leave
+    /// the session as you found it.
     ///
     /// ```no_run
     /// # use kv_runtime::{Kv, PoolError};

@@ -6,6 +6,7 @@
 //! begins like this:
 //!
 //! ```no_run
+//! use kv_runtime::schema::Schema;
 //! # use kv_runtime::{Kv, KvModel, Settings};
 //! # #[derive(Debug, Clone, PartialEq, KvModel)]
 //! # #[kv(table = "bookings")]
@@ -13,10 +14,12 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! // REDIS_URL and DATABASE_URL; Redis 6.2 or newer.
 //! let kv = Kv::connect(Settings::from_env()?).await?;
-//! // The runtime's own table, before a drainer needs it. For the models' tables see `schema`.
+//! // The runtime's own tables, before a drainer needs them, and those of the models.
 //! kv.migrate().await?;
+//! let models = Schema::new().model::<Booking>();
+//! kv.create_tables(&models).await?;
 //! // In one process for all of them.
-//! let drainer = kv.drainer().model::<Booking>().spawn();
+//! let drainer = kv.drainer().models(&models).spawn();
 //! let bookings = kv.repository::<Booking>();
 //! # drainer.shutdown().await?;
 //! # Ok(())
@@ -142,7 +145,7 @@ pub use lookup::{GotOrCreated, IntoValue, Lookup};
 pub use memory::{Failure, InsertError, Memory, Verb};
 pub use model::{
     ColumnDescriptor, ColumnType, FieldError, IndexDescriptor, KvModel, KvPatch, ModelDescriptor,
-    ReferenceDescriptor,
+    NumericBounds, ReferenceDescriptor,
 };
 pub use new_row::{Created, KvNewRow, KvSerial};
 pub use query::{

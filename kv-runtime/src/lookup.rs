@@ -45,7 +45,8 @@ pub struct GotOrCreated<M> {
     pub created: Option<Receipt>,
 }
 
-/// What a value can be given as: itself, a reference to it, or a text for a `String`.
+/// What a value can be given as: itself, a reference to it, or a text for a `String` and for an
+/// `Option` of one.
 pub trait IntoValue<T> {
     /// The value.
     fn into_value(self) -> T;
@@ -66,6 +67,18 @@ impl<T: Clone> IntoValue<T> for &T {
 impl IntoValue<String> for &str {
     fn into_value(self) -> String {
         self.to_owned()
+    }
+}
+
+impl IntoValue<Option<String>> for &str {
+    fn into_value(self) -> Option<String> {
+        Some(self.to_owned())
+    }
+}
+
+impl IntoValue<Option<String>> for String {
+    fn into_value(self) -> Option<String> {
+        Some(self)
     }
 }
 

@@ -35,9 +35,9 @@ use crate::settings::Settings;
 /// let bookings = memory.kv().repository::<Booking>();
 ///
 /// memory.fail_next::<Booking>(Verb::Update, Failure::Unavailable);
-/// let error = bookings.update(&7, Booking::patch().status("done".into())).await;
+/// let error = bookings.update(&7, Booking::patch().status("done")).await;
 /// assert!(matches!(error, Err(Error::Unavailable { .. })));
-/// bookings.update(&7, Booking::patch().status("done".into())).await?;
+/// bookings.update(&7, Booking::patch().status("done")).await?;
 /// assert_eq!(memory.calls::<Booking>(Verb::Update), 2);
 /// # Ok(())
 /// # }

@@ -1,10 +1,13 @@
 //! What the derive says about a model: a trait of thin conversions, and a
 //! descriptor that the non-generic bodies of the runtime work from.
 
+mod numeric;
+
 use std::fmt;
 use std::hash::Hash;
 use std::time::Duration;
 
+pub use self::numeric::NumericBounds;
 use crate::durability::Durability;
 use crate::lookup::Lookup;
 use crate::row::{EncodedPatch, EncodedRow, RowDecoder, RowEncoder};
@@ -189,10 +192,19 @@ pub struct ColumnDescriptor {
     pub column: &'static str,
     /// The column's type.
     pub ty: ColumnType,
+    /// How many digits the column keeps: `#[kv(column_type = "numeric(38, 0)")]`.
+    pub numeric: Option<NumericBounds>,
     /// Whether the field is an `Option`.
     pub nullable: bool,
     /// Whether PostgreSQL alone fills it: `#[kv(read_only)]`.
     pub read_only: bool,
+}
+
+impl ColumnDescriptor {
+    /// The column's type as SQL writes it, with its bounds.
+    pub(crate) fn sql_type(&self) -> String {
+        self.numeric.map_or_else(|| self.ty.to_string(), |bounds| bounds.to_string())
+    }
 }
 
 /// The PostgreSQL type of a column.

@@ -55,7 +55,7 @@ pub use self::traits::{ReadOnly, ReadRepository, WriteRepository};
 ///
 /// impl Cancel for BookingRepository {
 ///     async fn cancel(&self, id: i64) -> Result<Receipt, Error> {
-///         self.update(&id, Booking::patch().status("cancelled".into())).await
+///         self.update(&id, Booking::patch().status("cancelled")).await
 ///     }
 /// }
 /// # #[tokio::main(flavor = "current_thread")]
@@ -205,7 +205,7 @@ impl<M: KvModel> Repository<M> {
     /// # async fn main() -> Result<(), Error> {
     /// # let bookings = Kv::memory().repository::<Booking>();
     /// # bookings.create(&Booking { id: 1, status: "new".into() }).await?;
-    /// let done = || Booking::patch().status("done".into());
+    /// let done = || Booking::patch().status("done");
     /// let answers = bookings.update_many(&[(1, done()), (2, done())]).await;
     /// assert!(answers[0].is_ok());
     /// assert!(answers[1].as_ref().is_err_and(Error::is_not_found));

@@ -1,6 +1,6 @@
 //! A row as text: what the hot and the durable side exchange.
 
-use crate::model::{FieldError, ModelDescriptor};
+use crate::model::{FieldError, ModelDescriptor, NumericBounds};
 use crate::value::{IsNull, KvValue, ValueError};
 
 /// The values of some columns as text, in one buffer.
@@ -94,8 +94,9 @@ impl EncodedPatch {
         value: &T,
     ) -> Result<(), FieldError> {
         self.columns.push(column);
-        encode_value(&mut self.values, value)
-            .map_err(|source| FieldError { field: model.columns[column].field, source })
+        let column = &model.columns[column];
+        encode_value(&mut self.values, value, column.numeric)
+            .map_err(|source| FieldError { field: column.field, source })
     }
 
     /// The changed columns, as positions in the descriptor, ascending.
@@ -165,7 +166,21 @@ impl RowEncoder {
     /// # Errors
     /// The field with what is wrong with its value.
     pub fn field<T: KvValue>(&mut self, field: &'static str, value: &T) -> Result<(), FieldError> {
-        encode_value(&mut self.row, value).map_err(|source| FieldError { field, source })
+        encode_value(&mut self.row, value, None).map_err(|source| FieldError { field, source })
+    }
+
+    /// The same of a field whose column keeps so many digits.
+    ///
+    /// # Errors
+    /// The field with what is wrong with its value.
+    pub fn bounded_field<T: KvValue>(
+        &mut self,
+        field: &'static str,
+        value: &T,
+        bounds: NumericBounds,
+    ) -> Result<(), FieldError> {
+        encode_value(&mut self.row, value, Some(bounds))
+            .map_err(|source| FieldError { field, source })
     }
 
     pub(crate) fn finish(self) -> EncodedRow {
@@ -173,11 +188,20 @@ impl RowEncoder {
     }
 }
 
-fn encode_value<T: KvValue>(row: &mut EncodedRow, value: &T) -> Result<(), ValueError> {
+fn encode_value<T: KvValue>(
+    row: &mut EncodedRow,
+    value: &T,
+    bounds: Option<NumericBounds>,
+) -> Result<(), ValueError> {
+    let start = row.text.len();
     let end = match value.encode(&mut row.text)? {
         IsNull::Yes => None,
         IsNull::No => Some(row.text.len()),
     };
+    if let Some(bounds) = bounds.filter(|bounds| end.is_some() && !bounds.fits(&row.text[start..]))
+    {
+        return Err(ValueError::OutOfBounds { bounds });
+    }
     row.ends.push(end);
     Ok(())
 }

@@ -90,6 +90,10 @@ impl Schema {
         self
     }
 
+    pub(crate) fn models(&self) -> &[&'static ModelDescriptor] {
+        &self.models
+    }
+
     /// Makes the tables of all models, in an empty database.
     pub fn create(&self) -> Migration {
         Migration::new(ddl::create_all(&self.models, &self.all))

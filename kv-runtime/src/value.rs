@@ -21,7 +21,7 @@ pub use text::KvText;
 #[cfg(feature = "uuid")]
 pub use uuid::new_uuid;
 
-use crate::model::ColumnType;
+use crate::model::{ColumnType, NumericBounds};
 
 /// Whether [`KvValue::encode`] wrote a value or found NULL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,12 @@ pub enum ValueError {
     Unsupported {
         /// What stands in the way, and what to do.
         reason: &'static str,
+    },
+    /// The field's column would round it, or refuse it.
+    #[error("its column is `{bounds}`, which does not keep all of its digits")]
+    OutOfBounds {
+        /// How many digits the column keeps.
+        bounds: NumericBounds,
     },
 }
 

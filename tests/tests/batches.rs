@@ -133,7 +133,7 @@ async fn a_value_that_cannot_be_stored_is_the_error_of_its_row(pair: Pair) {
     for name in ["a", "b"] {
         let _ = places.create(&place(name)).await.expect("a new row");
     }
-    let patch = |note: &str| Place::patch().note(Some(note.into()));
+    let patch = |note: &str| Place::patch().note(note);
     let patches = [(place("a").row_id(), patch("x\0")), (place("b").row_id(), patch("y"))];
     let answers = places.update_many(&patches).await;
     assert!(matches!(answers[0], Err(Error::Encoding { .. })), "{answers:?}");

@@ -182,7 +182,7 @@ async fn a_child_needs_its_parent(pair: Pair) {
     let replayed = pair.kv.dead_letters().replay(&filter).await.expect("it is tried");
     assert_eq!((replayed.applied, replayed.still_held), (1, 0));
     // A patch is refused as well.
-    let lost = Car::patch().owner(Some("Nobody".to_owned()));
+    let lost = Car::patch().owner("Nobody");
     let _ = cars.update(&1, lost).await.expect("a row");
     assert_eq!(drain(&pair).await.dead_letters, 1);
     assert_eq!(pair.kv.durable_rows::<Car>().await.expect("the rows").len(), 6);
@@ -198,8 +198,8 @@ async fn a_parent_is_kept_by_its_children(pair: Pair) {
     drain(&pair).await;
     let _ = owners.delete(&1).await.expect("a row");
     // What nobody refers to may change, and what somebody refers to may not.
-    let _ = owners.update(&2, Owner::patch().code("new".to_owned())).await.expect("a row");
-    let rename = Owner::patch().name(Some("Eve".to_owned()));
+    let _ = owners.update(&2, Owner::patch().code("new")).await.expect("a row");
+    let rename = Owner::patch().name("Eve");
     let _ = owners.update(&3, rename).await.expect("a row");
     assert_eq!(drain(&pair).await.dead_letters, 2);
     assert_eq!(

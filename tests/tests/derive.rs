@@ -4,6 +4,7 @@
 // The models here are written as a user's would be, in a crate of their own.
 #![allow(missing_docs, unreachable_pub)]
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use diesel::debug_query;
@@ -110,6 +111,14 @@ struct HTTPCall {
     r#type: String,
 }
 
+#[derive(Debug, Clone, PartialEq, KvModel)]
+struct Parcel {
+    #[kv(id)]
+    id: Uuid,
+    label: String,
+    note: Option<String>,
+}
+
 fn booking() -> Booking {
     Booking {
         id: Uuid::nil(),
@@ -204,8 +213,29 @@ fn a_patch_tells_null_from_left_alone() {
     assert!(!to_null.is_empty());
     assert_ne!(to_null, to_driver);
 
-    let unsupported = encode(&Booking::patch().kind("\0".into())).expect_err("a NUL character");
+    let unsupported = encode(&Booking::patch().kind("\0")).expect_err("a NUL character");
     assert_eq!(unsupported.field, "kind");
+}
+
+#[test]
+fn a_text_can_be_set_to_whatever_becomes_one() {
+    let encode = |patch: ParcelPatch| {
+        let mut encoded = EncodedPatch::default();
+        patch.encode(&mut encoded).expect("it can be stored");
+        encoded
+    };
+    let label = || encode(Parcel::patch().label("a"));
+    let text = "a".to_owned();
+    assert_eq!(label(), encode(Parcel::patch().label(&text)));
+    assert_eq!(label(), encode(Parcel::patch().label(text)));
+    assert_eq!(label(), encode(Parcel::patch().label(Cow::Borrowed("a"))));
+    assert_ne!(label(), encode(Parcel::patch().label("b")));
+
+    let note = || encode(Parcel::patch().note("a"));
+    assert_eq!(note(), encode(Parcel::patch().note("a".to_owned())));
+    assert_eq!(note(), encode(Parcel::patch().note(Some("a".to_owned()))));
+    assert_ne!(note(), encode(Parcel::patch().note("b")));
+    assert_ne!(note(), encode(Parcel::patch().note(None)));
 }
 
 #[test]
@@ -290,7 +320,7 @@ fn diesel_upserts_with_a_patch() {
         .values(&one)
         .on_conflict(bookings::id)
         .do_update()
-        .set(Booking::patch().kind("taxi".into()));
+        .set(Booking::patch().kind("taxi"));
     assert!(sql(&query).contains("ON CONFLICT (\"id\") DO UPDATE SET \"type\" = $10"));
 }
 

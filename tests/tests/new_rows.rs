@@ -206,7 +206,7 @@ async fn what_postgresql_fills_is_null_until_it_is_drained(pair: Pair) {
     let first = articles.get_by_id(&1).await.expect("the row");
     check_filled(&pair, &first, "First");
 
-    let patch = Article::patch().title("Second one".to_owned());
+    let patch = Article::patch().title("Second one");
     let _ = articles.update(&1, patch).await.expect("a row");
     drain(&pair).await;
     let second = articles.get_by_id(&1).await.expect("the row");

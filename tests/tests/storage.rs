@@ -1,8 +1,11 @@
 //! Associations, absent rows, and the conditions of tables that surface, with what the caller is told of each. The
 //! service that needs them is in `examples/storage_backend`.
 
+use std::error::Error as _;
+
 use bigdecimal::BigDecimal;
-use kv_runtime::{Error, KvModel, StorageScheme};
+use kv_runtime::schema::Schema;
+use kv_runtime::{Error, KvModel, KvValue, Repository, StorageScheme};
 use kv_tests::contract;
 use kv_tests::pair::{After, Pair};
 use uuid::Uuid;
@@ -10,7 +13,9 @@ use uuid::Uuid;
 contract!(
     a_parent_comes_with_its_associations_or_not_at_all,
     an_absent_row_is_not_remembered,
-    an_id_that_its_caller_chooses_can_be_there_already
+    an_id_that_its_caller_chooses_can_be_there_already,
+    a_number_that_its_column_would_not_keep_is_refused,
+    newtypes_of_numbers_are_added_up
 );
 
 #[derive(Debug, Clone, PartialEq, KvModel)]
@@ -107,6 +112,96 @@ async fn an_id_that_its_caller_chooses_can_be_there_already(pair: Pair) {
 async fn drain_orders(pair: &Pair) {
     let drained = pair.kv.drainer().model::<Order>().spawn().shutdown().await;
     assert_eq!(drained.expect("all orders").dead_letters, 0);
+}
+
+/// A number that is a type of its own.
+#[derive(Debug, Clone, PartialEq, KvValue)]
+struct Amount(BigDecimal);
+
+impl From<&str> for Amount {
+    fn from(text: &str) -> Self {
+        Self(text.parse().expect("a number"))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, KvModel)]
+#[kv(table = "payments")]
+struct Payment {
+    #[kv(id, fresh)]
+    id: i64,
+    #[kv(column_type = "numeric(5, 2)")]
+    paid: Amount,
+    #[kv(column_type = "numeric(38, 0)")]
+    owed: Option<Amount>,
+}
+
+async fn payments(pair: &Pair) -> Repository<Payment> {
+    let models = Schema::new().model::<Payment>();
+    pair.kv.create_tables(&models).await.expect("an empty database");
+    pair.kv.repository()
+}
+
+async fn drain_payments(pair: &Pair) {
+    let drained = pair.kv.drainer().model::<Payment>().spawn().shutdown().await;
+    assert_eq!(drained.expect("all payments").dead_letters, 0);
+}
+
+async fn a_number_that_its_column_would_not_keep_is_refused(pair: Pair) {
+    let payments = payments(&pair).await;
+    let most = "9".repeat(38);
+    let payment = |paid: &str, owed: Option<&str>| Payment {
+        id: 1,
+        paid: paid.into(),
+        owed: owed.map(Amount::from),
+    };
+    for (paid, owed) in [("999.99", None), ("-0.01", Some(&*most)), ("1.500", Some("1e37"))] {
+        let row = payment(paid, owed);
+        let _ = payments.upsert(&row).await.expect("it fits");
+        drain_payments(&pair).await;
+        payments.invalidate(&1).await.expect("a clean row");
+        assert_eq!(payments.get_by_id(&1).await.expect("the row"), row);
+    }
+    let kept = payments.get_by_id(&1).await.expect("the row");
+    let refused = |error: Error, expected: &str| {
+        assert!(matches!(error, Error::Encoding { .. }), "{error}");
+        let source = error.source().expect("what is wrong").to_string();
+        assert_eq!(source, expected);
+    };
+    let of_paid =
+        "field `paid`: its column is `numeric(5, 2)`, which does not keep all of its digits";
+    for paid in ["1000", "-1000", "0.001", "1e3"] {
+        refused(payments.upsert(&payment(paid, None)).await.expect_err(paid), of_paid);
+        let patch = Payment::patch().paid(paid.into());
+        refused(payments.update(&1, patch).await.expect_err(paid), of_paid);
+    }
+    let of_owed =
+        "field `owed`: its column is `numeric(38, 0)`, which does not keep all of its digits";
+    let patch = Payment::patch().owed(Some("0.5".into()));
+    refused(payments.update(&1, patch.clone()).await.expect_err("a fraction"), of_owed);
+    let unit = pair
+        .kv
+        .transaction(async |unit| unit.repository::<Payment>().update(&1, patch.clone()).await);
+    refused(unit.await.expect_err("a fraction"), of_owed);
+    assert_eq!(payments.get_by_id(&1).await.expect("the row"), kept);
+}
+
+async fn newtypes_of_numbers_are_added_up(pair: Pair) {
+    let payments = payments(&pair).await;
+    assert_eq!(payments.query().sum(|p| p.paid).await.expect("a sum"), None);
+    for (id, paid, owed) in [(1, "999.99", Some("7")), (2, "999.99", None), (3, "0.02", Some("2"))]
+    {
+        let row = Payment { id, paid: paid.into(), owed: owed.map(Amount::from) };
+        let _ = payments.create(&row).await.expect("a new row");
+        // So that some rows are in both, and the last one is in Redis alone.
+        if id < 3 {
+            drain_payments(&pair).await;
+        }
+    }
+    let number = |text: &str| text.parse::<BigDecimal>().ok();
+    // More than its column could hold.
+    assert_eq!(payments.query().sum(|p| p.paid).await.expect("a sum"), number("2000"));
+    assert_eq!(payments.query().sum(|p| p.owed).await.expect("a sum"), number("9"));
+    assert_eq!(payments.query().avg(|p| p.owed).await.expect("an average"), number("4.5"));
 }
 
 /// Of a table with a single row, and of one with exactly one of two columns.

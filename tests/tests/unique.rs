@@ -114,7 +114,7 @@ async fn a_change_moves_the_value(pair: Pair) {
     create(&members, &Member::with_badge(1, "A")).await;
     for after in After::ALL {
         pair.bring(&members, &[1], after).await;
-        let _ = members.update(&1, Member::patch().badge(Some("B".into()))).await.expect("a row");
+        let _ = members.update(&1, Member::patch().badge("B")).await.expect("a row");
         assert_eq!(members.find_by_badge("A").await.expect("an answer"), None, "{after:?}");
         let found = members.find_by_badge("B").await.expect("an answer").expect("a row");
         assert_eq!(found.id, 1);
@@ -270,14 +270,14 @@ async fn a_row_that_was_got_or_created_has_its_version(pair: Pair) {
     let new = Document { id: 1, title: "A".into(), version: 0 };
     let got = documents.get_or_create_by_title(&new).await.expect("a row");
     assert!(got.created.is_some());
-    let patch = Document::patch().title("B".into());
+    let patch = Document::patch().title("B");
     let _ = documents.update_if(&1, got.row.version, patch).await.expect("nobody else wrote");
     let (row, _) = documents
         .upsert_by_title(&Document { id: 2, title: "B".into(), version: 0 })
         .await
         .expect("a row");
     assert_eq!(row.id, 1);
-    let patch = Document::patch().title("C".into());
+    let patch = Document::patch().title("C");
     let _ = documents.update_if(&1, row.version, patch).await.expect("nobody else wrote");
 }
 

@@ -144,7 +144,7 @@ async fn the_work_sees_its_own_changes(pair: Pair) {
         let key = "AA".to_owned();
         assert_eq!(seats.find_by_id(&id(1)).await?, None);
         seats.create(&seat(1)).await?;
-        let patch = Seat::patch().passenger(Some("Ada".into()));
+        let patch = Seat::patch().passenger("Ada");
         seats.update(&id(1), patch).await?;
         assert_eq!(seats.get_by_id(&id(1)).await?.passenger.as_deref(), Some("Ada"));
         assert!(seats.create(&seat(1)).await.expect_err("it is there").is_duplicate());
@@ -171,7 +171,7 @@ async fn rows_that_only_postgresql_has_are_brought_in(pair: Pair) {
     let unit = pair.kv.transaction(async |unit| {
         // One is read, the other one changed without a look at it.
         let taken = unit.repository::<Flight>().get_by_id(&"AA".to_owned()).await?.taken;
-        let patch = Seat::patch().passenger(Some("Ada".into()));
+        let patch = Seat::patch().passenger("Ada");
         unit.repository::<Seat>().update(&id(1), patch).await?;
         unit.repository::<Flight>().upsert(&flight(taken + 1)).await
     });
@@ -236,7 +236,7 @@ async fn many_rows_are_looked_up_at_once(pair: Pair) {
     }
     let unit = pair.kv.transaction(async |unit| {
         for number in 0..50 {
-            let patch = Seat::patch().passenger(Some("Ada".into()));
+            let patch = Seat::patch().passenger("Ada");
             unit.repository::<Seat>().update(&id(number), patch).await?;
         }
         Ok::<_, Error>(())

@@ -88,10 +88,10 @@ fn parse<T: std::str::FromStr>(row: &Row, column: &str) -> Option<T> {
 
 /// Passes the columns that a patch has on to the setters of the model's patch.
 macro_rules! patch {
-    ($model:ty, $patch:ident: $($column:ident),* | $($nullable:ident),*) => {{
+    ($model:ty, $patch:ident: $($column:ident: $type:ty),* | $($nullable:ident),*) => {{
         let mut made = <$model>::patch();
         $(if let Some(value) = $patch.get(stringify!($column)) {
-            made = made.$column(value.as_deref()?.parse().ok()?);
+            made = made.$column(value.as_deref()?.parse::<$type>().ok()?);
         })*
         $(if let Some(value) = $patch.get(stringify!($nullable)) {
             made = made.$nullable(value.clone());
@@ -124,7 +124,7 @@ impl Ledgered for Account {
     }
 
     fn patch_of(patch: &Patch) -> Option<Self::Patch> {
-        patch!(Self, patch: revision, active | note)
+        patch!(Self, patch: revision: i64, active: bool | note)
     }
 }
 
@@ -153,7 +153,7 @@ impl Ledgered for Seat {
     }
 
     fn patch_of(patch: &Patch) -> Option<Self::Patch> {
-        patch!(Self, patch: revision | passenger)
+        patch!(Self, patch: revision: i64 | passenger)
     }
 }
 
@@ -183,6 +183,6 @@ impl Ledgered for Parcel {
     }
 
     fn patch_of(patch: &Patch) -> Option<Self::Patch> {
-        patch!(Self, patch: revision, label, weight | note)
+        patch!(Self, patch: revision: i64, label: String, weight: i32 | note)
     }
 }

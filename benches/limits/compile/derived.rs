@@ -34,7 +34,7 @@ pub async fn run(kv: &Kv) -> Result<(), Error> {
     let rides = kv.repository::<Ride>();
     let ride = sample();
     let _ = rides.create(&ride).await?;
-    let _ = rides.update(&ride.id, Ride::patch().status("done".to_owned()).seats(3)).await?;
+    let _ = rides.update(&ride.id, Ride::patch().status("done").seats(3)).await?;
     println!("{:?}", rides.get_by_id(&ride.id).await?);
     let _ = rides.delete(&ride.id).await?;
     Ok(())

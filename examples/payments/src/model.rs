@@ -76,14 +76,13 @@ impl Processor {
     }
 }
 
-/// Makes the table where it is not there yet.
+/// When PostgreSQL has got a payment, which is its own affair: the model does not know it, and no
+/// INSERT names it.
 ///
-/// `created_at` is PostgreSQL's own affair: the model does not know it, and no INSERT names it.
-pub(crate) fn create_table() -> String {
-    let table = Payment::ddl();
-    format!(
-        "DO $$ BEGIN IF to_regclass('payments') IS NULL THEN {table} \
-         ALTER TABLE payments ADD COLUMN created_at timestamptz NOT NULL DEFAULT now(); \
-         END IF; END $$"
-    )
-}
+/// Where it is there already, nobody who is at work is asked to wait.
+pub(crate) const ADD_CREATED_AT: &str = "DO $$ BEGIN \
+     IF NOT EXISTS (SELECT FROM pg_attribute \
+                    WHERE attrelid = 'payments'::regclass AND attname = 'created_at') \
+     THEN ALTER TABLE payments \
+          ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(); \
+     END IF; END $$";

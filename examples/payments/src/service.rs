@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use diesel_async::SimpleAsyncConnection;
 use kv_runtime::redis::Redis;
+use kv_runtime::schema::Schema;
 use kv_runtime::{Drainer, Kv};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -18,15 +18,9 @@ use crate::delivery::{Delivery, Parts};
 use crate::gateway::Gateway;
 use crate::health::{SharedHealth, watch_alone};
 use crate::metrics::Metrics;
-use crate::model::{Payment, create_table};
+use crate::model::{ADD_CREATED_AT, Payment};
 use crate::session::SessionCache;
 use crate::store::Store;
-
-/// Who has this lock makes the tables.
-const MIGRATION: &str = "payments:migration";
-
-/// How long that may take.
-const MIGRATION_MAX: Duration = Duration::from_secs(30);
 
 /// A running instance. Dropping it is as if its process had died; [`Instance::stop`] is an orderly
 /// end.
@@ -126,23 +120,11 @@ async fn open(config: &Config) -> Result<Kv> {
         return Ok(Kv::memory_with(config.settings.clone())?);
     }
     let kv = Kv::connect(config.settings.clone()).await?;
-    let redis = kv.redis().await?;
     // Instances start together, and tables are made once.
-    let lock = loop {
-        match redis.lock(MIGRATION, MIGRATION_MAX).await {
-            Ok(lock) => break lock,
-            Err(error) if error.is_locked() => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    };
     kv.migrate().await?;
-    let mut connection = kv.connection().await?;
-    let made = connection.batch_execute(&create_table()).await;
-    made.context("the table `payments` cannot be created")?;
-    drop(connection);
-    lock.release().await?;
+    kv.create_tables(&Schema::new().model::<Payment>()).await?;
+    let added = kv.connection().await?.batch_execute(ADD_CREATED_AT).await;
+    added.context("the column `created_at` cannot be added")?;
     Ok(kv)
 }
 

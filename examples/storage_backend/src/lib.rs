@@ -48,7 +48,7 @@ pub use client::{ClientSettings, DBClient};
 pub use config::{Config, ConfigError, StorageMode};
 pub use error::StorageError;
 pub use page::{Listed, Page};
-pub use services::{Services, ServicesError};
+pub use services::Services;
 
 /// Compiles what the guides show.
 #[cfg(doctest)]

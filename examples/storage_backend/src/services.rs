@@ -6,7 +6,6 @@ use kv_runtime::{ConnectError, DrainError, DrainStatus, Drainer, Kv};
 
 use crate::client::DBClient;
 use crate::config::{Config, StorageMode};
-use crate::error::StorageError;
 use crate::reports::{MemoryReports, PostgresReports, Reports};
 use crate::storage::KvStorage;
 use crate::tables;
@@ -22,31 +21,19 @@ pub struct Services {
     drainer: Drainer,
 }
 
-/// Why the services could not be built.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServicesError {
-    /// A server, or what was set.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// The tables cannot be made.
-    #[error("the tables cannot be made")]
-    Tables(#[source] StorageError),
-}
-
 impl Services {
     /// The services as they are configured: on servers, or in memory.
     ///
     /// # Errors
-    /// [`ServicesError`].
-    pub async fn new(config: Config) -> Result<Self, ServicesError> {
+    /// [`ConnectError`].
+    pub async fn new(config: Config) -> Result<Self, ConnectError> {
         if config.mode == StorageMode::Memory {
             return Ok(Self::on(Kv::memory_with(config.settings.clone())?, &config));
         }
         let kv = Kv::connect(config.settings.clone()).await?;
         kv.migrate().await?;
         if config.makes_tables {
-            tables::install(&kv).await.map_err(ServicesError::Tables)?;
+            kv.create_tables(&tables::all()).await?;
         }
         Ok(Self::on(kv, &config))
     }
@@ -65,7 +52,7 @@ impl Services {
                 Arc::new(PostgresReports::new(kv.clone()))
             }
         };
-        let drainer = tables::drain_all(kv.drainer()).spawn();
+        let drainer = kv.drainer().models(&tables::all()).spawn();
         Self { db: Arc::new(DBClient::new(storage, config.client)), reports, kv, drainer }
     }
 

@@ -2,10 +2,10 @@
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
-use syn::Index;
+use syn::{Index, Path};
 
 use super::at_type;
-use crate::model::{Durability, Field, Model, ModelIndex, ModelReference};
+use crate::model::{Durability, Field, Model, ModelIndex, ModelReference, Numeric};
 
 // {
 //     let __columns: &'static [_] = &[::kv_runtime::ColumnDescriptor { field: "id", … }, …];
@@ -151,17 +151,31 @@ fn id_is_fresh(model: &Model) -> TokenStream {
     }
 }
 
+/// How many digits a column keeps.
+pub(super) fn numeric_bounds(runtime: &Path, bounds: Numeric) -> TokenStream {
+    let [precision, scale] = [bounds.precision, bounds.scale].map(usize::from).map(Index::from);
+    quote!(#runtime::NumericBounds { precision: #precision, scale: #scale })
+}
+
 fn column(model: &Model, field: &Field) -> TokenStream {
     let runtime = &model.runtime;
-    let Field { name, hash_name, column, ty, is_read_only, .. } = field;
+    let Field { name, hash_name, column, ty, is_read_only, numeric, .. } = field;
     let column_type = at_type(ty, quote!(<#ty as #runtime::KvValue>::TYPE));
     let nullable = at_type(ty, quote!(<#ty as #runtime::KvValue>::NULLABLE));
+    let numeric = match numeric {
+        Some(bounds) => {
+            let bounds = numeric_bounds(runtime, *bounds);
+            quote!(::core::option::Option::Some(#bounds))
+        }
+        None => quote!(::core::option::Option::None),
+    };
     quote! {
         #runtime::ColumnDescriptor {
             field: #name,
             name: #hash_name,
             column: #column,
             ty: #column_type,
+            numeric: #numeric,
             nullable: #nullable,
             read_only: #is_read_only,
         }

@@ -46,6 +46,30 @@ pub(super) fn expand_read_only_check(model: &Model) -> TokenStream {
     model.fields.iter().filter(|field| field.is_read_only).map(check).collect()
 }
 
+// const _: () = if !matches!(<Decimal as …>::TYPE, ::kv_runtime::ColumnType::Numeric) {
+//     ::core::panic!("`fare` is no decimal number, so …")
+// };
+pub(super) fn expand_numeric_check(model: &Model) -> TokenStream {
+    let runtime = &model.runtime;
+    let check = |field: &Field| {
+        let ty = &field.ty;
+        let message = format!(
+            "`{}` is no decimal number, so its `column_type` cannot be `numeric`; remove it",
+            field.name
+        );
+        let is_numeric = quote! {
+            ::core::matches!(<#ty as #runtime::KvValue>::TYPE, #runtime::ColumnType::Numeric)
+        };
+        let check = quote! {
+            const _: () = if !#is_numeric {
+                ::core::panic!(#message)
+            };
+        };
+        at_type(ty, check)
+    };
+    model.fields.iter().filter(|field| field.numeric.is_some()).map(check).collect()
+}
+
 // impl ::kv_runtime::KvModel for Booking {
 //     type Id = Uuid;
 //     type Patch = BookingPatch;
@@ -55,7 +79,11 @@ pub(super) fn expand_read_only_check(model: &Model) -> TokenStream {
 //     const FIELDS: BookingFields = BookingFields { id: ::kv_runtime::Field::at(0), … };
 //     const DESCRIPTOR: &'static ::kv_runtime::ModelDescriptor = …;
 //     fn row_id(&self) -> Self::Id { … }
-//     fn encode(&self, …) { __row.field("driver_id", &self.driver_id)?; … }
+//     fn encode(&self, …) {
+//         __row.field("driver_id", &self.driver_id)?;
+//         __row.bounded_field("fare", &self.fare, ::kv_runtime::NumericBounds { … })?;
+//         …
+//     }
 //     fn decode(…) { Ok(Self { driver_id: __row.field("driver_id")?, … }) }
 //     fn encode_id(…) { __row.field("id", __id)?; … }
 //     fn decode_id(…) { __row.field("id") }
@@ -75,7 +103,7 @@ pub(super) fn expand(model: &Model) -> TokenStream {
     let bounds = value_bounds(model);
     let fields = model.fields.iter().map(|field| &field.ident);
     let names = model.fields.iter().map(|field| &field.name);
-    let (fields_again, names_again) = (fields.clone(), names.clone());
+    let encoded = model.fields.iter().map(|field| encode(model, field));
     quote! {
         #[automatically_derived]
         #[allow(deprecated)] // A deprecated field is stored like the others.
@@ -100,7 +128,7 @@ pub(super) fn expand(model: &Model) -> TokenStream {
                 &self,
                 __row: &mut #runtime::RowEncoder,
             ) -> ::core::result::Result<(), #runtime::FieldError> {
-                #(__row.field(#names, &self.#fields)?;)*
+                #(#encoded)*
                 ::core::result::Result::Ok(())
             }
 
@@ -108,7 +136,7 @@ pub(super) fn expand(model: &Model) -> TokenStream {
                 __row: &mut #runtime::RowDecoder<'_>,
             ) -> ::core::result::Result<Self, #runtime::FieldError> {
                 ::core::result::Result::Ok(Self {
-                    #(#fields_again: __row.field(#names_again)?,)*
+                    #(#fields: __row.field(#names)?,)*
                 })
             }
 
@@ -126,6 +154,17 @@ pub(super) fn expand(model: &Model) -> TokenStream {
                 #decode_id
             }
         }
+    }
+}
+
+fn encode(model: &Model, field: &Field) -> TokenStream {
+    let Field { ident, name, .. } = field;
+    match field.numeric {
+        Some(bounds) => {
+            let bounds = descriptor::numeric_bounds(&model.runtime, bounds);
+            quote!(__row.bounded_field(#name, &self.#ident, #bounds)?;)
+        }
+        None => quote!(__row.field(#name, &self.#ident)?;),
     }
 }
 

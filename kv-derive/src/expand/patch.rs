@@ -2,21 +2,28 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::Index;
+use syn::{GenericArgument, Index, PathArguments, Type};
 
+use super::at_type;
 use super::kv_model::value_bounds;
+use crate::attribute::ungroup;
 use crate::model::{Field, Model};
 
 // pub struct BookingPatch { driver_id: Option<Option<Uuid>>, … }
 // impl Booking { pub fn patch() -> BookingPatch { … } }
-// impl BookingPatch { pub fn driver_id(mut self, new_value: Option<Uuid>) -> Self { … } … }
+// impl BookingPatch {
+//     pub fn driver_id(mut self, new_value: Option<Uuid>) -> Self { … }
+//     pub fn reference(mut self, new_value: impl Into<String>) -> Self { … }
+//     pub fn note(mut self, new_value: impl ::kv_runtime::IntoValue<Option<String>>) -> Self { … }
+//     …
+// }
 pub(super) fn expand(model: &Model) -> TokenStream {
     let Model { ident, visibility, .. } = model;
     let patch = model.patch_ident();
     let docs = format!(" A change of some fields of a [`{ident}`]; begin with [`{ident}::patch`].");
     let fields = model.patch_fields().map(|(_, field)| &field.ident);
     let types = model.patch_fields().map(|(_, field)| &field.ty);
-    let setters = model.patch_fields().map(|(_, field)| setter(field));
+    let setters = model.patch_fields().map(|(_, field)| setter(model, field));
     quote! {
         #[doc = #docs]
         ///
@@ -48,18 +55,52 @@ pub(super) fn expand(model: &Model) -> TokenStream {
 
 // `new_value`, because a name such as `value` may be that of a column in scope, which no
 // parameter can shadow.
-fn setter(field: &Field) -> TokenStream {
-    let Field { ident, visibility, ty, docs, .. } = field;
+fn setter(model: &Model, field: &Field) -> TokenStream {
+    let Field { ident, visibility, docs, .. } = field;
     let own_docs = format!(" Sets `{}`.", field.name);
     let separator = (!docs.is_empty()).then(|| quote!(#[doc = ""]));
+    let (parameter, value) = parameter(model, &field.ty);
     quote! {
         #(#[doc = #docs])*
         #separator
         #[doc = #own_docs]
-        #visibility fn #ident(mut self, new_value: #ty) -> Self {
-            self.#ident = ::core::option::Option::Some(new_value);
+        #visibility fn #ident(mut self, new_value: #parameter) -> Self {
+            self.#ident = ::core::option::Option::Some(#value);
             self
         }
+    }
+}
+
+/// What a setter takes, and how it becomes the field's value: of a text, all that it can be made
+/// of, and of any other type, that type alone, so that a literal or an `into()` knows its own.
+fn parameter(model: &Model, ty: &Type) -> (TokenStream, TokenStream) {
+    let runtime = &model.runtime;
+    if is_text(ty) {
+        let into = at_type(ty, quote!(::core::convert::Into));
+        return (quote!(impl #into<#ty>), quote!(::core::convert::Into::into(new_value)));
+    }
+    if argument_of(ty, "Option").is_some_and(is_text) {
+        // Not `Into`, by which no `&str` becomes an `Option<String>`.
+        let into = at_type(ty, quote!(#runtime::IntoValue));
+        return (quote!(impl #into<#ty>), quote!(#runtime::IntoValue::into_value(new_value)));
+    }
+    (quote!(#ty), quote!(new_value))
+}
+
+/// By its name: whatever else has that name can be made of itself, and is so.
+fn is_text(ty: &Type) -> bool {
+    matches!(ungroup(ty), Type::Path(path)
+        if path.path.segments.last().is_some_and(|last| last.ident == "String"))
+}
+
+/// What stands between the angle brackets of a type of this name.
+fn argument_of<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
+    let Type::Path(path) = ungroup(ty) else { return None };
+    let last = path.path.segments.last().filter(|last| last.ident == name)?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    match arguments.args.first()? {
+        GenericArgument::Type(argument) => Some(argument),
+        _ => None,
     }
 }
 

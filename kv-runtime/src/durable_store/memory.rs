@@ -554,4 +554,11 @@ impl DurableStore for MemoryDurableStore {
     async fn migrate(&self) -> Result<(), DurableStoreError> {
         Ok(())
     }
+
+    async fn create_tables(
+        &self,
+        _models: &[&'static ModelDescriptor],
+    ) -> Result<(), DurableStoreError> {
+        Ok(())
+    }
 }

@@ -133,6 +133,18 @@ impl PostgresDurableStore {
         self.pool.lend(&self.schema).await
     }
 
+    /// A connection of its own, for who makes tables: of all processes, one has it at a time, and
+    /// its end makes room for the next one.
+    async fn connection_for_tables(&self) -> Result<AsyncPgConnection, DurableStoreError> {
+        let mut connection = self.pool.dedicated().await?;
+        // It waits as long as a statement may take: the time-out of locks is for those of rows.
+        let lock = format!(
+            "BEGIN; SET LOCAL lock_timeout = 0; SELECT pg_advisory_lock({MIGRATION_LOCK}); COMMIT"
+        );
+        connection.batch_execute(&lock).await.map_err(classify)?;
+        Ok(connection)
+    }
+
     async fn load_offsets(
         &self,
         partitions: &[Partition],
@@ -252,6 +264,17 @@ async fn run_batch(
     letters::insert(connection, &batch.letters).await?;
     failpoint::reach("before_commit");
     Ok(())
+}
+
+/// Makes the tables that are missing, all of them or none.
+async fn create_tables(
+    connection: &mut AsyncPgConnection,
+    models: &[&'static ModelDescriptor],
+) -> Result<(), DurableStoreError> {
+    let transaction = connection.transaction(async |connection| {
+        schema::create(connection, models).await.map_err(Rollback::Store)
+    });
+    transaction.await.map_err(Rollback::into_error)
 }
 
 #[async_trait]
@@ -426,11 +449,7 @@ impl DurableStore for PostgresDurableStore {
             // They are made with the transaction.
             return self.connection().await.map(|_| ());
         }
-        // A connection of its own, because the harness wants to own one.
-        let mut connection = self.pool.dedicated().await?;
-        // Two processes that start together must not both create the tables.
-        let lock = format!("SELECT pg_advisory_lock({MIGRATION_LOCK})");
-        connection.batch_execute(&lock).await.map_err(classify)?;
+        let mut connection = self.connection_for_tables().await?;
         if let Some(schema) = &self.schema {
             tenants::create_schema(&mut connection, schema).await?;
             connection.batch_execute(&path_sql(&self.schema)).await.map_err(classify)?;
@@ -444,6 +463,20 @@ impl DurableStore for PostgresDurableStore {
             Ok(outcome) => outcome.map_err(DurableStoreError::Configuration),
             Err(panic) => Err(DurableStoreError::Configuration(Box::new(panic))),
         }
+    }
+
+    async fn create_tables(
+        &self,
+        models: &[&'static ModelDescriptor],
+    ) -> Result<(), DurableStoreError> {
+        #[cfg(feature = "testing")]
+        if self.pool.test().is_some() {
+            // They are made in its own schema, where nobody else makes any.
+            return create_tables(&mut *self.connection().await?, models).await;
+        }
+        let mut connection = self.connection_for_tables().await?;
+        connection.batch_execute(&path_sql(&self.schema)).await.map_err(classify)?;
+        create_tables(&mut connection, models).await
     }
 }
 

@@ -147,7 +147,15 @@ pub(crate) mod tests {
     use crate::model::{ColumnDescriptor, ColumnType, ModelDescriptor};
 
     const fn column(name: &'static str, ty: ColumnType, nullable: bool) -> ColumnDescriptor {
-        ColumnDescriptor { field: name, name, column: name, ty, nullable, read_only: false }
+        ColumnDescriptor {
+            field: name,
+            name,
+            column: name,
+            ty,
+            numeric: None,
+            nullable,
+            read_only: false,
+        }
     }
 
     /// A model with a column that can be NULL and one that cannot.

@@ -67,7 +67,7 @@ pub trait ReadRepository<M: KvModel>: Send + Sync {
 ///
 /// impl Dispatch {
 ///     async fn finish(&self, id: i64) -> Result<(), Error> {
-///         self.bookings.update(&id, Booking::patch().status("done".into())).await?;
+///         self.bookings.update(&id, Booking::patch().status("done")).await?;
 ///         Ok(())
 ///     }
 /// }

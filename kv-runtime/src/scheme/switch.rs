@@ -151,7 +151,7 @@ impl Kv {
     /// bookings.create(&Booking { id: 7, status: "new".into() }).await?;
     /// kv.switch_scheme::<Booking>(StorageScheme::PostgresOnly).await?;
     /// assert_eq!(kv.durable_rows::<Booking>().await?.len(), 1);
-    /// bookings.update(&7, Booking::patch().status("done".into())).await?;
+    /// bookings.update(&7, Booking::patch().status("done")).await?;
     /// assert_eq!(bookings.get_by_id(&7).await?.status, "done");
     /// kv.switch_scheme::<Booking>(StorageScheme::WriteBehind).await?;
     /// # drainer.shutdown().await?;

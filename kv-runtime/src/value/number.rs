@@ -111,13 +111,15 @@ elements!(rust_decimal::Decimal);
 #[cfg(feature = "bigdecimal")]
 elements!(bigdecimal::BigDecimal);
 
-/// A number that a query can add up: the integers, the floats and the decimals.
+/// A number that a query can add up: the integers, the floats and the decimals, and newtypes of
+/// them.
 ///
 /// Sums are of a type that they fit into, as in PostgreSQL.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a number that can be added up",
     label = "not a number",
-    note = "`sum` and `avg` are for fields of integers, floats and decimals"
+    note = "`sum` and `avg` are for fields of integers, floats and decimals, and of newtypes of \
+            these"
 )]
 pub trait KvNumber: KvScalar {
     /// What the numbers come to.

@@ -29,7 +29,7 @@ pub(crate) fn account(id: i64, note: &str) -> Account {
 }
 
 pub(crate) fn renamed(note: &str) -> <Account as KvModel>::Patch {
-    Account::patch().note(Some(note.to_owned()))
+    Account::patch().note(note)
 }
 
 /// What a cache answers about an account, if it is there.

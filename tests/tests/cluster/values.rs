@@ -94,7 +94,7 @@ async fn a_write_that_is_done_has_its_value() {
         assert!(matches!(error, Error::NotUnique { fields: "badge", .. }), "{error:?}");
         let found = members.find_by_badge("A").await.expect("an answer").expect("a row");
         assert_eq!(found.id, 1);
-        let patch = Member::patch().badge(Some("B".to_owned()));
+        let patch = Member::patch().badge("B");
         let _ = members.update(&1, patch).await.expect("a row");
         let _ = members.create(&Member::with_badge(2, "A")).await.expect("it was given up");
         assert_eq!(pair.drain().await.dead_letters, 0);

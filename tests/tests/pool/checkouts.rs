@@ -47,6 +47,7 @@ async fn connections_are_kept_ready_and_sessions_are_set_up() {
     let mut settings = settings();
     settings.postgres.min_idle = 4;
     settings.postgres.statement_timeout = Duration::from_millis(1_234);
+    settings.drain.lease = Duration::from_secs(14);
     let url = settings.postgres.url.expose().to_owned();
     let kv = Kv::connect(settings).await.expect("the servers are up");
     let mut outside = AsyncPgConnection::establish(&url).await.expect("the server is up");
@@ -59,6 +60,12 @@ async fn connections_are_kept_ready_and_sessions_are_set_up() {
     };
     tokio::time::timeout(Duration::from_secs(10), ready).await.expect("four connections");
     let mut connection = kv.connection().await.expect("one of them");
-    let timeout = "SELECT current_setting('statement_timeout') AS value";
-    assert_eq!(ask(&mut connection, timeout).await, "1234ms");
+    for (setting, expected) in [
+        ("statement_timeout", "1234ms"),
+        ("lock_timeout", "7s"),
+        ("idle_in_transaction_session_timeout", "7s"),
+    ] {
+        let value = format!("SELECT current_setting('{setting}') AS value");
+        assert_eq!(ask(&mut connection, &value).await, expected, "{setting}");
+    }
 }

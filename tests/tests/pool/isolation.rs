@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use diesel::result::Error as DieselError;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use kv_runtime::schema::Schema;
 use kv_runtime::testing::{RedisServer, servers};
 use kv_runtime::{CheckMode, DeadLetterFilter, Kv, PoolError, Settings, StorageScheme};
 use kv_tests::models::{self, Account, Counter};
@@ -287,4 +288,22 @@ fn a_test_leaves_nothing_however_it_ends() {
             assert_eq!(ask(&mut outside, left).await, "0");
         });
     }
+}
+
+#[tokio::test]
+async fn tables_that_a_test_makes_are_its_own() {
+    let settings = settings(servers().redis_url(), &servers().create_database());
+    let models = Schema::new().model::<Counter>().model::<Account>();
+    for _ in 0..2 {
+        let kv = kv(&settings).await;
+        kv.create_tables(&models).await.expect("they are not there");
+        kv.create_tables(&models).await.expect("they are there");
+        let _ = kv.repository::<Counter>().create(&counter(1)).await.expect("a new row");
+        drain(&kv).await;
+        let mut connection = kv.connection().await.expect("a turn");
+        assert_eq!(count(&mut connection).await, "1");
+    }
+    let left = "SELECT count(*)::text AS value FROM pg_class WHERE relname = 'counters'";
+    let mut outside = outside(settings.postgres.url.expose()).await;
+    assert_eq!(ask(&mut outside, left).await, "0");
 }

@@ -30,7 +30,7 @@ async fn clash(pair: &Pair, id: i64) {
 async fn a_refused_entry_leaves_with_what_is_behind_it(pair: Pair) {
     clash(&pair, 1).await;
     let accounts = pair.kv.repository::<Account>();
-    let _ = accounts.update(&1, Account::patch().note(Some("b".into()))).await.expect("a row");
+    let _ = accounts.update(&1, Account::patch().note("b")).await.expect("a row");
     for id in 2..100 {
         let _ = accounts.create(&account(id)).await.expect("a new row");
     }

@@ -207,7 +207,7 @@ async fn composite_ids_and_renamed_columns_are_laid_over(pair: Pair) {
         let _ = counters.create(&counter).await.expect("a new row");
     }
     pair.drain().await;
-    let named = Seat::patch().passenger(Some("Zoe".to_owned()));
+    let named = Seat::patch().passenger("Zoe");
     let _ = seats.update(&("AA".to_owned(), 2), named).await.expect("a row");
     let _ = seats.delete(&("AA".to_owned(), 3)).await.expect("a row");
     let free = seats.query().filter(|s| s.passenger.is_null()).load().await.expect("rows");

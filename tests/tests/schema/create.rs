@@ -1,10 +1,11 @@
 //! The tables that models say they need.
 
-use kv_runtime::KvModel;
+use futures_util::future::join_all;
 use kv_runtime::schema::Schema;
+use kv_runtime::{ConnectError, KvModel};
 use kv_tests::models::{Account, Booking, Counter, Everything, Flight, Member, Place, Seat, Wide};
 
-use super::models::{Ride, Shop, empty, lines, migrate, refusal};
+use super::models::{Ride, Shop, empty, lines, migrate, refusal, without_tables};
 
 #[tokio::test]
 async fn the_start_up_checks_are_content_with_the_tables_that_are_made() {
@@ -38,6 +39,66 @@ async fn the_start_up_checks_are_content_with_the_tables_that_are_made() {
                 AND relkind = 'r' AND relname NOT LIKE 'kv_%' AND relname NOT LIKE '\\_\\_%'
                 UNION SELECT typname FROM pg_type WHERE typtype = 'e'";
     assert_eq!(lines(&pair, left).await, [] as [String; 0]);
+}
+
+/// The tables and types in the schemas of the models, in order.
+const MADE: &str = "SELECT relname::text AS line FROM pg_class
+                    WHERE relnamespace IN ('public'::regnamespace, 'fleet'::regnamespace)
+                    AND relkind = 'r' AND relname NOT LIKE 'kv_%' AND relname NOT LIKE '\\_\\_%'
+                    UNION SELECT typname::text FROM pg_type WHERE typtype = 'e' ORDER BY line";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn tables_are_made_once_however_many_ask() {
+    let pair = without_tables().await;
+    let models = Schema::new().model::<Ride>().model::<Shop>().model::<Everything>();
+    let start = |_| async {
+        let kv = pair.other_process().await;
+        kv.migrate().await.expect("the runtime's own tables");
+        kv.create_tables(&models).await.expect("the models' tables");
+        kv.drainer().models(&models).check().await.expect("tables that fit");
+    };
+    // As the instances of a service that are started together.
+    join_all((0..8).map(start)).await;
+    assert_eq!(lines(&pair, MADE).await, ["everything", "mood", "ride state", "rides", "shops"]);
+    let lacking = models.difference(&pair.settings.postgres.url).await.expect("a comparison");
+    assert!(lacking.is_empty(), "{}", lacking.up());
+}
+
+#[tokio::test]
+async fn a_table_that_is_there_stays_as_it_is() {
+    let pair = empty().await;
+    pair.sql(
+        "CREATE TYPE \"ride state\" AS ENUM ('new', 'it''s on', 'over');
+         CREATE TABLE fleet.shops (merchant_id bigint, id bigint, PRIMARY KEY (merchant_id, id))",
+    )
+    .await;
+    let models = Schema::new().model::<Ride>().model::<Shop>();
+    pair.kv.create_tables(&models).await.expect("the table that is missing");
+    let columns = "SELECT attname::text AS line FROM pg_attribute
+                   WHERE attrelid = 'fleet.shops'::regclass AND attnum > 0 ORDER BY attnum";
+    assert_eq!(lines(&pair, columns).await, ["merchant_id", "id"]);
+    assert_eq!(lines(&pair, MADE).await, ["ride state", "rides", "shops"]);
+}
+
+#[tokio::test]
+async fn a_tenants_tables_are_in_its_schema() {
+    let pair = empty().await;
+    let acme = pair.kv.tenant("acme").expect("a name that a schema can have");
+    acme.migrate().await.expect("the pair's tables are there");
+    acme.create_tables(&Schema::new().model::<Member>()).await.expect("an empty schema");
+    let schemas = "SELECT relnamespace::regnamespace::text AS line FROM pg_class
+                   WHERE relname = 'members'";
+    assert_eq!(lines(&pair, schemas).await, ["tenant_acme"]);
+}
+
+#[tokio::test]
+async fn all_tables_are_made_or_none() {
+    let pair = empty().await;
+    // It refers to a table that nobody has made.
+    let models = Schema::new().model::<Member>().model::<Ride>();
+    let error = pair.kv.create_tables(&models).await.expect_err("there is no `fleet.shops`");
+    assert!(matches!(error, ConnectError::Tables(_)), "{error}");
+    assert_eq!(lines(&pair, MADE).await, [] as [String; 0]);
 }
 
 #[tokio::test]

@@ -3,8 +3,9 @@
 use kv_runtime::schema::{Migration, Schema};
 use kv_runtime::{CheckError, KvModel};
 use kv_tests::pair::Pair;
+use rust_decimal::Decimal;
 
-use super::models::{Ride, Shop, empty, migrate};
+use super::models::{Ride, Shop, empty, lines, migrate};
 
 fn schema() -> Schema {
     Schema::new().model::<Ride>().model::<Shop>()
@@ -21,6 +22,49 @@ async fn what_was_just_made_differs_in_nothing() {
     migrate(&pair, &all.up()).await;
     let nothing = difference(&pair).await;
     assert_eq!((nothing.up(), nothing.down()), (String::new(), String::new()));
+}
+
+#[tokio::test]
+async fn a_number_has_the_digits_of_its_field() {
+    #[derive(Debug, Clone, PartialEq, KvModel)]
+    struct Payment {
+        #[kv(id, fresh)]
+        id: i64,
+        #[kv(column_type = "numeric(12, 2)")]
+        paid: Decimal,
+    }
+
+    let pair = empty().await;
+    let models = Schema::new().model::<Payment>();
+    pair.kv.create_tables(&models).await.expect("an empty database");
+    let column = "SELECT format_type(atttypid, atttypmod) AS line FROM pg_attribute
+                  WHERE attrelid = 'payments'::regclass AND attname = 'paid'";
+    let url = &pair.settings.postgres.url;
+    let differ = async || models.difference(url).await.expect("a comparison");
+    assert_eq!(lines(&pair, column).await, ["numeric(12,2)"]);
+    assert_eq!(differ().await.up(), "");
+    let mending = "ALTER TABLE \"payments\" ALTER COLUMN \"paid\" TYPE numeric(12, 2) \
+                   USING \"paid\"::numeric(12, 2);\n";
+    for (ty, keeps_all) in [
+        ("numeric(10, 0)", true),
+        ("numeric(11, 2)", true),
+        ("numeric(12, 1)", false),
+        ("numeric(12, 3)", false),
+        ("numeric(13, 2)", false),
+        ("numeric", false),
+        ("integer", false),
+    ] {
+        pair.sql(&format!("ALTER TABLE payments ALTER paid TYPE {ty}")).await;
+        let change = differ().await;
+        assert_eq!(change.is_empty(), !keeps_all, "{ty}: {}", change.up());
+        assert!(change.up().ends_with(mending), "{ty}: {}", change.up());
+        if keeps_all {
+            migrate(&pair, &change.up()).await;
+            assert_eq!(lines(&pair, column).await, ["numeric(12,2)"]);
+            migrate(&pair, &change.down()).await;
+            assert_eq!(lines(&pair, column).await, [ty.replace(", ", ",")]);
+        }
+    }
 }
 
 /// Every way a table can be older, one after the other: each is found, mended and taken back.

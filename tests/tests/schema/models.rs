@@ -56,13 +56,19 @@ pub(crate) struct Ride {
 
 /// A database with the runtime's own tables and the schema `fleet`, and no table of a model.
 pub(crate) async fn empty() -> Pair {
+    let pair = without_tables().await;
+    pair.kv.migrate().await.expect("an empty database");
+    pair
+}
+
+/// The same without any table.
+pub(crate) async fn without_tables() -> Pair {
     let database_url = kv_runtime::testing::servers().create_database();
     let redis_url = kv_runtime::testing::servers().redis_url();
     let mut settings = Settings::new(redis_url, database_url.as_str());
     settings.tenant = Some(format!("schema-{:016x}", fastrand::u64(..)));
     settings.drain.interval = std::time::Duration::from_millis(5);
     let kv = kv_runtime::Kv::connect(settings.clone()).await.expect("the servers are up");
-    kv.migrate().await.expect("an empty database");
     let pair = Pair { kv, database_url: Some(database_url), settings, background: None };
     pair.sql("CREATE SCHEMA fleet").await;
     pair

@@ -154,7 +154,7 @@ async fn unique_values_go_to_redis_alone_and_back(pair: Pair) {
     }
     // Given up, by a deletion, by a change, and for another one's.
     let _ = members.delete(&0).await.expect("a row");
-    let patch = Member::patch().badge(Some("badge 20".into()));
+    let patch = Member::patch().badge("badge 20");
     let _ = members.update(&1, patch).await.expect("a row");
     let swap = pair.kv.transaction(async |unit| {
         let members = unit.repository::<Member>();

@@ -8,6 +8,8 @@ struct Booking {
     id: i64,
     driver_id: Option<i64>,
     fare: i64,
+    reference: String,
+    note: Option<String>,
 }
 
 fn main() {
@@ -16,4 +18,6 @@ fn main() {
     let _ = Booking::patch().driver_id(7);
     let _ = Booking::patch().fare(None);
     let _ = Booking::patch().id(7);
+    let _ = Booking::patch().reference(7);
+    let _ = Booking::patch().note(7);
 }

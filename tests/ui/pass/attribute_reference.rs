@@ -40,6 +40,14 @@ struct Booking {
     driver_name: Option<String>,
 }
 
+#[derive(KvModel)]
+struct Payment {
+    #[kv(id, fresh)]
+    id: i64,
+    #[kv(column_type = "numeric(12, 2)")]
+    amount: Option<rust_decimal::Decimal>,
+}
+
 #[derive(Debug, Clone, Copy, KvValue)]
 #[kv(pg_type = "booking_status", sql_type = schema::sql_types::BookingStatus)]
 enum BookingStatus {
@@ -64,4 +72,6 @@ fn it_is_taken() {
     assert_eq!(model.references[1].targets, ["merchant_id", "id"]);
     assert_eq!(model.checks, ["id > 0"]);
     let _ = Booking::patch().status(BookingStatus::Held);
+    let bounds = Payment::DESCRIPTOR.columns[1].numeric.expect("it has them");
+    assert_eq!((bounds.precision, bounds.scale), (12, 2));
 }

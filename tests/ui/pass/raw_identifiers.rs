@@ -43,7 +43,7 @@ fn it_is_taken() {
     let columns = Event::DESCRIPTOR.columns;
     assert_eq!((columns[1].field, columns[1].name, columns[1].column), ("type", "type", "type"));
     assert_eq!(columns[2].column, "where");
-    let _ = Event::patch().r#type("trip".into()).r#where("city".into());
+    let _ = Event::patch().r#type("trip").r#where("city");
     assert_eq!(EventField::Type.to_string(), "type");
     assert_eq!(Move::DESCRIPTOR.table, "moves");
     let mut text = String::new();

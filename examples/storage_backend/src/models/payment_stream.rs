@@ -19,10 +19,12 @@ pub struct PaymentStream {
     /// Who is paid.
     pub provider: String,
     // Out of reach, so that exactly one of the two is there: see `terms`.
+    #[kv(column_type = "numeric(38, 0)")]
     rate: Option<Amount>,
+    #[kv(column_type = "numeric(38, 0)")]
     amount_provided: Option<Amount>,
     /// What was paid so far.
-    #[kv(default = Amount::from(0))]
+    #[kv(default = Amount::from(0), column_type = "numeric(38, 0)")]
     pub total_amount_paid: Amount,
     /// Up to when it is paid; NULL before the first payment.
     #[kv(default = None)]

@@ -19,8 +19,10 @@ pub struct Bsp {
     #[kv(index)]
     pub account: String,
     /// In bytes.
+    #[kv(column_type = "numeric(38, 0)")]
     pub capacity: Amount,
     /// What it has put up.
+    #[kv(column_type = "numeric(38, 0)")]
     pub stake: Amount,
     /// When it has last proven that it has its files; NULL before the first time.
     #[kv(default = None)]
@@ -74,6 +76,7 @@ pub struct Msp {
     #[kv(index)]
     pub account: String,
     /// In bytes.
+    #[kv(column_type = "numeric(38, 0)")]
     pub capacity: Amount,
     /// What it offers, in its own words.
     pub value_prop: String,

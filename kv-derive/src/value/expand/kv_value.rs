@@ -86,6 +86,13 @@ fn expected(name: &str, variants: &[Variant]) -> String {
 // }
 // impl ::kv_runtime::KvElement for Reference where for<'a> String: ::kv_runtime::KvElement {}
 // impl ::kv_runtime::KvText for Reference where for<'a> String: ::kv_runtime::KvText {}
+// impl ::kv_runtime::KvNumber for Reference
+// where
+//     for<'a> String: ::kv_runtime::KvNumber + ::kv_runtime::KvElement,
+// {
+//     type Sum = <String as ::kv_runtime::KvNumber>::Sum;
+//     type Average = <String as ::kv_runtime::KvNumber>::Average;
+// }
 pub(super) fn expand_newtype(value: &Value, newtype: &Newtype) -> TokenStream {
     let Value { ident, runtime, .. } = value;
     let Newtype { field, ty } = newtype;
@@ -128,6 +135,16 @@ pub(super) fn expand_newtype(value: &Value, newtype: &Newtype) -> TokenStream {
         where
             for<'__a> #ty: #runtime::KvText,
         {
+        }
+
+        // What values come to need not be a value of the type itself.
+        #[automatically_derived]
+        impl #runtime::KvNumber for #ident
+        where
+            for<'__a> #ty: #runtime::KvNumber + #runtime::KvElement,
+        {
+            type Sum = <#ty as #runtime::KvNumber>::Sum;
+            type Average = <#ty as #runtime::KvNumber>::Average;
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The tables as they are: what PostgreSQL's catalog says, for the start-up checks and migrations
-//! to compare with the models.
+//! to compare with the models; and those that are missing are made.
 
 mod columns;
+mod create;
 mod difference;
 mod verdict;
 
@@ -125,6 +126,7 @@ struct Described {
     value: Option<String>,
 }
 
+pub(super) use self::create::create;
 pub(super) use self::difference::difference;
 
 /// What does not fit between some models and their tables.

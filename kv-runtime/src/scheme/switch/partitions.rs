@@ -63,7 +63,7 @@ impl Kv {
     /// let drainer = kv.drainer().model::<Booking>().spawn();
     /// bookings.create(&Booking { id: 7, status: "new".into() }).await?;
     /// kv.change_partitions::<Booking>(128).await?;
-    /// bookings.update(&7, Booking::patch().status("done".into())).await?;
+    /// bookings.update(&7, Booking::patch().status("done")).await?;
     /// assert_eq!(bookings.get_by_id(&7).await?.status, "done");
     /// assert_eq!(kv.partitions::<Booking>().await?, 128);
     /// # drainer.shutdown().await?;

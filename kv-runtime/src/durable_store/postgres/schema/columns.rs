@@ -1,16 +1,46 @@
 //! Whether a column can hold the values of a field.
 
 use super::Column;
-use crate::model::ColumnType;
+use crate::model::{ColumnDescriptor, ColumnType, NumericBounds};
 
 /// Whether a column can hold the values of a type.
 pub(super) fn is_of_type(ty: ColumnType, found: &Column) -> bool {
     is_any_of(&catalog_names(ty), ty, found)
 }
 
-/// Whether values of the column may change, or be refused, where it becomes one of a type.
-pub(super) fn may_lose(ty: ColumnType, found: &Column) -> bool {
-    !is_of_type(ty, found) && !is_any_of(narrower(ty), ty, found)
+/// Whether values of the column may change, or be refused, where it becomes that of a field.
+pub(super) fn may_lose(column: &ColumnDescriptor, found: &Column) -> bool {
+    let ty = column.ty;
+    if is_of_type(ty, found) {
+        return column.numeric.is_some_and(|bounds| !keeps(bounds, digits_of(found)));
+    }
+    let has_room = column.numeric.is_none_or(|bounds| bounds.whole_digits() >= BIGINT_DIGITS);
+    !has_room || !is_any_of(narrower(ty), ty, found)
+}
+
+/// Those of the largest integer.
+const BIGINT_DIGITS: u16 = 19;
+
+/// How many digits a column `numeric` has, and how many of them behind the point, which may be
+/// fewer than none; `None` where it has as many as a value brings.
+fn digits_of(found: &Column) -> Option<(i32, i32)> {
+    let (precision, scale) = found.base.strip_suffix(')')?.split_once('(')?.1.split_once(',')?;
+    Some((precision.trim().parse().ok()?, scale.trim().parse().ok()?))
+}
+
+/// Whether bounds keep all that fits into a column of so many digits.
+fn keeps(bounds: NumericBounds, digits: Option<(i32, i32)>) -> bool {
+    digits.is_some_and(|(precision, scale)| {
+        scale <= i32::from(bounds.scale) && precision - scale <= i32::from(bounds.whole_digits())
+    })
+}
+
+/// Whether a column has exactly the bounds of a field, if that has any.
+pub(super) fn has_bounds(column: &ColumnDescriptor, found: &Column) -> bool {
+    let same = |bounds: NumericBounds| {
+        digits_of(found) == Some((bounds.precision.into(), bounds.scale.into()))
+    };
+    column.numeric.is_none_or(same)
 }
 
 fn is_any_of(names: &[&str], ty: ColumnType, found: &Column) -> bool {
@@ -61,8 +91,13 @@ fn catalog_names(ty: ColumnType) -> Vec<&'static str> {
 }
 
 /// Whether the column keeps fewer digits than a value of the model may have.
-pub(super) fn is_rounded(ty: ColumnType, found: &Column) -> bool {
-    let scalar = match ty {
+pub(super) fn is_rounded(column: &ColumnDescriptor, found: &Column) -> bool {
+    if let Some(bounds) = column.numeric {
+        return digits_of(found).is_some_and(|(precision, scale)| {
+            scale < bounds.scale.into() || precision - scale < bounds.whole_digits().into()
+        });
+    }
+    let scalar = match column.ty {
         ColumnType::Array(element) => *element,
         ty => ty,
     };

@@ -10,7 +10,7 @@ use diesel_async::{
 };
 
 use super::super::classify;
-use super::columns::{is_of_type, is_rounded, may_lose};
+use super::columns::{has_bounds, is_of_type, is_rounded, may_lose};
 use super::{Column, ForeignKey, Index, Table, column_names, describe};
 use crate::durable_store::DurableStoreError;
 use crate::model::{ColumnDescriptor, ModelDescriptor, ReferenceDescriptor};
@@ -76,7 +76,7 @@ async fn compare(
 }
 
 /// Makes the types that are missing, also for what is looked at afterwards.
-async fn types(
+pub(super) async fn types(
     connection: &mut AsyncPgConnection,
     models: &[&'static ModelDescriptor],
 ) -> Result<Vec<Step>, DurableStoreError> {
@@ -149,12 +149,12 @@ async fn wanted(
 fn proposed_types(model: &ModelDescriptor, table: &Table) -> Vec<String> {
     let is_proposed = |column: &&ColumnDescriptor| {
         let found = table.columns.iter().find(|found| found.name == column.column);
-        found.is_some_and(|found| may_lose(column.ty, found))
+        found.is_some_and(|found| may_lose(column, found))
     };
     let change = |column: &ColumnDescriptor| {
         let name = quote_one(column.column);
         // There are no rows, and not every type can be cast to every other.
-        format!("ALTER TABLE {WANTED} ALTER COLUMN {name} TYPE {} USING NULL", column.ty)
+        format!("ALTER TABLE {WANTED} ALTER COLUMN {name} TYPE {} USING NULL", column.sql_type())
     };
     model.columns.iter().filter(is_proposed).map(change).collect()
 }
@@ -211,15 +211,15 @@ fn type_step(column: &ColumnDescriptor, found: &Column, table: &str) -> Option<S
     let to_type = |ty: &str| {
         format!("ALTER TABLE {table} ALTER COLUMN {quoted} TYPE {ty} USING {quoted}::{ty}")
     };
-    let (ty, old) = (column.ty.to_string(), &found.r#type);
-    if may_lose(column.ty, found) {
+    let (ty, old) = (column.sql_type(), &found.r#type);
+    if may_lose(column, found) {
         let note = format!("From `{old}`, values may change or be refused: look, then run this.");
         return Some(Step::propose(to_type(&ty), note));
     }
-    if !is_of_type(column.ty, found) {
+    if !is_of_type(column.ty, found) || !has_bounds(column, found) {
         return Some(Step::new(to_type(&ty), to_type(old)));
     }
-    is_rounded(column.ty, found).then(|| {
+    is_rounded(column, found).then(|| {
         let note = format!("`{old}` rounds what was written; run this to keep it exactly.");
         Step::propose(to_type(&ty), note)
     })
@@ -230,7 +230,7 @@ fn type_step(column: &ColumnDescriptor, found: &Column, table: &str) -> Option<S
 fn sequence_step(column: &ColumnDescriptor, found: &Column, table: &str) -> Step {
     let (add, set) = ddl::add_sequence(table, column.column, found.has_default);
     let note = format!("Numbers begin with 1; when all is drained, begin above: `{set}`.");
-    if may_lose(column.ty, found) {
+    if may_lose(column, found) {
         return Step::propose(add, note);
     }
     let drop =

@@ -101,17 +101,18 @@ fn check_column(column: &ColumnDescriptor, table: &Table, findings: &mut Finding
         ));
         return;
     };
+    let sql_type = column.sql_type();
     if !is_of_type(column.ty, found) {
         findings.add(&format!(
             "{place} is `{}`, but field `{}` needs `{}`; change one of them, the column with \
              `{alter} ALTER COLUMN {quoted} TYPE {}`",
-            found.r#type, column.field, column.ty, column.ty
+            found.r#type, column.field, sql_type, sql_type
         ));
-    } else if is_rounded(column.ty, found) {
+    } else if is_rounded(column, found) {
         findings.advise(&format!(
             "{place} is `{}`, to which PostgreSQL rounds what was written; make it exact with \
              `{alter} ALTER COLUMN {quoted} TYPE {}`",
-            found.r#type, column.ty
+            found.r#type, sql_type
         ));
     }
     for label in missing_labels(column.ty, found) {
