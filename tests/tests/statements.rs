@@ -140,10 +140,11 @@ async fn who_writes_through_does_not_wait_for_more_changes() {
 #[tokio::test]
 async fn a_refused_batch_is_attempted_without_what_came_later() {
     let pair = pair().await;
+    pair.sql("ALTER TABLE accounts ADD CHECK (id <> 1)").await;
     let url = pair.database_url.as_deref().expect("a database");
     let mut other = AsyncPgConnection::establish(url).await.expect("the server is up");
-    let first = "BEGIN; INSERT INTO accounts VALUES (1, 0, NULL, true)";
-    other.batch_execute(first).await.expect("an empty table");
+    let lock = "BEGIN; LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE";
+    other.batch_execute(lock).await.expect("nobody else has it");
     let accounts = pair.kv.repository::<Account>();
     for id in [1, 2] {
         let _ = accounts.create(&account(id)).await.expect("a new row");
@@ -156,11 +157,11 @@ async fn a_refused_batch_is_attempted_without_what_came_later() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, held_up).await.expect("the drainer comes to the row");
+    tokio::time::timeout(PATIENCE, held_up).await.expect("the drainer comes to the table");
     for id in [3, 4] {
         let _ = accounts.create(&account(id)).await.expect("a new row");
     }
-    other.batch_execute("COMMIT").await.expect("it is open");
+    other.batch_execute("COMMIT").await.expect("it was held");
     let status = drainer.shutdown().await.expect("nothing is in the way");
     assert_eq!((status.entries_drained, status.dead_letters), (4, 1));
     assert_eq!((status.batches, status.rows_written), (2, 3));
