@@ -13,6 +13,7 @@ mod fold;
 mod gate;
 mod isolate;
 mod lease;
+mod pace;
 mod part;
 mod plan;
 mod progress;

@@ -178,7 +178,7 @@ impl Settings {
     /// `DATABASE_STATEMENT_TIMEOUT_MS`, `DATABASE_TLS` (`off`, `system` or `insecure`),
     /// `DATABASE_CA_FILE`, `DATABASE_REPLICA_URLS` (with spaces between them),
     /// `DATABASE_REPLICA_MAX_LAG_MS` (or `none`), `DATABASE_TENANT_SCHEMA`, `KV_DRAIN_INTERVAL_MS`,
-    /// `KV_DRAIN_BATCH_ENTRIES`, `KV_DRAIN_WORKERS` and `KV_DRAIN_LEASE_MS`; and for the start-up checks
+    /// `KV_DRAIN_INTERVAL_MAX_MS`, `KV_DRAIN_BATCH_ENTRIES`, `KV_DRAIN_WORKERS` and `KV_DRAIN_LEASE_MS`; and for the start-up checks
     /// `KV_CHECKS_EVICTION`, `KV_CHECKS_PERSISTENCE`, `KV_CHECKS_REDIS_VERSION`,
     /// `KV_CHECKS_POSTGRES_VERSION`, `KV_CHECKS_SCHEMA`, `KV_CHECKS_MIGRATIONS` and
     /// `KV_CHECKS_PARTITIONS`, each of them `refuse`, `warn` or `off`.
@@ -258,6 +258,9 @@ impl Settings {
         let mut milliseconds = 100_u64;
         set(&mut milliseconds, "KV_DRAIN_INTERVAL_MS", &lookup)?;
         settings.drain.interval = Duration::from_millis(milliseconds);
+        let milliseconds = Duration::from_millis;
+        let interval_max = &mut settings.drain.interval_max;
+        set_duration(interval_max, milliseconds, "KV_DRAIN_INTERVAL_MAX_MS", &lookup)?;
         let mut milliseconds = 10_000_u64;
         set(&mut milliseconds, "KV_DRAIN_LEASE_MS", &lookup)?;
         settings.drain.lease = Duration::from_millis(milliseconds);
@@ -389,6 +392,7 @@ mod tests {
             ("KV_ON_FULL_BLOCK_MS", "1s", "KV_ON_FULL_BLOCK_MS"),
             ("KV_DRAIN_WORKERS", "0", "drain.workers"),
             ("KV_DRAIN_INTERVAL_MS", "0", "drain.interval"),
+            ("KV_DRAIN_INTERVAL_MAX_MS", "1s", "KV_DRAIN_INTERVAL_MAX_MS"),
             ("KV_ROW_TTL_S", "-1", "KV_ROW_TTL_S"),
         ] {
             let error = from(&[redis, database, (name, value)]).expect_err(name);

@@ -289,8 +289,9 @@ impl<'a, 'b> Isolation<'a, 'b> {
             let partition = self.offsets[at].partition;
             let earlier = rows.iter().filter_map(|row| self.held.get(&row.key).copied()).min();
             let letter = match (self.refused.remove(&place), action, earlier) {
-                (Some(refusal), ..) | (None, Action::Refuse(refusal), None) => {
-                    Some(letter(partition, raw, refusal, None))
+                (Some(refusal), ..) => Some(letter(partition, raw, refusal, None)),
+                (None, Action::Refuse(refusal), None) => {
+                    Some(letter(partition, raw, *refusal, None))
                 }
                 (None, Action::Behind(earlier), _) => Some(letter_behind(partition, raw, earlier)),
                 (None, _, Some(earlier)) if earlier < raw.id => {

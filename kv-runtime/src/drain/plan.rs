@@ -72,7 +72,7 @@ pub(super) enum Action {
     /// Its rows stay where they are, in Redis alone.
     Leave,
     /// Keep it as a dead letter.
-    Refuse(Refusal),
+    Refuse(Box<Refusal>),
     /// Keep it behind another dead letter of one of its rows.
     Behind(EntryId),
 }
@@ -186,7 +186,7 @@ fn step<'a>(context: &Context, offset: &Offset, raw: &'a RawEntry) -> Result<Ste
             let rows = raw.rows().into_iter().filter_map(row).collect();
             let message = format!("the entry is not understood: {reason}");
             let refusal = Refusal { message, ..Refusal::default() };
-            Ok(Step { raw, rows, action: Action::Refuse(refusal) })
+            Ok(Step { raw, rows, action: Action::Refuse(Box::new(refusal)) })
         }
     }
 }
@@ -329,7 +329,7 @@ pub(super) fn plan(
             }
             Action::Leave => {}
             Action::Refuse(refusal) => {
-                reached.letters.push(letter(partition, step.raw, refusal, None));
+                reached.letters.push(letter(partition, step.raw, *refusal, None));
             }
             Action::Behind(earlier) => {
                 reached.letters.push(letter_behind(partition, step.raw, earlier));

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::causal::{Past, dependencies};
+use super::pace::Pace;
 use super::plan::{Held, Plan, Steps, plan, rows_to_look_up, steps};
 use super::share::Share;
 use super::worker::{StepError, Worker};
@@ -14,6 +15,10 @@ use crate::key::Partition;
 
 /// What an entry is taken to weigh before one was seen, in bytes.
 const USUAL_ENTRY: usize = 512;
+
+/// How many entries are read at once: what the client makes of an answer takes several times as much
+/// memory as they do.
+const ENTRIES_AT_ONCE: usize = 1_000;
 
 /// What is left after a step that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,14 +53,19 @@ impl Read {
     }
 }
 
-/// A batch that was read and planned.
+/// A batch that was read and planned. Its entries are not kept: where they are wanted once more, they
+/// are still on the queues.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) read: Read,
-    pub(super) held: Held,
+    pub(super) plan: Plan,
+    pub(super) backlog: Backlog,
+}
+
+/// What is to be done with the entries that were read, and what that was decided by.
+pub(super) struct Decided<'a> {
+    pub(super) steps: Steps<'a>,
     /// How far partitions are drained that are not in the batch, as far as it depends on them.
     pub(super) drained: HashMap<Partition, EntryId>,
-    pub(super) plan: Plan,
 }
 
 impl Worker {
@@ -65,39 +75,76 @@ impl Worker {
         share: &Share,
         offsets: &[Offset],
         ahead: &mut Option<Read>,
+        pace: &Pace,
     ) -> Result<Prepared, StepError> {
         let from: Vec<EntryId> = offsets.iter().map(|offset| offset.position).collect();
         let partitions = || offsets.iter().map(|offset| offset.partition);
+        let most = pace.batch_entries(&self.context.settings.drain);
         let mut weight = USUAL_ENTRY;
         let read = match ahead.take() {
             // A plan that ended early leaves entries before those.
             Some(read) if read.from == from => read,
             read => {
                 weight = read.map_or(weight, |read| read.weight());
-                self.read(partitions(), from, weight).await?
+                self.read(partitions(), from, most, weight).await?
             }
         };
         failpoint::reach("after_read");
         let read_ahead = async {
             match read.backlog {
-                Backlog::More => self.read(partitions(), read.ends(), read.weight()).await.ok(),
+                Backlog::More => {
+                    self.read(partitions(), read.ends(), most, read.weight()).await.ok()
+                }
                 Backlog::Empty => None,
             }
         };
         let planning = async {
-            let held = self.look_up_held(offsets, &read.entries).await?;
-            let steps = steps(&self.context, offsets, &read.entries, &held)?;
-            let drained = self.look_up_drained(offsets, &steps).await?;
+            let Decided { steps, drained } = self.decide(offsets, &read.entries).await?;
             let has_waited = |partition, entry| share.has_waited(partition, entry);
             let past = Past { drained: &drained, has_waited: &has_waited };
-            let plan = plan(&self.context, offsets, steps, &past);
-            Ok::<_, StepError>((plan, held, drained))
+            Ok::<_, StepError>(plan(&self.context, offsets, steps, &past))
         };
         let (read_ahead, planned) = tokio::join!(read_ahead, planning);
         // A failure to read ahead comes again where it is read in earnest.
         *ahead = read_ahead;
-        let (plan, held, drained) = planned?;
-        Ok(Prepared { read, held, drained, plan })
+        Ok(Prepared { plan: planned?, backlog: read.backlog })
+    }
+
+    /// Decides about entries that were read of each partition, from its offset on.
+    pub(super) async fn decide<'a>(
+        &self,
+        offsets: &[Offset],
+        read: &'a [Vec<RawEntry>],
+    ) -> Result<Decided<'a>, StepError> {
+        let held = self.look_up_held(offsets, read).await?;
+        let steps = steps(&self.context, offsets, read, &held)?;
+        let drained = self.look_up_drained(offsets, &steps).await?;
+        Ok(Decided { steps, drained })
+    }
+
+    /// Reads the entries of a plan once more, and no others: what is behind them was not waited for
+    /// to be replicated.
+    pub(super) async fn read_again(
+        &self,
+        offsets: &[Offset],
+        plan: &Plan,
+    ) -> Result<Vec<Vec<RawEntry>>, StepError> {
+        // Settlements are in the order of the offsets.
+        let mut settlements = plan.settlements.iter().peekable();
+        let mut requests = Vec::with_capacity(offsets.len());
+        let mut ends = Vec::with_capacity(offsets.len());
+        for &Offset { partition, position: from, .. } in offsets {
+            let part = settlements.next_if(|settlement| settlement.partition == partition);
+            // The offset's own entry, too.
+            let count = part.map_or(0, |settlement| settlement.entries) + 1;
+            requests.push(ReadRequest { partition, from, count });
+            ends.push(part.map_or(from, |settlement| settlement.to));
+        }
+        let mut entries = self.stores.hot.read_entries(&requests).await?;
+        for (entries, end) in entries.iter_mut().zip(ends) {
+            entries.retain(|entry| entry.id <= end);
+        }
+        Ok(entries)
     }
 
     /// How far other partitions are drained that entries of a batch depend on.
@@ -135,41 +182,42 @@ impl Worker {
         Ok(held.filter_map(|(row, entry)| Some((row, entry?))).collect())
     }
 
-    /// Reads from an entry of each partition on, itself included; a second time from those that
-    /// have more, if the first left room in the batch. `weight` is what an entry is likely to have.
+    /// Reads from an entry of each partition on, itself included; and again from those that have more,
+    /// while there is room in the batch. It has at most so many entries; `weight` is what one is
+    /// likely to have.
     async fn read(
         &self,
         partitions: impl Iterator<Item = Partition>,
         from: Vec<EntryId>,
+        most: usize,
         weight: usize,
     ) -> Result<Read, StepError> {
-        let settings = &self.context.settings.drain;
-        let room = settings.batch_entries.min(settings.batch_bytes / weight).max(1);
-        let share = room.div_ceil(from.len().max(1)) + 1;
-        let first: Vec<ReadRequest> = partitions
-            .zip(&from)
-            .map(|(partition, &from)| ReadRequest { partition, from, count: share })
-            .collect();
-        let mut entries = self.stores.hot.read_entries(&first).await?;
-        let full: Vec<usize> =
-            (0..entries.len()).filter(|&at| entries[at].len() == share).collect();
-        if full.is_empty() {
-            return Ok(Read { from, entries, backlog: Backlog::Empty });
-        }
-        let used: usize = entries.iter().map(Vec::len).sum();
-        let more = room.saturating_sub(used) / full.len();
-        if more > 0 {
+        let partitions: Vec<Partition> = partitions.collect();
+        let mut room = most.min(self.context.settings.drain.batch_bytes / weight).max(1);
+        let mut entries: Vec<Vec<RawEntry>> = partitions.iter().map(|_| Vec::new()).collect();
+        let mut open: Vec<usize> = (0..partitions.len()).collect();
+        // The entry that is read from, too.
+        let mut count = room.min(ENTRIES_AT_ONCE).div_ceil(open.len().max(1)) + 1;
+        while count > 0 {
             let request = |&at: &usize| ReadRequest {
-                partition: first[at].partition,
-                from: entries[at].last().map_or(from[at], |entry| entry.id),
-                count: more + 1,
+                partition: partitions[at],
+                from: entries[at].last().map_or(from[at], |entry| entry.id.next()),
+                count,
             };
-            let second: Vec<ReadRequest> = full.iter().map(request).collect();
-            let rest = self.stores.hot.read_entries(&second).await?;
-            for (at, rest) in full.into_iter().zip(rest) {
-                entries[at].extend(rest.into_iter().skip(1));
+            let requests: Vec<ReadRequest> = open.iter().map(request).collect();
+            let read = self.stores.hot.read_entries(&requests).await?;
+            let mut full = Vec::new();
+            for (at, read) in open.into_iter().zip(read) {
+                room = room.saturating_sub(read.len());
+                if read.len() == count {
+                    full.push(at);
+                }
+                entries[at].extend(read);
             }
+            open = full;
+            count = room.min(ENTRIES_AT_ONCE).checked_div(open.len()).unwrap_or_default();
         }
-        Ok(Read { from, entries, backlog: Backlog::More })
+        let backlog = if open.is_empty() { Backlog::Empty } else { Backlog::More };
+        Ok(Read { from, entries, backlog })
     }
 }

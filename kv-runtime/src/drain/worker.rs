@@ -11,9 +11,10 @@ use super::causal::Past;
 use super::context::Context;
 use super::isolate::isolate;
 use super::lease::{Assigned, Report};
-use super::plan::{Plan, WentBack, steps, trims};
+use super::pace::Pace;
+use super::plan::{Plan, WentBack, trims};
 use super::progress::{Place, Progress};
-use super::read::{Backlog, Prepared, Read};
+use super::read::{Backlog, Decided, Prepared, Read};
 use super::repair;
 use super::share::Share;
 use crate::durability::Durability;
@@ -22,7 +23,8 @@ use crate::entry::EntryId;
 use crate::failpoint;
 use crate::hot_store::{EntryMark, HotStoreError, NotReplicated, Settlement};
 use crate::key::Partition;
-use crate::scheme::known;
+use crate::scheme::{StorageScheme, known};
+use crate::settings::Settings;
 use crate::stores::Stores;
 
 /// How often an idle worker looks whether the offsets are still its own.
@@ -88,6 +90,7 @@ struct Standing {
     committed_at: Option<Instant>,
     /// When the offsets were last found to be these.
     looked_at: Instant,
+    pace: Pace,
 }
 
 impl Worker {
@@ -112,7 +115,7 @@ impl Worker {
                     self.progress.succeeded(Place::Worker(self.number));
                     match backlog {
                         Backlog::More => continue,
-                        Backlog::Empty => self.context.settings.drain.interval,
+                        Backlog::Empty => self.pause(standing.as_mut()),
                     }
                 }
                 Err(error) => {
@@ -144,6 +147,19 @@ impl Worker {
     async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // It is never closed.
         self.turns.as_ref()?.acquire().await.ok()
+    }
+
+    /// How long it waits for more entries.
+    fn pause(&self, standing: Option<&mut Standing>) -> Duration {
+        let Context { settings, keys, .. } = &*self.context;
+        let Some(Standing { offsets, pace, .. }) = standing else { return settings.drain.interval };
+        let is_awaited = |offset: &Offset| {
+            offset.scheme == StorageScheme::WriteThrough || offset.waits_at.is_some()
+        };
+        let counts = offsets.iter().map(|offset| keys.partitions_with(offset.partition));
+        let most = counts.max().unwrap_or(1);
+        let capacity = Settings::partition_capacity(settings.queue_capacity, most);
+        pace.wait(&settings.drain, offsets.iter().any(is_awaited), capacity)
     }
 
     async fn wait(&mut self, wait: Duration) {
@@ -215,7 +231,7 @@ impl Worker {
         standing: &mut Option<Standing>,
     ) -> Result<Backlog, StepError> {
         self.look_at_waiting(share).await?;
-        let Standing { partitions, offsets, next, ahead, unsettled, committed_at, looked_at } =
+        let Standing { partitions, offsets, next, ahead, unsettled, committed_at, looked_at, pace } =
             match standing {
                 Some(standing) => standing,
                 None => {
@@ -232,6 +248,7 @@ impl Worker {
                         unsettled: Vec::new(),
                         committed_at: None,
                         looked_at: Instant::now(),
+                        pace: Pace::new(&self.context.settings.drain),
                     })
                 }
             };
@@ -242,9 +259,9 @@ impl Worker {
         }
         let prepared = match next.take() {
             Some(prepared) => prepared,
-            None => self.prepare(share, offsets, ahead).await?,
+            None => self.prepare(share, offsets, ahead, pace).await?,
         };
-        let backlog = prepared.read.backlog;
+        let backlog = prepared.backlog;
         self.rest_before_blocked(share, &prepared.plan);
         if prepared.plan.batch.moves.is_empty() {
             self.begin_waits(share, offsets, &prepared.plan).await?;
@@ -269,7 +286,7 @@ impl Worker {
             match backlog {
                 // What is behind its letters shows when they are committed.
                 Backlog::More if prepared.plan.letters == 0 => {
-                    self.prepare(share, &after, ahead).await.map(Some)
+                    self.prepare(share, &after, ahead, pace).await.map(Some)
                 }
                 Backlog::More | Backlog::Empty => Ok(None),
             }
@@ -289,6 +306,7 @@ impl Worker {
             self.progress.succeeded(Place::Partition(step.to.partition));
         }
         let plan = replanned.unwrap_or(prepared.plan);
+        pace.committed(&plan);
         self.begin_waits(share, offsets, &plan).await?;
         // What was prepared begins where the first plan ended.
         *next = if *offsets == after { prepared_next? } else { None };
@@ -324,7 +342,7 @@ impl Worker {
         let replanned = match self.stores.durable.apply(&prepared.plan.batch).await {
             Err(DurableStoreError::Refused(error)) => {
                 tracing::debug!(%error, "a batch was refused, its entries are attempted");
-                Some(self.apply_isolated(share, offsets, prepared).await?)
+                Some(self.apply_isolated(share, offsets, &prepared.plan).await?)
             }
             Err(error) => return Err(error.into()),
             Ok(()) => None,
@@ -355,13 +373,14 @@ impl Worker {
         &self,
         share: &Share,
         offsets: &[Offset],
-        prepared: &Prepared,
+        plan: &Plan,
     ) -> Result<Plan, StepError> {
-        let steps = steps(&self.context, offsets, &prepared.read.entries, &prepared.held)?;
+        let entries = self.read_again(offsets, plan).await?;
+        let Decided { steps, drained } = self.decide(offsets, &entries).await?;
         let partitions: Vec<Partition> = offsets.iter().map(|offset| offset.partition).collect();
         let transaction = self.stores.durable.begin(&partitions).await?;
         let has_waited = |partition, entry| share.has_waited(partition, entry);
-        let past = Past { drained: &prepared.drained, has_waited: &has_waited };
+        let past = Past { drained: &drained, has_waited: &has_waited };
         let plan = isolate(transaction, &self.context, offsets, steps, &past).await?;
         if plan.letters > 0 {
             tracing::error!(entries = plan.letters, "entries became dead letters");

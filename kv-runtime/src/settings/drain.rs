@@ -8,7 +8,15 @@ use std::time::Duration;
 pub struct DrainSettings {
     /// How long it waits for more entries when a batch was not full. Default 100 ms.
     pub interval: Duration,
-    /// The most entries of a batch, which is one transaction. Default 5,000.
+    /// How long it waits at most where the entries since its last wait, a tenth of `batch_entries` or
+    /// more, were about the same rows again and again: for ten entries a row ten times the interval,
+    /// so that PostgreSQL has one write for many. Default 1 s; what is not longer than the interval
+    /// makes no wait longer. Where writers wait (`write_through`) and where a queue would become half
+    /// full meanwhile, it does not wait for longer either, and a flush and a shutdown cut it short;
+    /// who awaits receipts of such rows waits with it.
+    pub interval_max: Duration,
+    /// The most entries of a batch, which is one transaction; twice as many where most of the last
+    /// ones were about the same rows. Default 5,000.
     pub batch_entries: usize,
     /// The most bytes of a batch's entries; one entry alone may have more. Default 16 MiB.
     pub batch_bytes: usize,
@@ -35,6 +43,7 @@ impl Default for DrainSettings {
     fn default() -> Self {
         Self {
             interval: Duration::from_millis(100),
+            interval_max: Duration::from_secs(1),
             batch_entries: 5_000,
             batch_bytes: 16 << 20,
             lease: Duration::from_secs(10),
