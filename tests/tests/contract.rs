@@ -411,7 +411,7 @@ async fn how_far_a_queue_is_behind_is_told(pair: Pair) {
     let queues = pair.kv.queues().model::<Booking>();
     let status = async || queues.status().await.expect("Redis is up");
     assert_eq!(status().await, QueueStatus::default());
-    let _ = pair.kv.repository().create(&Booking::sample()).await.expect("a new row");
+    let _ = pair.kv.repository::<Booking>().create(&Booking::sample()).await.expect("a new row");
     let before = status().await;
     until("what waits grows older", async || status().await.lag > before.lag).await;
     assert_eq!(status().await.undrained, 1);
