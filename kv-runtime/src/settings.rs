@@ -21,6 +21,8 @@ use crate::scheme::StorageScheme;
 
 /// A shorter lease would be lost to a hiccup of the network.
 const LEASE_MIN: Duration = Duration::from_millis(100);
+/// PostgreSQL counts its time-outs, which go by the lease, in milliseconds of 31 bits.
+const LEASE_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// How the runtime connects and behaves.
 ///
@@ -172,16 +174,16 @@ impl Settings {
     /// `KV_PARTITIONS`, `KV_TENANT`, `KV_ROW_TTL_S`, `KV_QUEUE_CAPACITY`,
     /// `KV_ON_FULL_BLOCK_MS` (zero rejects), `KV_MAX_ENTRY_BYTES`,
     /// `KV_OVERLAY_MAX`, `KV_OVERLAY_TIMEOUT_MS`, `KV_SCHEME`, `KV_WRITE_THROUGH_TIMEOUT_MS`,
-    /// `KV_SWITCH_TIMEOUT_MS`,
-    /// `DATABASE_MAX_CONNECTIONS`, `DATABASE_MIN_IDLE`,
+    /// `KV_SWITCH_TIMEOUT_MS`, `DATABASE_MAX_CONNECTIONS`, `DATABASE_MIN_IDLE`,
     /// `DATABASE_MAX_LIFETIME_S`, `DATABASE_IDLE_TIMEOUT_S`, `DATABASE_CHECKOUT_TIMEOUT_MS`,
     /// `DATABASE_STATEMENT_TIMEOUT_MS`, `DATABASE_TLS` (`off`, `system` or `insecure`),
     /// `DATABASE_CA_FILE`, `DATABASE_REPLICA_URLS` (with spaces between them),
     /// `DATABASE_REPLICA_MAX_LAG_MS` (or `none`), `DATABASE_TENANT_SCHEMA`, `KV_DRAIN_INTERVAL_MS`,
-    /// `KV_DRAIN_INTERVAL_MAX_MS`, `KV_DRAIN_BATCH_ENTRIES`, `KV_DRAIN_WORKERS` and `KV_DRAIN_LEASE_MS`; and for the start-up checks
-    /// `KV_CHECKS_EVICTION`, `KV_CHECKS_PERSISTENCE`, `KV_CHECKS_REDIS_VERSION`,
-    /// `KV_CHECKS_POSTGRES_VERSION`, `KV_CHECKS_SCHEMA`, `KV_CHECKS_MIGRATIONS` and
-    /// `KV_CHECKS_PARTITIONS`, each of them `refuse`, `warn` or `off`.
+    /// `KV_DRAIN_INTERVAL_MAX_MS`, `KV_DRAIN_BATCH_ENTRIES`, `KV_DRAIN_WORKERS` and
+    /// `KV_DRAIN_LEASE_MS`; and for the start-up checks `KV_CHECKS_EVICTION`,
+    /// `KV_CHECKS_PERSISTENCE`, `KV_CHECKS_REDIS_VERSION`, `KV_CHECKS_POSTGRES_VERSION`,
+    /// `KV_CHECKS_SCHEMA`, `KV_CHECKS_MIGRATIONS` and `KV_CHECKS_PARTITIONS`, each of them
+    /// `refuse`, `warn` or `off`.
     ///
     /// # Errors
     /// The first variable that is missing or malformed, by name.
@@ -303,9 +305,9 @@ impl Settings {
             (self.drain.batch_entries > 0, "drain.batch_entries", "must be greater than zero"),
             (self.drain.batch_bytes > 0, "drain.batch_bytes", "must be greater than zero"),
             (
-                self.drain.lease >= LEASE_MIN,
+                (LEASE_MIN..=LEASE_MAX).contains(&self.drain.lease),
                 "drain.lease",
-                "must not be shorter than 100 milliseconds",
+                "must be from 100 milliseconds to 24 days",
             ),
             (self.drain.workers > 0, "drain.workers", "must be greater than zero"),
             (!self.drain.interval.is_zero(), "drain.interval", "must be longer than zero"),
@@ -403,6 +405,79 @@ mod tests {
         assert_eq!(settings.on_full, OnFull::Reject);
         let settings = from(&[redis, database, ("KV_ON_FULL_BLOCK_MS", "250")]).expect("valid");
         assert_eq!(settings.on_full, OnFull::Block { timeout: Duration::from_millis(250) });
+    }
+
+    #[test]
+    fn each_variable_that_is_malformed_is_named_without_what_is_secret() {
+        let [redis, database] = SERVERS;
+        for name in [
+            "DATABASE_CHECKOUT_TIMEOUT_MS",
+            "DATABASE_IDLE_TIMEOUT_S",
+            "DATABASE_MAX_CONNECTIONS",
+            "DATABASE_MAX_LIFETIME_S",
+            "DATABASE_MIN_IDLE",
+            "DATABASE_REPLICA_MAX_LAG_MS",
+            "DATABASE_STATEMENT_TIMEOUT_MS",
+            "DATABASE_TLS",
+            "KV_CHECKS_EVICTION",
+            "KV_CHECKS_MIGRATIONS",
+            "KV_CHECKS_PARTITIONS",
+            "KV_CHECKS_PERSISTENCE",
+            "KV_CHECKS_POSTGRES_VERSION",
+            "KV_CHECKS_REDIS_VERSION",
+            "KV_CHECKS_SCHEMA",
+            "KV_DRAIN_BATCH_ENTRIES",
+            "KV_DRAIN_INTERVAL_MAX_MS",
+            "KV_DRAIN_INTERVAL_MS",
+            "KV_DRAIN_LEASE_MS",
+            "KV_DRAIN_WORKERS",
+            "KV_MAX_ENTRY_BYTES",
+            "KV_ON_FULL_BLOCK_MS",
+            "KV_OVERLAY_MAX",
+            "KV_OVERLAY_TIMEOUT_MS",
+            "KV_PARTITIONS",
+            "KV_QUEUE_CAPACITY",
+            "KV_ROW_TTL_S",
+            "KV_SCHEME",
+            "KV_SERIAL_BLOCK",
+            "KV_SWITCH_TIMEOUT_MS",
+            "KV_WRITE_THROUGH_TIMEOUT_MS",
+        ] {
+            let error = from(&[redis, database, (name, "-some")]).expect_err(name);
+            assert_eq!(error.setting, name);
+            let text = error.to_string();
+            assert!(text.contains(name) && !text.contains("secret"), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_field_that_is_out_of_range_is_named() {
+        type Change = fn(&mut Settings);
+        let changes: [(&str, Change); 15] = [
+            ("partitions", |it| it.partitions = 1_025),
+            ("tenant", |it| it.tenant = Some(String::new())),
+            ("row_ttl", |it| it.row_ttl = Duration::ZERO),
+            ("queue_capacity", |it| it.queue_capacity = 0),
+            ("serial_block", |it| it.serial_block = 0),
+            ("max_entry_bytes", |it| it.max_entry_bytes = 0),
+            ("durability", |it| {
+                let timeout = Duration::from_secs(1);
+                it.durability = Durability::Replicated { replicas: 0, timeout };
+            }),
+            ("drain.batch_entries", |it| it.drain.batch_entries = 0),
+            ("drain.batch_bytes", |it| it.drain.batch_bytes = 0),
+            ("drain.lease", |it| it.drain.lease = Duration::from_millis(99)),
+            ("drain.lease", |it| it.drain.lease = Duration::MAX),
+            ("drain.workers", |it| it.drain.workers = 0),
+            ("drain.interval", |it| it.drain.interval = Duration::ZERO),
+            ("drain.backoff_min", |it| it.drain.backoff_min = Duration::ZERO),
+            ("drain.backoff_max", |it| it.drain.backoff_max = Duration::ZERO),
+        ];
+        for (setting, change) in changes {
+            let mut settings = from(&SERVERS).expect("valid settings");
+            change(&mut settings);
+            assert_eq!(settings.check().expect_err(setting).setting, setting);
+        }
     }
 
     #[test]
