@@ -163,9 +163,11 @@ fn ask(port: u16, command: &str) -> std::io::Result<Result<String, String>> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
     stream.set_read_timeout(Some(COMMAND_MAX))?;
     stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes())?;
-    // A sentinel does not know QUIT, and ends when it hears no more.
-    stream.shutdown(Shutdown::Write)?;
     let mut answer = String::new();
+    // Valkey drops a command that waits for replicas when it hears that nothing more is asked.
+    (&stream).take(1).read_to_string(&mut answer)?;
+    // A sentinel does not know QUIT, and ends when it hears no more. Others may have ended already.
+    let _ = stream.shutdown(Shutdown::Write);
     stream.read_to_string(&mut answer)?;
     // The last line is the one to QUIT.
     let answer = answer.trim_end();

@@ -121,6 +121,13 @@ async fn a_server_that_takes_no_writes_is_waited_for() {
     course.end(&pair).await;
 }
 
+/// Changes what is faulty while no batch is on its way: in the midst of one, PostgreSQL would refuse a
+/// row and take others like it, which makes it that row's fault.
+async fn between_batches(pair: &Pair, change: &str) {
+    let lock = "LOCK TABLE kv_offsets IN EXCLUSIVE MODE";
+    pair.sql(&format!("BEGIN; {lock}; {change}; COMMIT")).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_error_that_is_not_about_the_rows_is_waited_for() {
     let pair = Pair::servers().await;
@@ -133,9 +140,9 @@ async fn an_error_that_is_not_about_the_rows_is_waited_for() {
     pair.sql(FAULTY_TABLE).await;
     let mut course = Course::begin(&pair).await;
     for fault in FAULTS {
-        pair.sql(&format!("INSERT INTO faults VALUES ('{fault}')")).await;
+        between_batches(&pair, &format!("INSERT INTO faults VALUES ('{fault}')")).await;
         course.is_told(&format!("fault {fault}")).await;
-        pair.sql("DELETE FROM faults").await;
+        between_batches(&pair, "DELETE FROM faults").await;
         course.recovers(&pair).await;
     }
     course.end(&pair).await;
