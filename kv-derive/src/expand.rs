@@ -2,6 +2,7 @@
 //!
 //! Above each emitter stands a sketch of what it emits.
 
+mod checks;
 mod descriptor;
 mod diesel;
 mod fallback;
@@ -30,9 +31,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
     let patch = patch::expand(model);
     let finders = finders::expand(model);
     let repository = repository::expand(model);
-    let id_is_not_null = kv_model::expand_id_check(model);
-    let read_only_is_nullable = kv_model::expand_read_only_check(model);
-    let numeric_is_a_number = kv_model::expand_numeric_check(model);
+    let checks = checks::expand(model);
     let kv_model = kv_model::expand(model);
     let kv_patch = patch::expand_kv_patch(model);
     let kv_versioned = version::expand(model);
@@ -48,9 +47,7 @@ pub(crate) fn expand(model: &Model) -> TokenStream {
         #repository
         #[automatically_derived]
         const _: () = {
-            #id_is_not_null
-            #read_only_is_nullable
-            #numeric_is_a_number
+            #checks
             #kv_model
             #kv_patch
             #kv_versioned

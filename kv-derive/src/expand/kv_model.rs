@@ -7,69 +7,6 @@ use syn::Index;
 use super::{at_type, descriptor, fields, finders, one_or_tuple};
 use crate::model::{Field, Model};
 
-// const _: () = if <Uuid as ::kv_runtime::KvValue>::NULLABLE {
-//     ::core::panic!("`id` is a part of the id and cannot be NULL")
-// };
-pub(super) fn expand_id_check(model: &Model) -> TokenStream {
-    let runtime = &model.runtime;
-    let check = |field: &Field| {
-        let ty = &field.ty;
-        let message = format!("`{}` is a part of the id and cannot be NULL", field.name);
-        let check = quote! {
-            const _: () = if <#ty as #runtime::KvValue>::NULLABLE {
-                ::core::panic!(#message)
-            };
-        };
-        at_type(ty, check)
-    };
-    model.id_fields().map(check).collect()
-}
-
-// const _: () = if !<Option<i64> as ::kv_runtime::KvValue>::NULLABLE {
-//     ::core::panic!("`rank` is read-only, so it is NULL until …")
-// };
-pub(super) fn expand_read_only_check(model: &Model) -> TokenStream {
-    let runtime = &model.runtime;
-    let check = |field: &Field| {
-        let ty = &field.ty;
-        let message = format!(
-            "`{}` is read-only, so it is NULL until PostgreSQL has filled it; make it an `Option`",
-            field.name
-        );
-        let check = quote! {
-            const _: () = if !<#ty as #runtime::KvValue>::NULLABLE {
-                ::core::panic!(#message)
-            };
-        };
-        at_type(ty, check)
-    };
-    model.fields.iter().filter(|field| field.is_read_only).map(check).collect()
-}
-
-// const _: () = if !matches!(<Decimal as …>::TYPE, ::kv_runtime::ColumnType::Numeric) {
-//     ::core::panic!("`fare` is no decimal number, so …")
-// };
-pub(super) fn expand_numeric_check(model: &Model) -> TokenStream {
-    let runtime = &model.runtime;
-    let check = |field: &Field| {
-        let ty = &field.ty;
-        let message = format!(
-            "`{}` is no decimal number, so its `column_type` cannot be `numeric`; remove it",
-            field.name
-        );
-        let is_numeric = quote! {
-            ::core::matches!(<#ty as #runtime::KvValue>::TYPE, #runtime::ColumnType::Numeric)
-        };
-        let check = quote! {
-            const _: () = if !#is_numeric {
-                ::core::panic!(#message)
-            };
-        };
-        at_type(ty, check)
-    };
-    model.fields.iter().filter(|field| field.numeric.is_some()).map(check).collect()
-}
-
 // impl ::kv_runtime::KvModel for Booking {
 //     type Id = Uuid;
 //     type Patch = BookingPatch;
