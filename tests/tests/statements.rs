@@ -1,12 +1,14 @@
 //! What an entry holds, and what PostgreSQL is asked for it.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
-use kv_runtime::{CheckMode, Repository, Settings, StorageScheme};
-use kv_tests::models::{Account, Counter};
+use kv_runtime::{CheckMode, Kv, Repository, Settings, StorageScheme};
+use kv_tests::models::{Account, Counter, Member};
 use kv_tests::outside::RedisView;
 use kv_tests::pair::Pair;
+use kv_tests::waiting::until;
 
 /// Counts the statements on a table by their kind.
 const COUNTED: &str = "CREATE TABLE seen (kind text);
@@ -166,4 +168,61 @@ async fn a_refused_batch_is_attempted_without_what_came_later() {
     let status = drainer.shutdown().await.expect("nothing is in the way");
     assert_eq!((status.entries_drained, status.dead_letters), (5, 1));
     assert_eq!((status.batches, status.rows_written), (3, 4));
+}
+
+/// How many members are looked up and changed at once.
+const TOGETHER: i64 = 20;
+
+/// Looks members up that only PostgreSQL can have, and changes and deletes some that it has.
+async fn look_up_and_change(kv: &Kv, rounds: Range<i64>) {
+    let members = kv.repository::<Member>();
+    let queues = kv.queues().model::<Member>();
+    for first in rounds.map(|round| round * TOGETHER) {
+        let ids: Vec<i64> = (first..first + TOGETHER).collect();
+        let stored: Vec<i64> = ids.iter().map(|id| 10_000 + id).collect();
+        members.get_many(&stored).await.expect("the servers are up");
+        let badge = format!("badge {}", 20_000 + first);
+        members.find_by_badge(&badge).await.expect("the servers are up");
+        let rows: Vec<Member> = ids.iter().map(|&id| Member::sample(id)).collect();
+        members.create_many(&rows).await.into_iter().for_each(|it| drop(it.expect("a new row")));
+        queues.wait_until_drained().await.expect("Redis is up");
+        let patch = |&id: &i64| (id, Member::patch().team(Some("a".to_owned())));
+        let patches: Vec<_> = ids.iter().map(patch).collect();
+        members.update_many(&patches).await.into_iter().for_each(|it| drop(it.expect("a row")));
+        queues.wait_until_drained().await.expect("Redis is up");
+        members.delete_many(&ids).await.into_iter().for_each(|it| drop(it.expect("a row")));
+        queues.wait_until_drained().await.expect("Redis is up");
+    }
+}
+
+/// A statement is prepared for as long as its connection lives, and its plan with it, until PostgreSQL
+/// analyses the table.
+#[tokio::test]
+async fn a_table_that_was_empty_is_not_scanned_when_it_has_grown() {
+    let change = |settings: &mut Settings| {
+        settings.postgres.max_connections = 1;
+        settings.drain.workers = 1;
+        settings.drain.interval = Duration::from_millis(5);
+    };
+    let pair = pair().await.with(change).await;
+    pair.sql("ALTER TABLE members SET (autovacuum_enabled = off)").await;
+    let kv = pair.other_process().await;
+    let drainer = kv.drainer().model::<Member>().spawn();
+    look_up_and_change(&kv, 0..10).await;
+    pair.sql(
+        "INSERT INTO members SELECT id, 1, id || '@c.d', 'badge ' || id, NULL, NULL \
+         FROM generate_series(10000, 29999) AS id",
+    )
+    .await;
+    look_up_and_change(&kv, 10..20).await;
+    drainer.shutdown().await.expect("nothing is in the way");
+    // Its connections tell what they have done when they end.
+    drop(kv);
+    let is_counted = "SELECT (n_tup_del = 400 AND seq_tup_read + idx_tup_fetch >= 600)::text AS value \
+        FROM pg_stat_user_tables WHERE relname = 'members'";
+    let counted = async || pair.texts(is_counted).await == [Some("true".to_owned())];
+    until("PostgreSQL has counted", counted).await;
+    let scanned = "SELECT (seq_tup_read >= 20000)::text AS value FROM pg_stat_user_tables \
+        WHERE relname = 'members'";
+    assert_eq!(pair.texts(scanned).await, [Some("false".to_owned())]);
 }

@@ -13,6 +13,7 @@ mod server;
 mod session;
 mod sql;
 mod statement;
+mod tables;
 mod tenants;
 #[cfg(feature = "testing")]
 mod test_transaction;
@@ -26,12 +27,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel::sql_types::{Array, Integer, Nullable, Text};
-use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     TransactionManager,
 };
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use self::array::ColumnArray;
 use self::attempt::PostgresTransaction;
@@ -39,7 +38,7 @@ use self::offsets::{Access, partition_columns};
 use self::pool::Pool;
 pub(crate) use self::pool::PooledConnection;
 use self::replicas::Replicas;
-use self::session::{Schema, path_sql};
+use self::session::Schema;
 use self::sql::Source;
 use self::statement::{Query, Statement};
 use super::{
@@ -57,12 +56,14 @@ use crate::schema::ddl::literal;
 use crate::schema::step::Step;
 use crate::settings::{Settings, SettingsError};
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+/// Else a statement is planned for ten rows, in a table that has as many as when it was prepared: an
+/// empty one is scanned, and so it is when it has millions, until PostgreSQL analyses it.
+///
+/// What has no index is scanned all the same, but taken to cost so much that it would be compiled
+/// first, which takes longer than the scan: a foreign key's look for children, for example.
+const BY_INDEX: &str = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off";
 
-/// Any number that all who migrate agree on.
-const MIGRATION_LOCK: i64 = 0x6b76_5f6d_6967;
-
-/// The same for all who switch a queue.
+/// Any number that all who switch a queue agree on.
 const SWITCH_LOCK: i32 = 0x6b76_7377;
 
 /// Tables and offsets on a PostgreSQL server.
@@ -131,18 +132,6 @@ impl PostgresDurableStore {
     /// A connection for a user, who may do anything with it.
     pub(crate) async fn lend(&self) -> Result<PooledConnection<'_>, DurableStoreError> {
         self.pool.lend(&self.schema).await
-    }
-
-    /// A connection of its own, for who makes tables: of all processes, one has it at a time, and
-    /// its end makes room for the next one.
-    async fn connection_for_tables(&self) -> Result<AsyncPgConnection, DurableStoreError> {
-        let mut connection = self.pool.dedicated().await?;
-        // It waits as long as a statement may take: the time-out of locks is for those of rows.
-        let lock = format!(
-            "BEGIN; SET LOCAL lock_timeout = 0; SELECT pg_advisory_lock({MIGRATION_LOCK}); COMMIT"
-        );
-        connection.batch_execute(&lock).await.map_err(classify)?;
-        Ok(connection)
     }
 
     async fn load_offsets(
@@ -247,6 +236,12 @@ async fn run_batch(
     failpoint::reach("after_begin");
     offsets::move_all(connection, &batch.moves).await?;
     failpoint::reach("after_move_offsets");
+    let finds_rows = |step: &super::Statement| {
+        matches!(step.operation, Operation::Patch { .. } | Operation::Delete(_))
+    };
+    if batch.statements.iter().any(finds_rows) {
+        connection.batch_execute(BY_INDEX).await.map_err(classify)?;
+    }
     for step in &batch.statements {
         let statement = statement_of(step.model, &step.operation)?;
         let changed = statement.execute(connection).await.map_err(classify)?;
@@ -264,17 +259,6 @@ async fn run_batch(
     letters::insert(connection, &batch.letters).await?;
     failpoint::reach("before_commit");
     Ok(())
-}
-
-/// Makes the tables that are missing, all of them or none.
-async fn create_tables(
-    connection: &mut AsyncPgConnection,
-    models: &[&'static ModelDescriptor],
-) -> Result<(), DurableStoreError> {
-    let transaction = connection.transaction(async |connection| {
-        schema::create(connection, models).await.map_err(Rollback::Store)
-    });
-    transaction.await.map_err(Rollback::into_error)
 }
 
 #[async_trait]
@@ -444,39 +428,14 @@ impl DurableStore for PostgresDurableStore {
     }
 
     async fn migrate(&self) -> Result<(), DurableStoreError> {
-        #[cfg(feature = "testing")]
-        if self.pool.test().is_some() {
-            // They are made with the transaction.
-            return self.connection().await.map(|_| ());
-        }
-        let mut connection = self.connection_for_tables().await?;
-        if let Some(schema) = &self.schema {
-            tenants::create_schema(&mut connection, schema).await?;
-            connection.batch_execute(&path_sql(&self.schema)).await.map_err(classify)?;
-        }
-        // The harness blocks, and would panic on a runtime of one thread.
-        let migrated = tokio::task::spawn_blocking(move || {
-            let mut connection: AsyncConnectionWrapper<AsyncPgConnection> = connection.into();
-            connection.run_pending_migrations(MIGRATIONS).map(|_| ())
-        });
-        match migrated.await {
-            Ok(outcome) => outcome.map_err(DurableStoreError::Configuration),
-            Err(panic) => Err(DurableStoreError::Configuration(Box::new(panic))),
-        }
+        tables::migrate(self).await
     }
 
     async fn create_tables(
         &self,
         models: &[&'static ModelDescriptor],
     ) -> Result<(), DurableStoreError> {
-        #[cfg(feature = "testing")]
-        if self.pool.test().is_some() {
-            // They are made in its own schema, where nobody else makes any.
-            return create_tables(&mut *self.connection().await?, models).await;
-        }
-        let mut connection = self.connection_for_tables().await?;
-        connection.batch_execute(&path_sql(&self.schema)).await.map_err(classify)?;
-        create_tables(&mut connection, models).await
+        tables::create(self, models).await
     }
 }
 

@@ -103,6 +103,9 @@ impl Pool {
             .max_lifetime(postgres.max_lifetime)
             .idle_timeout(postgres.idle_timeout)
             .connection_timeout(checkout_timeout)
+            // What has run statements lately has them and its tables at hand, and the others become
+            // idle.
+            .queue_strategy(::bb8::QueueStrategy::Lifo)
             .error_sink(Box::new(last_failure.clone()))
             .build_unchecked(Sessions(manager));
         Ok(Self {

@@ -6,7 +6,8 @@ use diesel::pg::Pg;
 use diesel::sql_types::{Array, Bool, Integer, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use super::{MIGRATIONS, PostgresDurableStore, classify, schema};
+use super::tables::MIGRATIONS;
+use super::{PostgresDurableStore, classify, schema};
 use crate::checks::{Check, CheckError, CheckSettings, Problem, StoreChecks, queues_of};
 use crate::durable_store::DurableStoreError;
 use crate::model::ModelDescriptor;

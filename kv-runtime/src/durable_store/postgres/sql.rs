@@ -83,12 +83,7 @@ pub(super) fn unnest(columns: usize, options: &str) -> String {
 
 /// `t."id" = u.c0::uuid AND …` over the id's columns, the first parameters.
 pub(super) fn same_id(model: &ModelDescriptor, source: Source) -> String {
-    same(model, model.id, source)
-}
-
-/// The same over any columns.
-fn same(model: &ModelDescriptor, columns: &[usize], source: Source) -> String {
-    let conditions = columns.iter().enumerate().map(|(at, &position)| {
+    let conditions = model.id.iter().enumerate().map(|(at, &position)| {
         let column = &model.columns[position];
         format!("t.{} = {}", quote_one(column.column), source.value(at, column.ty))
     });
@@ -161,28 +156,35 @@ pub(super) fn delete(model: &ModelDescriptor, source: Source) -> String {
 
 /// Reads rows by id with the offset of their partition: queue, partitions, then the id's columns.
 ///
-/// One statement is one snapshot, so the offset is that of the row.
+/// One statement is one snapshot, so the offset is that of the row. Each row is looked up by itself,
+/// because a join would be planned once for all connections' lives: by a scan of the whole table, where
+/// that was empty then.
 pub(super) fn fetch(model: &ModelDescriptor) -> String {
     let at = model.id.len();
     format!(
-        "SELECT u.ordinal::int, {}, o.position FROM {} JOIN {} AS t ON {} \
+        "SELECT u.ordinal::int, r.row, o.position FROM {} \
+         CROSS JOIN LATERAL (SELECT {} AS row FROM {} AS t WHERE {} LIMIT 1) AS r \
          LEFT JOIN kv_offsets AS o ON o.queue = u.c{at} AND o.partition = u.c{}::int",
-        row_as_texts(model),
         unnest(at + 2, "WITH ORDINALITY"),
+        row_as_texts(model),
         quote(model.table),
         same_id(model, Source::Arrays),
         at + 1,
     )
 }
 
-/// Reads a row by other columns than its id's; one parameter for each of them.
+/// Reads a row by other columns than its id's; one parameter for each of them, of one element.
 pub(super) fn find_by(model: &ModelDescriptor, columns: &[usize]) -> String {
+    let conditions = columns.iter().map(|&position| {
+        let column = &model.columns[position];
+        let value = cast(&format!("({PARAMETER})[1]"), column.ty);
+        format!("t.{} = {value}", quote_one(column.column))
+    });
     format!(
-        "SELECT 0::int, {}, NULL::text FROM {} JOIN {} AS t ON {} LIMIT 1",
+        "SELECT 0::int, {}, NULL::text FROM {} AS t WHERE {} LIMIT 1",
         row_as_texts(model),
-        unnest(columns.len(), ""),
         quote(model.table),
-        same(model, columns, Source::Arrays),
+        conditions.collect::<Vec<_>>().join(" AND "),
     )
 }
 

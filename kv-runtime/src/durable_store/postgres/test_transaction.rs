@@ -14,7 +14,8 @@ use diesel_async::{
 use diesel_migrations::MigrationHarness;
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard, OwnedMutexGuard};
 
-use super::{MIGRATIONS, classify};
+use super::classify;
+use super::tables::MIGRATIONS;
 use crate::durable_store::DurableStoreError;
 
 /// The connection of a test, once somebody has asked for it.
