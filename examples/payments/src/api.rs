@@ -56,6 +56,7 @@ struct Request {
 
 /// Stores a payment and answers at once: `202` if it is new, `200` if it is known.
 async fn accept(State(parts): Shared, body: Bytes) -> Response {
+    let _accepting = parts.delivery.accepting();
     let request: Request = match serde_json::from_slice(&body) {
         Ok(request) => request,
         Err(error) => return refused(&format!("the body is no payment: {error}")),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, Utc};
 use futures_util::future::join_all;
 use kv_runtime::{Error, UpdateIfError};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
 use crate::board::Board;
@@ -27,6 +27,9 @@ const WAITING_MAX: usize = 20_000;
 /// How often it is looked for payments that nobody delivers.
 const SWEEP: Duration = Duration::from_millis(500);
 
+/// How long a delivery waits at most for requests that are being accepted.
+const YIELD_MAX: Duration = Duration::from_millis(50);
+
 /// How many of them are taken over at once.
 const SWEEP_MAX: usize = 200;
 
@@ -35,6 +38,18 @@ const SWEEP_MAX: usize = 200;
 pub(crate) struct Delivery {
     parts: Arc<Parts>,
     waiting: mpsc::Sender<Payment>,
+    /// How many requests are being accepted.
+    accepting: watch::Sender<usize>,
+}
+
+/// A request that is being accepted, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Accepting(watch::Sender<usize>);
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
 }
 
 /// What delivering takes.
@@ -52,7 +67,14 @@ impl Delivery {
     /// Nothing is delivered before [`run`](Self::run).
     pub(crate) fn new(parts: Parts) -> (Self, mpsc::Receiver<Payment>) {
         let (waiting, taken) = mpsc::channel(WAITING_MAX);
-        (Self { parts: Arc::new(parts), waiting }, taken)
+        (Self { parts: Arc::new(parts), waiting, accepting: watch::Sender::new(0) }, taken)
+    }
+
+    /// Says that a request is being accepted: its caller waits for the answer, as nobody does for a
+    /// delivery.
+    pub(crate) fn accepting(&self) -> Accepting {
+        self.accepting.send_modify(|count| *count += 1);
+        Accepting(self.accepting.clone())
     }
 
     /// Until when a payment that is accepted now is this instance's.
@@ -74,9 +96,13 @@ impl Delivery {
         let room = Arc::new(Semaphore::new(self.parts.settings.in_flight));
         let mut pace = tokio::time::interval(self.parts.settings.pace);
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut accepting = self.accepting.subscribe();
         while let Some(payment) = taken.recv().await {
             self.parts.board.wait_for_choice().await;
             pace.tick().await;
+            // There may always be one.
+            let none = accepting.wait_for(|count| *count == 0);
+            let _ = tokio::time::timeout(YIELD_MAX, none).await;
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
             let parts = Arc::clone(&self.parts);
             tokio::spawn(async move {

@@ -83,7 +83,8 @@ impl Choice {
     }
 }
 
-#[tokio::main]
+// Each of these processes has less than a core: a second thread would only be woken in vain.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     // First, so that no signal is missed.
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
