@@ -1,14 +1,15 @@
 -- Makes changes of rows, each together with its entry.
 --
--- KEYS: for each change its partition's state and stream, and its row.
--- ARGV: the call, then for each change what it is and its columns; each of these is packed.
+-- KEYS: the rows, one for each change; then for each change its partition's stream and state.
+-- ARGV: the call, then for each change what it is, its entry's values and its columns; all but the
+--   values are packed.
 --   The call: the number of partitions (where the queues of the changes have not all the same, that
 --   of each, with spaces between), the bound of undrained entries of a partition, what this
 --   server's clock showed before the first try of these changes (0: this is it), whether rows that
---   are held take changes.
---   What a change is: operation, the entry's header, its values, operation id, probe, whether to
---   check, the column of the version where the model has one (it follows from the entry's id), the
---   names of the columns that become NULL, packed once more.
+--   are held take changes, whether all are creates, each of another row.
+--   What a change is: operation, the entry's header, operation id, probe, whether to check, the
+--   column of the version where the model has one (it follows from the entry's id), the names of
+--   the columns that become NULL, packed once more.
 --   Its columns: names and values in turn.
 -- Answers for each change the id of its entry, the number of a refusal, or an error; then for
 -- each check how many more entries the partition has room for.
@@ -29,43 +30,47 @@
 -- all (memory that is full) fails at the first write of the call, before anything is done.
 --
 -- This is the hot path: a call of the server costs about a microsecond and an argument a
--- tenth of one, a number that becomes text half of one. So arguments are packed, the entry is made by
--- the caller, the version is the entry's id, and the partitions are compared only when there is no
--- stream.
+-- tenth of one, a number that becomes text half of one, and each byte that becomes a text of the
+-- script about a nanosecond, once more where it is unpacked. So what is small is packed, what is
+-- long is not, the entry is made by the caller, the version is the entry's id, new rows are looked
+-- for all at once, and the partitions are compared only when there is no stream.
 
-local unpacked = cmsgpack.unpack
-local partitions, bound, began, takes_held = unpacked(ARGV[1])
+local unpacked, find, match, sub = cmsgpack.unpack, string.find, string.match, string.sub
+local partitions, bound, began, takes_held, are_new = unpacked(ARGV[1])
 
 -- What an earlier try of these changes has done: entry ids by operation id. A row remembers
 -- its last operation alone; the stream has all that a retry can be about. A call that is a
--- retry is about one partition.
+-- retry is about one change.
 local done, results
 if began ~= 0 then
   done, results = {}, {}
-  local trimmed = call('HGET', KEYS[1], 'trimmed')
-  if call('HGET', KEYS[1], 'scheme') == 'moved' and call('EXISTS', KEYS[2]) == 0 then
+  local trimmed = call('HGET', KEYS[3], 'trimmed')
+  if call('HGET', KEYS[3], 'scheme') == 'moved' and call('EXISTS', KEYS[2]) == 0 then
     return redis.error_reply('KVUNKNOWN the queue has other partitions, and its old ones are gone')
   end
-  if trimmed and tonumber(string.match(trimmed, '^%d+')) >= began then
+  if trimmed and tonumber(match(trimmed, '^%d+')) >= began then
     return redis.error_reply('KVUNKNOWN the entries since the first try were trimmed')
   end
   for _, entry in ipairs(call('XRANGE', KEYS[2], string.format('%d', began), '+')) do
     -- The header is the first value; the operation id is its fourth word.
-    local operation_id = string.match(entry[2][2], '^%S+ %S+ %S+ (%S+)')
+    local operation_id = match(entry[2][2], '^%S+ %S+ %S+ (%S+)')
     if operation_id then
       done[operation_id] = entry[1]
       -- Where it was an increment, its result is the only value.
-      results[operation_id] = string.match(entry[2][4], '"(%-?%d+)"}$')
+      results[operation_id] = match(entry[2][4], '"(%-?%d+)"}$')
     end
   end
 end
 
+local KEYS, ARGV, count = KEYS, ARGV, #KEYS / 3
 local answers, rooms = {}, {}
-for i = 1, #KEYS / 3 do
-  local state, stream, key = KEYS[3 * i - 2], KEYS[3 * i - 1], KEYS[3 * i]
-  local operation, header, values, operation_id, probe, is_checked, version_column, nulls =
-    unpacked(ARGV[2 * i])
-  local columns = ARGV[2 * i + 1]
+-- Mostly new rows are new; where one is not, each is looked at.
+local are_absent = are_new and call('EXISTS', unpack(KEYS, 1, count)) == 0
+for i = 1, count do
+  local key, stream, state = KEYS[i], KEYS[count + 2 * i - 1], KEYS[count + 2 * i]
+  local operation, header, operation_id, probe, is_checked, version_column, nulls =
+    unpacked(ARGV[3 * i - 1])
+  local values, columns = ARGV[3 * i], ARGV[3 * i + 1]
   local room
   if is_checked then
     room = room_of(state, stream, bound)
@@ -74,17 +79,17 @@ for i = 1, #KEYS / 3 do
 
   -- `<entry> <operation id>`, then ` deleted` where it is a tombstone, then ` <entry> held` or
   -- ` stale`; or `reading <token>`.
-  local meta = pcall('HGET', key, '@')
+  local meta = not are_absent and pcall('HGET', key, '@')
   local is_foreign = type(meta) == 'table'
   local is_there, deleted, token = false, false, nil
   local is_held, mark = false, ''
   if meta and not is_foreign then
-    token = string.match(meta, '^reading (%S+)')
-    deleted = not token and string.find(meta, ' deleted', 1, true)
+    token = match(meta, '^reading (%S+)')
+    deleted = not token and find(meta, ' deleted', 1, true)
     is_there = not token and not deleted
-    local word = string.sub(meta, -5)
+    local word = sub(meta, -5)
     is_held = word == ' held'
-    mark = is_held and string.match(meta, ' %S+ held$') or word == 'stale' and ' stale' or ''
+    mark = is_held and match(meta, ' %S+ held$') or word == 'stale' and ' stale' or ''
   end
   local is_whole_row = operation == 'create' or operation == 'upsert'
 
@@ -95,9 +100,9 @@ for i = 1, #KEYS / 3 do
     if operation == 'increment' then
       answers[i] = answers[i] .. ' ' .. results[operation_id]
     end
-  elseif meta and not token and string.find(meta, operation_id, 1, true) then
+  elseif meta and not token and find(meta, operation_id, 1, true) then
     -- Two tries that passed each other on the way here.
-    answers[i] = string.match(meta, '^%S+')
+    answers[i] = match(meta, '^%S+')
     if operation == 'increment' then
       answers[i] = answers[i] .. ' ' .. call('HGET', key, (unpacked(columns)))
     end
@@ -123,7 +128,7 @@ for i = 1, #KEYS / 3 do
     if operation == 'increment' then
       -- Only the server itself adds with 64 bits. So this comes before the entry is appended, and
       -- is taken back where that fails.
-      local least, most = string.match(probe, '^(%S+) (%S+)$')
+      local least, most = match(probe, '^(%S+) (%S+)$')
       local amount
       counter, amount = unpacked(columns)
       before = call('HGET', key, counter)
@@ -131,7 +136,7 @@ for i = 1, #KEYS / 3 do
       if not before then
         entry = IS_NULL
       elseif type(sum) == 'table' then
-        entry = string.find(sum.err, 'overflow', 1, true) and OVERFLOW or sum
+        entry = find(sum.err, 'overflow', 1, true) and OVERFLOW or sum
       elseif sum < tonumber(least) or sum > tonumber(most) then
         call('HSET', key, counter, before)
         entry = OVERFLOW
@@ -145,11 +150,11 @@ for i = 1, #KEYS / 3 do
     end
     entry = entry or pcall('XADD', stream, 'NOMKSTREAM', '*', 'change', header, 'values', values)
     if not entry then
-      local count = partitions
-      if string.find(count, ' ', 1, true) then
-        count = string.match(count, string.rep('%d+ ', i - 1) .. '(%d+)')
+      local written = partitions
+      if find(written, ' ', 1, true) then
+        written = match(written, string.rep('%d+ ', i - 1) .. '(%d+)')
       end
-      entry = check_partitions(state, count)
+      entry = check_partitions(state, written)
         or pcall('XADD', stream, '*', 'change', header, 'values', values)
     end
     answers[i] = entry
@@ -191,7 +196,7 @@ for i = 1, #KEYS / 3 do
       if version_column then
         -- The entry's milliseconds times 2^20, plus its sequence: in two halves, because a number
         -- of a script has 53 bits.
-        local time, sequence = string.match(entry, '^(%d+)-(%d+)$')
+        local time, sequence = match(entry, '^(%d+)-(%d+)$')
         local low = time % 1000000 * 1048576 + sequence
         local high = math.floor(time / 1000000) * 1048576 + math.floor(low / 1000000)
         local version = string.format('%.0f%06.0f', high, low % 1000000)
@@ -201,7 +206,6 @@ for i = 1, #KEYS / 3 do
   end
 end
 
-local count = #KEYS / 3
 for i, room in ipairs(rooms) do
   answers[count + i] = room
 end

@@ -1,7 +1,7 @@
 //! Calls of the write script.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redis::Cmd;
@@ -147,16 +147,23 @@ impl Writer {
     fn command(&self, writes: &[Arc<Write>], checked: &[bool], began_ms: u64) -> Cmd {
         let mut call = WRITE.call(writes.len() * 3);
         for write in writes {
+            call.arg(&write.key.key);
+        }
+        for write in writes {
             let partition = write.key.partition();
-            call.arg(self.keys.state(partition))
-                .arg(self.keys.stream(partition))
-                .arg(&write.key.key);
+            call.arg(self.keys.stream(partition)).arg(self.keys.state(partition));
         }
         let partitions = writes.iter().map(|write| write.key.partition());
-        call.arg(self.settings(partitions, began_ms));
+        let mut settings = self.settings(partitions, began_ms);
+        call.arg(settings.flag(are_new(writes)));
         for (write, &checked) in writes.iter().zip(checked) {
             let columns = Columns::of(write.key.model, &write.change);
-            call.arg(packed_change(write, checked, &columns)).arg(columns.values);
+            let values = match write.terms {
+                // The script puts the result behind it.
+                Terms::Increment(counter) => entry::column_name(write.key.model, counter.column),
+                Terms::Any | Terms::Version(_) => write.change.encode_values(write.key.model),
+            };
+            call.arg(packed_change(write, checked, &columns)).arg(values).arg(columns.values);
         }
         call
     }
@@ -216,25 +223,25 @@ impl Writer {
     }
 }
 
+/// Whether all are creates, each of another row.
+fn are_new(writes: &[Arc<Write>]) -> bool {
+    let mut seen = HashSet::with_capacity(writes.len());
+    writes.iter().all(|it| matches!(it.change, Change::Create(_)) && seen.insert(&it.key.key))
+}
+
 /// About what there is in a call beside values.
 const PACKED_BYTES: usize = 64;
 
 /// What a change is, but for its columns.
 fn packed_change(write: &Write, is_checked: bool, columns: &Columns) -> Packed {
-    let model = write.key.model;
     let header = write.header();
-    let values = match write.terms {
-        // The script puts the result behind it.
-        Terms::Increment(counter) => entry::column_name(model, counter.column),
-        Terms::Any | Terms::Version(_) => write.change.encode_values(model),
-    };
     let probe = match write.terms {
         Terms::Any => Cow::Borrowed(write.probe.token()),
         Terms::Version(version) => version.to_string().into(),
         Terms::Increment(Increment { least, most, .. }) => format!("{least} {most}").into(),
     };
-    let mut packed = Packed::with_capacity(PACKED_BYTES + header.len() + values.len());
-    packed.text(write.operation()).text(&header).text(&values).text(&write.operation_id);
+    let mut packed = Packed::with_capacity(PACKED_BYTES + header.len());
+    packed.text(write.operation()).text(&header).text(&write.operation_id);
     packed.text(&probe).flag(is_checked).text_if_any(columns.version).packed(&columns.nulls);
     packed
 }
