@@ -79,6 +79,14 @@ impl Pair {
         Self::connect(settings).await
     }
 
+    /// PostgreSQL alone, with a database of the test's own.
+    pub async fn postgres_alone() -> Self {
+        let mut settings = Self::settings();
+        settings.redis.url = "".into();
+        settings.scheme = StorageScheme::PostgresOnly;
+        Self::connect(settings).await
+    }
+
     /// Settings for real servers, with a database and a tenant of their own.
     fn settings() -> Settings {
         static TENANTS: AtomicU64 = AtomicU64::new(0);
@@ -263,12 +271,28 @@ macro_rules! contract {
         $crate::contract!(@scheme write_through WriteThrough $($test)*);
         $crate::contract!(@scheme cache_aside CacheAside $($test)*);
         $crate::contract!(@scheme redis_only RedisOnly $($test)*);
-        $crate::contract!(@scheme postgres_only PostgresOnly $($test)*);
+        $crate::contract!(@postgres_only $($test)*);
     };
     (under direct schemes: $($test:ident),* $(,)?) => {
         $crate::contract!(@ #[tokio::test] $($test)*);
         $crate::contract!(@scheme cache_aside CacheAside $($test)*);
-        $crate::contract!(@scheme postgres_only PostgresOnly $($test)*);
+        $crate::contract!(@postgres_only $($test)*);
+    };
+    // On the servers' side without a Redis.
+    (@postgres_only $($test:ident)*) => {
+        mod postgres_only {
+            $crate::contract!(@of memory PostgresOnly $($test)*);
+
+            mod servers {
+                $(
+                    #[tokio::test]
+                    async fn $test() {
+                        let pair = $crate::pair::Pair::postgres_alone().await;
+                        super::super::$test(pair).await;
+                    }
+                )*
+            }
+        }
     };
     (@scheme $module:ident $scheme:ident $($test:ident)*) => {
         mod $module {

@@ -8,20 +8,26 @@ use std::sync::Arc;
 #[cfg(feature = "redis")]
 use tokio::sync::OnceCell;
 
+#[cfg(feature = "postgres")]
+use crate::checks;
 use crate::checks::{CheckError, Checks};
 #[cfg(feature = "postgres")]
 use crate::connection::{Connection, PoolError};
 use crate::dead_letters::DeadLetters;
 use crate::drain::{DrainerBuilder, Queues};
 use crate::durable_store::DurableStore;
-#[cfg(all(feature = "redis", feature = "postgres"))]
+#[cfg(feature = "postgres")]
 use crate::durable_store::DurableStoreError;
 use crate::durable_store::memory::MemoryDurableStore;
+#[cfg(feature = "postgres")]
+use crate::durable_store::postgres::PostgresDurableStore;
 use crate::error::{Error, Operation, Source};
 use crate::hot_store::HotStore;
 #[cfg(all(feature = "redis", feature = "postgres"))]
 use crate::hot_store::HotStoreError;
 use crate::hot_store::memory::{MemoryHotStore, Watch};
+#[cfg(all(feature = "redis", feature = "postgres"))]
+use crate::hot_store::redis::RedisHotStore;
 use crate::key::KeySpace;
 use crate::model::KvModel;
 #[cfg(feature = "redis")]
@@ -67,7 +73,7 @@ use crate::tenants::{TenantError, Tenants};
 pub struct Kv {
     stores: Arc<Stores>,
     tenants: Arc<Tenants>,
-    /// The handle on Redis, when it was asked for; `None` in memory.
+    /// The handle on Redis, when it was asked for; `None` without one.
     #[cfg(feature = "redis")]
     redis: Option<Arc<OnceCell<Redis>>>,
 }
@@ -162,24 +168,49 @@ impl Kv {
     /// checks what does not depend on the models: Redis' memory policy and persistence, and the
     /// versions of both. [`Settings::checks`] says what becomes of a problem.
     ///
+    /// With [`Settings::postgres_only`] it is PostgreSQL alone.
+    ///
     /// # Errors
     /// [`ConnectError`], naming the server or the setting.
-    #[cfg(all(feature = "redis", feature = "postgres"))]
+    #[cfg(feature = "postgres")]
     pub async fn connect(settings: Settings) -> Result<Self, ConnectError> {
-        use crate::checks;
-        use crate::durable_store::postgres::PostgresDurableStore;
-        use crate::hot_store::redis::RedisHotStore;
-
         settings.check()?;
         let keys = KeySpace::of(&settings);
         let durable = PostgresDurableStore::new(&settings)?;
-        let (hot, tried_out) =
-            tokio::join!(RedisHotStore::connect(&settings, keys.clone()), durable.try_out());
-        let hot = both(hot, tried_out, &settings)?;
-        let mut kv = Self::new(Arc::new(hot), Arc::new(durable), keys, settings);
-        kv.redis = Some(Arc::default());
+        let kv = match settings.is_without_redis() {
+            true => {
+                tried_out(durable.try_out().await, &settings)?;
+                // It has leases to give, and nothing that they are for.
+                let hot = MemoryHotStore::new(&settings, keys.clone(), None);
+                Self::new(Arc::new(hot), Arc::new(durable), keys, settings)
+            }
+            false => Self::connect_both(durable, keys, settings).await?,
+        };
         checks::check_servers(&kv.stores).await?;
         Ok(kv)
+    }
+
+    #[cfg(all(feature = "redis", feature = "postgres"))]
+    async fn connect_both(
+        durable: PostgresDurableStore,
+        keys: KeySpace,
+        settings: Settings,
+    ) -> Result<Self, ConnectError> {
+        let (hot, postgres) =
+            tokio::join!(RedisHotStore::connect(&settings, keys.clone()), durable.try_out());
+        let hot = both(hot, postgres, &settings)?;
+        let kv = Self::new(Arc::new(hot), Arc::new(durable), keys, settings);
+        Ok(Self { redis: Some(Arc::default()), ..kv })
+    }
+
+    #[cfg(all(feature = "postgres", not(feature = "redis")))]
+    async fn connect_both(
+        _: PostgresDurableStore,
+        _: KeySpace,
+        _: Settings,
+    ) -> Result<Self, ConnectError> {
+        let problem = "names a Redis, which takes the feature `redis` of `kv-runtime`";
+        Err(SettingsError::new("redis.url", problem).into())
     }
 
     /// A tenant: all that is made of this pair is its own, and no other tenant's.
@@ -461,9 +492,17 @@ fn both<H>(
         url: settings.redis.address(),
         source: error.into_source(),
     })?;
+    tried_out(durable, settings)?;
+    Ok(hot)
+}
+
+#[cfg(feature = "postgres")]
+fn tried_out(
+    durable: Result<(), DurableStoreError>,
+    settings: &Settings,
+) -> Result<(), ConnectError> {
     durable.map_err(|error| ConnectError::PostgreSql {
         url: settings.postgres.url.to_string(),
         source: error.into_source(),
-    })?;
-    Ok(hot)
+    })
 }

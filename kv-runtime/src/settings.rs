@@ -1,12 +1,12 @@
-//! Everything that can be chosen, from a struct or from the environment.
+//! Everything that can be chosen.
 
 mod drain;
+mod environment;
 mod postgres;
 mod redis;
 mod secret;
 mod url;
 
-use std::str::FromStr;
 use std::time::Duration;
 
 pub use self::drain::DrainSettings;
@@ -14,7 +14,7 @@ pub use self::postgres::{PostgresSettings, PostgresTls};
 pub use self::redis::RedisSettings;
 pub use self::secret::Secret;
 pub use self::url::ServerUrl;
-use crate::checks::{Check, CheckSettings};
+use crate::checks::CheckSettings;
 use crate::durability::Durability;
 use crate::key::MAX_PARTITIONS;
 use crate::scheme::StorageScheme;
@@ -145,6 +145,16 @@ impl Settings {
         }
     }
 
+    /// The defaults for PostgreSQL alone: all models have the scheme
+    /// [`PostgresOnly`](StorageScheme::PostgresOnly), and there is no Redis.
+    ///
+    /// For a service that is yet to come to Redis, or never will. [`Kv::connect`](crate::Kv::connect)
+    /// takes them; what needs Redis is refused with [`Error::Configuration`](crate::Error), and
+    /// nothing is kept in this process in its stead.
+    pub fn postgres_only(postgres_url: impl Into<ServerUrl>) -> Self {
+        Self { scheme: StorageScheme::PostgresOnly, ..Self::new("", postgres_url) }
+    }
+
     /// The defaults for the in-memory pair, which connects to nothing.
     pub fn in_memory() -> Self {
         Self {
@@ -169,114 +179,6 @@ impl Settings {
         }
     }
 
-    /// Reads the variables of [`RedisSettings::from_env`], of which one that names the server is
-    /// required, and `DATABASE_URL`, which is required too; and where they are set
-    /// `KV_PARTITIONS`, `KV_TENANT`, `KV_ROW_TTL_S`, `KV_QUEUE_CAPACITY`,
-    /// `KV_ON_FULL_BLOCK_MS` (zero rejects), `KV_MAX_ENTRY_BYTES`,
-    /// `KV_OVERLAY_MAX`, `KV_OVERLAY_TIMEOUT_MS`, `KV_SCHEME`, `KV_WRITE_THROUGH_TIMEOUT_MS`,
-    /// `KV_SWITCH_TIMEOUT_MS`, `DATABASE_MAX_CONNECTIONS`, `DATABASE_MIN_IDLE`,
-    /// `DATABASE_MAX_LIFETIME_S`, `DATABASE_IDLE_TIMEOUT_S`, `DATABASE_CHECKOUT_TIMEOUT_MS`,
-    /// `DATABASE_STATEMENT_TIMEOUT_MS`, `DATABASE_TLS` (`off`, `system` or `insecure`),
-    /// `DATABASE_CA_FILE`, `DATABASE_REPLICA_URLS` (with spaces between them),
-    /// `DATABASE_REPLICA_MAX_LAG_MS` (or `none`), `DATABASE_TENANT_SCHEMA`, `KV_DRAIN_INTERVAL_MS`,
-    /// `KV_DRAIN_INTERVAL_MAX_MS`, `KV_DRAIN_BATCH_ENTRIES`, `KV_DRAIN_WORKERS` and
-    /// `KV_DRAIN_LEASE_MS`; and for the start-up checks `KV_CHECKS_EVICTION`,
-    /// `KV_CHECKS_PERSISTENCE`, `KV_CHECKS_REDIS_VERSION`, `KV_CHECKS_POSTGRES_VERSION`,
-    /// `KV_CHECKS_SCHEMA`, `KV_CHECKS_MIGRATIONS` and `KV_CHECKS_PARTITIONS`, each of them
-    /// `refuse`, `warn` or `off`.
-    ///
-    /// # Errors
-    /// The first variable that is missing or malformed, by name.
-    pub fn from_env() -> Result<Self, SettingsError> {
-        Self::from_lookup(from_environment)
-    }
-
-    /// [`from_env`](Self::from_env), with the variables from elsewhere: a file, a secret store, a
-    /// service's own names.
-    ///
-    /// ```
-    /// # use kv_runtime::{Settings, SettingsError};
-    /// let stored = |name: &str| match name {
-    ///     "REDIS_URL" => Some("redis://localhost".to_owned()),
-    ///     "DATABASE_URL" => Some("postgres://rides@localhost/rides".to_owned()),
-    ///     "KV_PARTITIONS" => Some("16".to_owned()),
-    ///     _ => None,
-    /// };
-    /// assert_eq!(Settings::from_variables(stored)?.partitions, 16);
-    /// # Ok::<_, SettingsError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// The first variable that is missing or malformed, by name.
-    pub fn from_variables(
-        variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, SettingsError> {
-        Self::from_lookup(|name| Ok(variable(name)))
-    }
-
-    fn from_lookup(
-        lookup: impl Fn(&'static str) -> Result<Option<String>, SettingsError>,
-    ) -> Result<Self, SettingsError> {
-        let required = |name, example| {
-            lookup(name)?.filter(|value| !value.is_empty()).ok_or_else(|| {
-                SettingsError::new(name, format!("is not set; it should be like `{example}`"))
-            })
-        };
-        let redis = RedisSettings::from_lookup(&lookup)?;
-        let postgres_url = required("DATABASE_URL", "postgres://user@localhost/database")?;
-        let mut settings = Self::new(redis.url.clone(), postgres_url);
-        settings.redis = redis;
-        settings.tenant = lookup("KV_TENANT")?.filter(|tenant| !tenant.is_empty());
-        set(&mut settings.partitions, "KV_PARTITIONS", &lookup)?;
-        set(&mut settings.queue_capacity, "KV_QUEUE_CAPACITY", &lookup)?;
-        set(&mut settings.serial_block, "KV_SERIAL_BLOCK", &lookup)?;
-        let mut milliseconds = 0_u64;
-        set(&mut milliseconds, "KV_ON_FULL_BLOCK_MS", &lookup)?;
-        if milliseconds > 0 {
-            settings.on_full = OnFull::Block { timeout: Duration::from_millis(milliseconds) };
-        }
-        set(&mut settings.max_entry_bytes, "KV_MAX_ENTRY_BYTES", &lookup)?;
-        set(&mut settings.overlay_max, "KV_OVERLAY_MAX", &lookup)?;
-        let mut milliseconds = 10_000_u64;
-        set(&mut milliseconds, "KV_OVERLAY_TIMEOUT_MS", &lookup)?;
-        settings.overlay_timeout = Duration::from_millis(milliseconds);
-        if let Some(name) = lookup("KV_SCHEME")? {
-            settings.scheme = name.trim().parse().map_err(|problem| {
-                SettingsError::new("KV_SCHEME", format!("is `{name}`, but {problem}"))
-            })?;
-        }
-        let mut milliseconds = 10_000_u64;
-        set(&mut milliseconds, "KV_WRITE_THROUGH_TIMEOUT_MS", &lookup)?;
-        settings.write_through_timeout = Duration::from_millis(milliseconds);
-        let mut milliseconds = 30_000_u64;
-        set(&mut milliseconds, "KV_SWITCH_TIMEOUT_MS", &lookup)?;
-        settings.switch_timeout = Duration::from_millis(milliseconds);
-        settings.postgres.read(&lookup)?;
-        set(&mut settings.drain.batch_entries, "KV_DRAIN_BATCH_ENTRIES", &lookup)?;
-        set(&mut settings.drain.workers, "KV_DRAIN_WORKERS", &lookup)?;
-        let mut seconds = settings.row_ttl.as_secs();
-        set(&mut seconds, "KV_ROW_TTL_S", &lookup)?;
-        settings.row_ttl = Duration::from_secs(seconds);
-        let mut milliseconds = 100_u64;
-        set(&mut milliseconds, "KV_DRAIN_INTERVAL_MS", &lookup)?;
-        settings.drain.interval = Duration::from_millis(milliseconds);
-        let milliseconds = Duration::from_millis;
-        let interval_max = &mut settings.drain.interval_max;
-        set_duration(interval_max, milliseconds, "KV_DRAIN_INTERVAL_MAX_MS", &lookup)?;
-        let mut milliseconds = 10_000_u64;
-        set(&mut milliseconds, "KV_DRAIN_LEASE_MS", &lookup)?;
-        settings.drain.lease = Duration::from_millis(milliseconds);
-        for check in Check::ALL {
-            let name = check.variable();
-            let Some(text) = lookup(name)? else { continue };
-            *settings.checks.mode_mut(check) = text.trim().parse().map_err(|problem| {
-                SettingsError::new(name, format!("is `{text}`, but {problem}"))
-            })?;
-        }
-        settings.check()?;
-        Ok(settings)
-    }
-
     /// Whether every value is in its range.
     ///
     /// # Errors
@@ -294,6 +196,11 @@ impl Settings {
                 "must not be empty; `None` is no tenant",
             ),
             (!self.row_ttl.is_zero(), "row_ttl", "must be longer than zero"),
+            (
+                !self.is_without_redis() || self.scheme == StorageScheme::PostgresOnly,
+                "redis.url",
+                "must be like `redis://localhost:6379`; only the scheme `postgres_only` does without",
+            ),
             (self.queue_capacity > 0, "queue_capacity", "must be greater than zero"),
             (self.serial_block > 0, "serial_block", "must be greater than zero"),
             (
@@ -327,128 +234,20 @@ impl Settings {
         self.postgres.check()
     }
 
+    /// Whether they name a PostgreSQL, and no Redis beside it.
+    pub(crate) fn is_without_redis(&self) -> bool {
+        !self.redis.names_server() && !self.postgres.url.expose().is_empty()
+    }
+
     /// The bound of the undrained entries of each of so many partitions.
     pub(crate) fn partition_capacity(queue_capacity: u64, partitions: u16) -> u64 {
         queue_capacity.div_ceil(u64::from(partitions.max(1)))
     }
 }
 
-fn from_environment(name: &'static str) -> Result<Option<String>, SettingsError> {
-    match std::env::var(name) {
-        Ok(value) => Ok(Some(value)),
-        Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => Err(SettingsError::new(name, "is not UTF-8")),
-    }
-}
-
-fn set<T: FromStr>(
-    target: &mut T,
-    name: &'static str,
-    lookup: impl Fn(&'static str) -> Result<Option<String>, SettingsError>,
-) -> Result<(), SettingsError> {
-    let Some(text) = lookup(name)? else { return Ok(()) };
-    *target = text.trim().parse().map_err(|_| {
-        SettingsError::new(name, format!("is `{text}`, which is not a number in range"))
-    })?;
-    Ok(())
-}
-
-fn set_duration(
-    target: &mut Duration,
-    of: fn(u64) -> Duration,
-    name: &'static str,
-    lookup: impl Fn(&'static str) -> Result<Option<String>, SettingsError>,
-) -> Result<(), SettingsError> {
-    if lookup(name)?.is_some() {
-        let mut number = 0;
-        set(&mut number, name, lookup)?;
-        *target = of(number);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::CheckMode;
-
-    fn from(variables: &[(&'static str, &str)]) -> Result<Settings, SettingsError> {
-        Settings::from_lookup(|name| {
-            Ok(variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
-        })
-    }
-
-    const SERVERS: [(&str, &str); 2] =
-        [("REDIS_URL", "redis://localhost"), ("DATABASE_URL", "postgres://u:secret@localhost/app")];
-
-    #[test]
-    fn the_environment_names_what_is_missing_or_malformed() {
-        assert_eq!(from(&[]).expect_err("nothing is set").setting, "REDIS_URL");
-        assert_eq!(from(&SERVERS[..1]).expect_err("no database").setting, "DATABASE_URL");
-        let [redis, database] = SERVERS;
-        for (name, value, setting) in [
-            ("KV_PARTITIONS", "many", "KV_PARTITIONS"),
-            ("KV_PARTITIONS", "0", "partitions"),
-            ("KV_PARTITIONS", "2000", "partitions"),
-            ("KV_MAX_ENTRY_BYTES", "0", "max_entry_bytes"),
-            ("KV_ON_FULL_BLOCK_MS", "1s", "KV_ON_FULL_BLOCK_MS"),
-            ("KV_DRAIN_WORKERS", "0", "drain.workers"),
-            ("KV_DRAIN_INTERVAL_MS", "0", "drain.interval"),
-            ("KV_DRAIN_INTERVAL_MAX_MS", "1s", "KV_DRAIN_INTERVAL_MAX_MS"),
-            ("KV_ROW_TTL_S", "-1", "KV_ROW_TTL_S"),
-        ] {
-            let error = from(&[redis, database, (name, value)]).expect_err(name);
-            assert_eq!(error.setting, setting);
-        }
-        let settings = from(&[redis, database, ("KV_PARTITIONS", "8")]).expect("valid settings");
-        assert_eq!(settings.partitions, 8);
-        assert_eq!(settings.on_full, OnFull::Reject);
-        let settings = from(&[redis, database, ("KV_ON_FULL_BLOCK_MS", "250")]).expect("valid");
-        assert_eq!(settings.on_full, OnFull::Block { timeout: Duration::from_millis(250) });
-    }
-
-    #[test]
-    fn each_variable_that_is_malformed_is_named_without_what_is_secret() {
-        let [redis, database] = SERVERS;
-        for name in [
-            "DATABASE_CHECKOUT_TIMEOUT_MS",
-            "DATABASE_IDLE_TIMEOUT_S",
-            "DATABASE_MAX_CONNECTIONS",
-            "DATABASE_MAX_LIFETIME_S",
-            "DATABASE_MIN_IDLE",
-            "DATABASE_REPLICA_MAX_LAG_MS",
-            "DATABASE_STATEMENT_TIMEOUT_MS",
-            "DATABASE_TLS",
-            "KV_CHECKS_EVICTION",
-            "KV_CHECKS_MIGRATIONS",
-            "KV_CHECKS_PARTITIONS",
-            "KV_CHECKS_PERSISTENCE",
-            "KV_CHECKS_POSTGRES_VERSION",
-            "KV_CHECKS_REDIS_VERSION",
-            "KV_CHECKS_SCHEMA",
-            "KV_DRAIN_BATCH_ENTRIES",
-            "KV_DRAIN_INTERVAL_MAX_MS",
-            "KV_DRAIN_INTERVAL_MS",
-            "KV_DRAIN_LEASE_MS",
-            "KV_DRAIN_WORKERS",
-            "KV_MAX_ENTRY_BYTES",
-            "KV_ON_FULL_BLOCK_MS",
-            "KV_OVERLAY_MAX",
-            "KV_OVERLAY_TIMEOUT_MS",
-            "KV_PARTITIONS",
-            "KV_QUEUE_CAPACITY",
-            "KV_ROW_TTL_S",
-            "KV_SCHEME",
-            "KV_SERIAL_BLOCK",
-            "KV_SWITCH_TIMEOUT_MS",
-            "KV_WRITE_THROUGH_TIMEOUT_MS",
-        ] {
-            let error = from(&[redis, database, (name, "-some")]).expect_err(name);
-            assert_eq!(error.setting, name);
-            let text = error.to_string();
-            assert!(text.contains(name) && !text.contains("secret"), "{text}");
-        }
-    }
 
     #[test]
     fn each_field_that_is_out_of_range_is_named() {
@@ -474,90 +273,9 @@ mod tests {
             ("drain.backoff_max", |it| it.drain.backoff_max = Duration::ZERO),
         ];
         for (setting, change) in changes {
-            let mut settings = from(&SERVERS).expect("valid settings");
+            let mut settings = Settings::in_memory();
             change(&mut settings);
             assert_eq!(settings.check().expect_err(setting).setting, setting);
-        }
-    }
-
-    #[test]
-    fn a_cluster_is_given_by_its_nodes() {
-        let nodes = ("REDIS_CLUSTER_NODES", "redis://one:7000, redis://:secret@two:7001,");
-        let settings = from(&[nodes, SERVERS[1]]).expect("valid settings");
-        assert!(settings.redis.is_cluster());
-        assert_eq!(settings.redis.address(), "redis://one:7000, redis://***@two:7001");
-        let settings = from(&SERVERS).expect("valid settings");
-        assert_eq!(
-            (settings.redis.is_cluster(), settings.redis.address().as_str()),
-            (false, SERVERS[0].1)
-        );
-    }
-
-    #[test]
-    fn the_pool_is_what_the_environment_says() {
-        let read = |variables: &[(&'static str, &str)]| from(&[&SERVERS, variables].concat());
-        let settings = read(&[
-            ("DATABASE_MAX_CONNECTIONS", "7"),
-            ("DATABASE_MIN_IDLE", "2"),
-            ("DATABASE_MAX_LIFETIME_S", "60"),
-            ("DATABASE_IDLE_TIMEOUT_S", "6"),
-            ("DATABASE_CHECKOUT_TIMEOUT_MS", "50"),
-            ("DATABASE_STATEMENT_TIMEOUT_MS", "0"),
-            ("DATABASE_REPLICA_URLS", "postgres://a/app  postgres://b/app"),
-            ("DATABASE_REPLICA_MAX_LAG_MS", "250"),
-        ]);
-        let postgres = settings.expect("valid settings").postgres;
-        assert_eq!((postgres.max_connections, postgres.min_idle), (7, 2));
-        assert_eq!(postgres.max_lifetime, Duration::from_secs(60));
-        assert_eq!(postgres.idle_timeout, Duration::from_secs(6));
-        assert_eq!(postgres.checkout_timeout, Duration::from_millis(50));
-        assert_eq!(postgres.statement_timeout, Duration::ZERO);
-        assert_eq!(
-            postgres.replicas,
-            ["postgres://a/app", "postgres://b/app"].map(ServerUrl::from)
-        );
-        assert_eq!(postgres.replica_max_lag, Some(Duration::from_millis(250)));
-        let unbounded = read(&[("DATABASE_REPLICA_MAX_LAG_MS", "none")]).expect("valid settings");
-        assert_eq!(unbounded.postgres.replica_max_lag, None);
-        assert_eq!(read(&[]).expect("the defaults").postgres.max_connections, 32);
-        for (variables, setting) in [
-            (&[("DATABASE_MIN_IDLE", "-1")][..], "DATABASE_MIN_IDLE"),
-            (&[("DATABASE_MIN_IDLE", "33")], "postgres.min_idle"),
-            (&[("DATABASE_CHECKOUT_TIMEOUT_MS", "0")], "postgres.checkout_timeout"),
-            (&[("DATABASE_TLS", "on")], "DATABASE_TLS"),
-            (&[("DATABASE_TLS", "insecure"), ("DATABASE_CA_FILE", "a.pem")], "DATABASE_CA_FILE"),
-        ] {
-            assert_eq!(read(variables).expect_err(setting).setting, setting);
-        }
-    }
-
-    #[cfg(feature = "postgres-tls")]
-    #[test]
-    fn the_environment_says_whose_certificates_are_taken() {
-        for (name, value, expected) in [
-            ("DATABASE_TLS", "off", PostgresTls::Off),
-            ("DATABASE_TLS", "system", PostgresTls::SystemRoots),
-            ("DATABASE_TLS", "insecure", PostgresTls::Insecure),
-            ("DATABASE_CA_FILE", "ca.pem", PostgresTls::CaFile("ca.pem".into())),
-        ] {
-            let [redis, database] = SERVERS;
-            let settings = from(&[redis, database, (name, value)]).expect(value);
-            assert_eq!(settings.postgres.tls, expected, "{name}={value}");
-        }
-    }
-
-    #[test]
-    fn each_check_has_a_variable_of_its_own() {
-        let [redis, database] = SERVERS;
-        for check in Check::ALL {
-            let variable = check.variable();
-            let settings = from(&[redis, database, (variable, "off")]).expect(variable);
-            let mut expected = CheckSettings::default();
-            *expected.mode_mut(check) = CheckMode::Off;
-            assert_eq!(settings.checks, expected, "{variable}");
-            let error = from(&[redis, database, (variable, "no")]).expect_err(variable);
-            let problem = "is `no`, but should be `refuse`, `warn` or `off`";
-            assert_eq!((error.setting, error.problem.as_str()), (variable, problem));
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod schemes {
     mod kills;
+    mod postgres_alone;
     mod redis_alone;
     mod refusals;
     mod servers;

@@ -72,21 +72,26 @@ impl Config {
     /// # Errors
     /// The first variable that is missing or malformed, by name.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Self::read(|variable| std::env::var(variable).ok(), Settings::from_env)
+        Self::read(|variable| std::env::var(variable).ok())
     }
 
     /// The same from other sources.
     ///
     /// # Errors
     /// Those of [`from_env`](Self::from_env).
-    pub fn read(
-        lookup: impl Fn(&'static str) -> Option<String>,
-        settings: impl FnOnce() -> Result<Settings, SettingsError>,
-    ) -> Result<Self, ConfigError> {
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mode = parse(&lookup, "STORAGE_MODE", "`memory`, `postgres` or `redis`")?;
-        let mut config = match mode.unwrap_or(StorageMode::Redis) {
+        let mode = mode.unwrap_or(StorageMode::Redis);
+        let scheme =
+            (mode == StorageMode::Postgres).then(|| StorageScheme::PostgresOnly.to_string());
+        // So that it asks for no Redis.
+        let variable = |name: &str| match name {
+            "KV_SCHEME" => scheme.clone().or_else(|| lookup(name)),
+            _ => lookup(name),
+        };
+        let mut config = match mode {
             StorageMode::Memory => Self::mocks(),
-            mode => Self::new(mode, settings()?),
+            mode => Self::new(mode, Settings::from_variables(variable)?),
         };
         let makes_tables = parse(&lookup, "STORAGE_MAKES_TABLES", "`true` or `false`")?;
         config.makes_tables = makes_tables.unwrap_or(config.makes_tables);
@@ -116,7 +121,7 @@ impl FromStr for StorageMode {
 
 /// A variable's value; `None` if it is not set.
 fn parse<T: FromStr>(
-    lookup: impl Fn(&'static str) -> Option<String>,
+    lookup: impl Fn(&str) -> Option<String>,
     variable: &'static str,
     expected: &'static str,
 ) -> Result<Option<T>, ConfigError> {
@@ -131,21 +136,23 @@ fn parse<T: FromStr>(
 mod tests {
     use super::*;
 
+    const REDIS: (&str, &str) = ("REDIS_URL", "redis://localhost");
+    const DATABASE: (&str, &str) = ("DATABASE_URL", "postgres://localhost/app");
+
     fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let lookup = |name: &str| {
+        Config::read(|name| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned())
-        };
-        let servers = || Ok(Settings::new("redis://localhost", "postgres://localhost/app"));
-        Config::read(lookup, servers)
+        })
     }
 
     #[test]
     fn a_variable_is_read_or_named() {
-        let config = read(&[]).expect("the defaults");
+        let config = read(&[REDIS, DATABASE]).expect("the defaults");
         assert_eq!((config.mode, config.makes_tables), (StorageMode::Redis, true));
         assert_eq!(config.settings.scheme, StorageScheme::WriteBehind);
         assert_eq!(config.client, ClientSettings::default());
         let config = read(&[
+            DATABASE,
             ("STORAGE_MODE", "postgres"),
             ("STORAGE_MAKES_TABLES", "false"),
             ("STORAGE_PAGE_LIMIT", "7"),
@@ -165,16 +172,22 @@ mod tests {
             ("STORAGE_CACHE_TTL_MS", "1s"),
             ("STORAGE_CACHE_ROWS", "-1"),
         ] {
-            let error = read(&[(name, text)]).expect_err(name);
+            let error = read(&[REDIS, DATABASE, (name, text)]).expect_err(name);
             assert!(matches!(error, ConfigError::Variable { variable, .. } if variable == name));
         }
     }
 
     #[test]
-    fn mocks_need_no_servers() {
-        let lookup = |name: &str| (name == "STORAGE_MODE").then(|| "memory".to_owned());
-        let no_servers = || panic!("nobody asks for servers");
-        let config = Config::read(lookup, no_servers).expect("valid variables");
-        assert_eq!(config.mode, StorageMode::Memory);
+    fn each_mode_needs_its_own_servers() {
+        let modes = ["memory", "postgres", "redis"].map(|mode| ("STORAGE_MODE", mode));
+        assert_eq!(read(&modes[..1]).expect("none is needed").mode, StorageMode::Memory);
+        for (mode, given, missing) in [
+            (modes[1], REDIS, "DATABASE_URL"),
+            (modes[2], REDIS, "DATABASE_URL"),
+            (modes[2], DATABASE, "REDIS_URL"),
+        ] {
+            let error = read(&[mode, given]).expect_err(missing);
+            assert!(matches!(error, ConfigError::Settings(error) if error.setting == missing));
+        }
     }
 }

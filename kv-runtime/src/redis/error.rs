@@ -173,10 +173,10 @@ pub enum Error {
         #[source]
         source: Source,
     },
-    /// The pair is in memory.
+    /// The pair is in memory, or PostgreSQL alone.
     #[error(
-        "the in-memory pair has no connection to Redis; open one with `Kv::connect` or with \
-         `Redis::connect`"
+        "the pair has no connection to Redis; open one that has with `Kv::connect`, or Redis alone \
+         with `Redis::connect`"
     )]
     InMemory,
     /// A setting is out of its range.

@@ -13,6 +13,17 @@ use crate::stores::Stores;
 /// How long PostgreSQL has to tell a scheme that Redis may know as well.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
+/// The pair is PostgreSQL alone.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "queue `{queue}` has the scheme `{scheme}`, and the settings name no Redis; name it in \
+     `redis.url`, and `Kv::switch_scheme` can make it `postgres_only`"
+)]
+struct NoRedis {
+    queue: &'static str,
+    scheme: StorageScheme,
+}
+
 impl Stores {
     /// The scheme of a model's queue, as far as it is known here.
     pub(crate) async fn scheme(
@@ -22,11 +33,21 @@ impl Stores {
         if !self.has_schemes {
             return Ok(StorageScheme::WriteBehind);
         }
-        match self.schemes.get(model.queue) {
-            Some(_) if self.schemes.must_look(model.queue) => self.look_again(model.queue).await,
-            Some(scheme) => Ok(scheme),
-            None => self.learn(model).await,
+        let scheme = match self.schemes.get(model.queue) {
+            Some(_) if self.schemes.must_look(model.queue) => self.look_again(model.queue).await?,
+            Some(scheme) => scheme,
+            None => self.learn(model).await?,
+        };
+        if !self.can_have(scheme) {
+            let queue = model.queue;
+            return Err(HotStoreError::Configuration(Box::new(NoRedis { queue, scheme })));
         }
+        Ok(scheme)
+    }
+
+    /// Whether there are the servers that a scheme takes.
+    pub(super) fn can_have(&self, scheme: StorageScheme) -> bool {
+        scheme == StorageScheme::PostgresOnly || !self.settings.is_without_redis()
     }
 
     /// Whether writes of a queue wait until they are drained.
@@ -47,7 +68,9 @@ impl Stores {
                 self.mark_again(model.queue, offset.scheme, mark).await;
                 offset.scheme
             }
-            (Ok(_), Some(_)) if declared != StorageScheme::WriteBehind => {
+            (Ok(_), Some(_))
+                if declared != StorageScheme::WriteBehind && self.can_have(declared) =>
+            {
                 self.begin_with(model, declared).await?
             }
             // PostgreSQL does not answer, or knows of nothing.

@@ -86,6 +86,9 @@ pub enum SwitchError {
         /// How many it should have.
         count: u16,
     },
+    /// The pair is PostgreSQL alone, and knows neither another scheme nor partitions.
+    #[error("the settings name no Redis, which this takes; name it in `redis.url`")]
+    NoRedis,
     /// Redis does not answer. Nothing is lost; make the same switch again to finish.
     #[error("Redis does not answer; make the same switch again to finish what was begun")]
     Redis(#[source] Source),
@@ -165,6 +168,9 @@ impl Kv {
     #[doc(alias = "soft_kill")]
     pub async fn switch_scheme<M: KvModel>(&self, to: StorageScheme) -> Result<(), SwitchError> {
         let model = M::DESCRIPTOR;
+        if !self.stores().can_have(to) {
+            return Err(SwitchError::NoRedis);
+        }
         self.stores().know(model);
         // One that is declared otherwise begins so.
         self.stores().scheme(model).await?;

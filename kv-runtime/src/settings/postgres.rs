@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ServerUrl, SettingsError, set, set_duration};
+use super::environment::{set, set_duration};
+use super::{ServerUrl, SettingsError};
 
 /// The parameter of an address that says whether its connections are encrypted.
 const SSL_MODE: &str = "sslmode";

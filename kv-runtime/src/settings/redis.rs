@@ -4,7 +4,11 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Secret, ServerUrl, SettingsError, set};
+use super::environment::{from_environment, set};
+use super::{Secret, ServerUrl, SettingsError};
+
+/// The variable that is missing where none names a server.
+pub(super) const URL_VARIABLE: &str = "REDIS_URL";
 
 /// The connections to Redis: those of the hot side, and those of the handle
 /// ([`redis`](crate::redis)).
@@ -142,7 +146,7 @@ impl RedisSettings {
     /// The first variable that is missing or malformed, or the first setting that is out of its
     /// range, by name.
     pub fn from_env() -> Result<Self, SettingsError> {
-        let settings = Self::from_lookup(&super::from_environment)?;
+        let settings = Self::from_lookup(&from_environment)?;
         settings.check()?;
         Ok(settings)
     }
@@ -157,7 +161,7 @@ impl RedisSettings {
             Ok(nodes.map(ServerUrl::from).collect())
         };
         let (nodes, sentinels) = (list("REDIS_CLUSTER_NODES")?, list("REDIS_SENTINEL_NODES")?);
-        let mut settings = match (nodes.first(), text("REDIS_URL")?, text("REDIS_HOST")?) {
+        let mut settings = match (nodes.first(), text(URL_VARIABLE)?, text("REDIS_HOST")?) {
             (Some(node), _, _) => Self::new(node.clone()),
             (None, Some(url), _) => Self::new(url),
             (None, None, Some(host)) => {
@@ -168,7 +172,7 @@ impl RedisSettings {
             (None, None, None) if !sentinels.is_empty() => Self::default(),
             (None, None, None) => {
                 let problem = "is not set; it should be like `redis://localhost:6379`";
-                return Err(SettingsError::new("REDIS_URL", problem));
+                return Err(SettingsError::new(URL_VARIABLE, problem));
             }
         };
         settings.cluster_nodes = nodes;
@@ -271,7 +275,7 @@ impl RedisSettings {
         self.check_addresses()
     }
 
-    /// An empty `url` is that of the in-memory pair, which connects to nothing.
+    /// An empty `url` is that of a pair without Redis.
     fn check_addresses(&self) -> Result<(), SettingsError> {
         #[cfg(feature = "redis")]
         {
@@ -291,6 +295,11 @@ impl RedisSettings {
             }
         }
         Ok(())
+    }
+
+    /// Whether there is an address at all.
+    pub(crate) fn names_server(&self) -> bool {
+        self.is_cluster() || self.has_sentinels() || !self.url.expose().is_empty()
     }
 
     /// Whether the servers are a cluster.

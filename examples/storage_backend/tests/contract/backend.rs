@@ -24,7 +24,8 @@ impl Backend {
     }
 
     pub(crate) async fn postgres_only() -> Self {
-        Self::of(StorageMode::Postgres, Self::settings()).await
+        let url = servers().create_database();
+        Self::of(StorageMode::Postgres, Settings::postgres_only(url.as_str())).await
     }
 
     pub(crate) async fn redis_and_postgres() -> Self {

@@ -80,6 +80,9 @@ impl Kv {
         if !(1..=MAX_PARTITIONS).contains(&count) {
             return Err(SwitchError::Partitions { queue: model.queue, count });
         }
+        if self.stores().settings.is_without_redis() {
+            return Err(SwitchError::NoRedis);
+        }
         self.stores().know(model);
         self.stores().scheme(model).await?;
         let _alone = self.stores().durable.exclude(model.queue).await?;
