@@ -105,7 +105,9 @@ impl RedisHotStore {
         // queue begins with has a lane of its own.
         let count = usize::from(settings.partitions);
         let lanes = if is_cluster { count } else { connections.len() };
-        let lane = |connection: &Connection| Lane::new(connection.clone(), writer.clone());
+        let wait_max = settings.redis.command_timeout;
+        let lane =
+            |connection: &Connection| Lane::new(connection.clone(), wait_max, writer.clone());
         let lanes = connections.iter().cycle().take(lanes).map(lane).collect();
         let (entries, settling) = (connect().await?, connect().await?);
         let replication = Replication::new(connector, keys.clone(), is_cluster);
@@ -170,7 +172,7 @@ impl HotStore for RedisHotStore {
         let tell = || Teller::new(self.settling.clone(), self.keys.written());
         let teller = self.teller.get_or_init(tell);
         let writer = self.writer.of_tenant(keys.clone());
-        let lane = |lane: &Lane| Lane::new(lane.connection().clone(), writer.clone());
+        let lane = |lane: &Lane| lane.with_sender(writer.clone());
         Arc::new(Self {
             lanes: self.lanes.iter().map(lane).collect(),
             entries: self.entries.clone(),

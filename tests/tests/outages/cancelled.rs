@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::time::Duration;
 
-use kv_runtime::{Error, Repository};
+use futures_util::future::join_all;
+use kv_runtime::testing::Proxy;
+use kv_runtime::{Error, Repository, Settings};
 use kv_tests::models::Account;
 use kv_tests::outside::RedisView;
 use kv_tests::pair::Pair;
@@ -18,6 +21,57 @@ const CANCELLERS: i64 = 6;
 const CANCELLED: i64 = 400;
 const CHECKERS: i64 = 4;
 const CHECKED: i64 = 200;
+
+/// Far longer than a write takes, and less than a test may.
+const LONG: Duration = Duration::from_secs(10);
+
+/// Callers that have sent a write, and then do something else for long.
+#[tokio::test]
+async fn callers_that_do_not_go_on_hold_up_nobody() {
+    let pair = Pair::servers().await;
+    let pair = pair.with(|settings| settings.redis.connections = 1).await;
+    let accounts = pair.kv.repository::<Account>();
+    let _ = accounts.create(&account(0)).await.expect("a new row");
+    let rows = [account(1), account(2), account(3)];
+    let mut resting = rows.each_ref().map(|row| Box::pin(accounts.create(row)));
+    for write in &mut resting {
+        assert!(futures_util::poll!(write).is_pending());
+    }
+    for id in 4..10 {
+        let created = tokio::time::timeout(LONG, accounts.create(&account(id))).await;
+        let _ = created.expect("nobody is waited for").expect("a new row");
+    }
+    for write in resting {
+        let _ = write.await.expect("it was sent");
+    }
+}
+
+/// A Redis that neither answers nor ends the connection.
+#[tokio::test]
+async fn who_waits_behind_a_redis_that_hangs_is_told_in_time() {
+    let pair = Pair::servers().await;
+    let proxy = Proxy::to(pair.settings.redis.url.expose()).await.expect("a proxy");
+    let change = |settings: &mut Settings| {
+        settings.redis.url = proxy.url().into();
+        settings.redis.connections = 1;
+        settings.redis.command_timeout = Duration::from_millis(500);
+    };
+    let pair = pair.with(change).await;
+    let accounts = pair.kv.repository::<Account>();
+    let _ = accounts.create(&account(0)).await.expect("a new row");
+    proxy.stall();
+    let rows: Vec<Account> = (1..3_000).map(account).collect();
+    let created = join_all(rows.iter().map(|row| accounts.create(row)));
+    let created = tokio::time::timeout(LONG, created).await.expect("all of them are told");
+    let is_unsent = |it: &Result<_, Error>| matches!(it, Err(Error::Unavailable { .. }));
+    assert!(created.iter().all(Result::is_err));
+    assert!(created.iter().filter(|it| is_unsent(it)).count() > 1_000);
+    proxy.resume();
+    // What was not sent is not there.
+    for (row, created) in rows.iter().zip(&created).filter(|(_, created)| is_unsent(created)) {
+        assert!(!accounts.exists(&row.id).await.expect("Redis is up"), "{created:?}");
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_call_hands_its_answer_to_nobody() {

@@ -5,9 +5,12 @@
 //! than half of what a call for each would, so the lane gets faster as it gets busier. Nothing
 //! ever waits for company.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout};
 
 use super::connection::Connection;
 use crate::hot_store::{HotStoreError, Write, WriteOutcome};
@@ -15,6 +18,9 @@ use crate::key::slot_of_key;
 
 /// How many calls with writes are on their way at once: one at the server, and one behind it.
 const CALLS_MAX: usize = 2;
+/// How long one that is next waits for these: the caller of a write that was sent at once may not go
+/// on, and then does not hear that it is over.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// The most writes of a call, and about the most bytes of values: while it runs, the server does
 /// nothing else.
 const WRITES_MAX: usize = 32;
@@ -29,11 +35,14 @@ pub(super) struct Lane {
     connection: Connection,
     waiting: mpsc::UnboundedSender<Waiting>,
     calls: Arc<Semaphore>,
+    /// How long a write may wait to be sent.
+    wait_max: Duration,
 }
 
 /// A write whose caller waits for the answer.
 #[derive(Debug)]
 struct Waiting {
+    since: Instant,
     write: Arc<Write>,
     answer: oneshot::Sender<WriteResult>,
 }
@@ -50,19 +59,24 @@ pub(super) trait SendWrites: Clone + Send + Sync + 'static {
 
 impl Lane {
     /// A lane on a connection. Its task ends when the last clone is dropped.
-    pub(super) fn new(connection: Connection, sender: impl SendWrites) -> Self {
+    pub(super) fn new(connection: Connection, wait_max: Duration, sender: impl SendWrites) -> Self {
         let (waiting, queue) = mpsc::unbounded_channel();
         let calls = Arc::new(Semaphore::new(CALLS_MAX));
-        let lane = Self { connection: connection.clone(), waiting, calls: Arc::clone(&calls) };
+        let lane = Self { connection, waiting, calls, wait_max };
         // The task's own lane must not keep its queue open.
         let (closed, _) = mpsc::unbounded_channel();
-        let inner = Self { connection, waiting: closed, calls };
+        let inner = Self { waiting: closed, ..lane.clone() };
         tokio::spawn(inner.send_waiting(queue, sender));
         lane
     }
 
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Another one on its connection.
+    pub(super) fn with_sender(&self, sender: impl SendWrites) -> Self {
+        Self::new(self.connection.clone(), self.wait_max, sender)
     }
 
     /// Sends a write, alone if the lane is free, else with the others that wait.
@@ -72,7 +86,7 @@ impl Lane {
             return results.into_iter().next().unwrap_or_else(|| Err(gone()));
         }
         let (answer, result) = oneshot::channel();
-        let waiting = Waiting { write: Arc::clone(write), answer };
+        let waiting = Waiting { since: Instant::now(), write: Arc::clone(write), answer };
         if self.waiting.send(waiting).is_err() {
             return Err(gone());
         }
@@ -84,25 +98,50 @@ impl Lane {
         mut queue: mpsc::UnboundedReceiver<Waiting>,
         sender: impl SendWrites,
     ) {
-        let mut group = Vec::with_capacity(WRITES_MAX);
-        while queue.recv_many(&mut group, WRITES_MAX).await > 0 {
-            let Ok(call) = Arc::clone(&self.calls).acquire_owned().await else { return };
-            // Those that came while the call before was on its way.
-            while group.len() < WRITES_MAX
-                && let Ok(waiting) = queue.try_recv()
-            {
-                group.push(waiting);
+        let mut waiting = VecDeque::new();
+        loop {
+            if waiting.is_empty() {
+                let Some(first) = queue.recv().await else { return };
+                waiting.push_back(first);
             }
-            let group = std::mem::replace(&mut group, Vec::with_capacity(WRITES_MAX));
-            tokio::spawn(self.clone().send_group(group, sender.clone(), call));
+            let call = timeout(PATIENCE, Arc::clone(&self.calls).acquire_owned()).await;
+            // Those that came while the call before was on its way.
+            while let Ok(next) = queue.try_recv() {
+                waiting.push_back(next);
+            }
+            let group = self.next_group(&mut waiting);
+            if !group.is_empty() {
+                let call = call.ok().and_then(Result::ok);
+                tokio::spawn(self.clone().send_group(group, sender.clone(), call));
+            }
         }
+    }
+
+    /// Takes the writes of a call. Who has waited for too long is told so, and who has gone away
+    /// wants nothing any more.
+    fn next_group(&self, waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
+        let mut group = Vec::with_capacity(WRITES_MAX.min(waiting.len()));
+        while group.len() < WRITES_MAX
+            && let Some(next) = waiting.pop_front()
+        {
+            if next.answer.is_closed() {
+                continue;
+            }
+            if next.since.elapsed() < self.wait_max {
+                group.push(next);
+                continue;
+            }
+            let error = "the writes before it have had no answer in time, so it was not sent";
+            let _ = next.answer.send(Err(HotStoreError::Unavailable(error.into())));
+        }
+        group
     }
 
     async fn send_group(
         self,
         group: Vec<Waiting>,
         sender: impl SendWrites,
-        _call: OwnedSemaphorePermit,
+        _call: Option<OwnedSemaphorePermit>,
     ) {
         let (writes, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|waiting| (waiting.write, waiting.answer)).unzip();
