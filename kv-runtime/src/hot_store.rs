@@ -214,6 +214,40 @@ pub(crate) struct ReadRequest {
     pub(crate) count: usize,
 }
 
+/// How many entries are read at once: few before it is known what they weigh, because one may have a
+/// megabyte, and an answer is to be there in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReadSize(usize);
+
+impl ReadSize {
+    const FIRST: usize = 64;
+    /// What the client makes of an answer takes several times as much memory as the entries do.
+    const ENTRIES_MAX: usize = 1_000;
+    const BYTES_MAX: usize = 16 * 1024 * 1024;
+
+    pub(crate) fn count(self) -> usize {
+        self.0
+    }
+
+    /// What the next read may have, after one that had these.
+    pub(crate) fn learn<'a>(&mut self, entries: impl Iterator<Item = &'a RawEntry>) {
+        let (count, bytes) = entries.fold((0, 0), |(count, bytes): (usize, usize), entry| {
+            (count + 1, bytes + entry.byte_len())
+        });
+        if count > 0 {
+            let fitting = Self::BYTES_MAX / (bytes / count).max(1);
+            // They may become heavier, too.
+            self.0 = fitting.clamp(1, Self::ENTRIES_MAX).min(self.0.saturating_mul(4));
+        }
+    }
+}
+
+impl Default for ReadSize {
+    fn default() -> Self {
+        Self(Self::FIRST)
+    }
+}
+
 /// How far a partition's queue was written and settled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct PartitionState {
@@ -434,4 +468,26 @@ pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
         entries: &[EntryMark],
         durability: Durability,
     ) -> Result<(), NotReplicated>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_much_is_read_at_once_as_an_answer_can_hold() {
+        let entries = |count, bytes| {
+            let entry = RawEntry { id: EntryId::ZERO, header: Vec::new(), values: vec![0; bytes] };
+            vec![entry; count]
+        };
+        let mut size = ReadSize::default();
+        let mut next = |count, bytes| {
+            size.learn(entries(count, bytes).iter());
+            size.count()
+        };
+        assert_eq!([next(64, 300), next(256, 300), next(1_000, 300)], [256, 1_000, 1_000]);
+        assert_eq!(next(0, 0), 1_000);
+        assert_eq!([next(10, 1024 * 1024), next(1, 64 * 1024 * 1024)], [16, 1]);
+        assert_eq!(next(1, 300), 4);
+    }
 }

@@ -10,15 +10,8 @@ use super::worker::{StepError, Worker};
 use crate::durable_store::Offset;
 use crate::entry::{EntryId, RawEntry};
 use crate::failpoint;
-use crate::hot_store::ReadRequest;
+use crate::hot_store::{ReadRequest, ReadSize};
 use crate::key::Partition;
-
-/// What an entry is taken to weigh before one was seen, in bytes.
-const USUAL_ENTRY: usize = 512;
-
-/// How many entries are read at once: what the client makes of an answer takes several times as much
-/// memory as they do.
-const ENTRIES_AT_ONCE: usize = 1_000;
 
 /// What is left after a step that succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,13 +37,6 @@ impl Read {
         let ends = self.from.iter().zip(&self.entries);
         ends.map(|(from, entries)| entries.last().map_or(*from, |entry| entry.id)).collect()
     }
-
-    /// What an entry of it weighs, in bytes.
-    fn weight(&self) -> usize {
-        let count: usize = self.entries.iter().map(Vec::len).sum();
-        let bytes: usize = self.entries.iter().flatten().map(RawEntry::byte_len).sum();
-        bytes.checked_div(count).unwrap_or(USUAL_ENTRY).max(1)
-    }
 }
 
 /// A batch that was read and planned. Its entries are not kept: where they are wanted once more, they
@@ -75,26 +61,21 @@ impl Worker {
         share: &Share,
         offsets: &[Offset],
         ahead: &mut Option<Read>,
+        size: &mut ReadSize,
         pace: &Pace,
     ) -> Result<Prepared, StepError> {
         let from: Vec<EntryId> = offsets.iter().map(|offset| offset.position).collect();
         let partitions = || offsets.iter().map(|offset| offset.partition);
         let most = pace.batch_entries(&self.context.settings.drain);
-        let mut weight = USUAL_ENTRY;
         let read = match ahead.take() {
             // A plan that ended early leaves entries before those.
             Some(read) if read.from == from => read,
-            read => {
-                weight = read.map_or(weight, |read| read.weight());
-                self.read(partitions(), from, most, weight).await?
-            }
+            _ => self.read(partitions(), from, most, size).await?,
         };
         failpoint::reach("after_read");
         let read_ahead = async {
             match read.backlog {
-                Backlog::More => {
-                    self.read(partitions(), read.ends(), most, read.weight()).await.ok()
-                }
+                Backlog::More => self.read(partitions(), read.ends(), most, size).await.ok(),
                 Backlog::Empty => None,
             }
         };
@@ -183,21 +164,20 @@ impl Worker {
     }
 
     /// Reads from an entry of each partition on, itself included; and again from those that have more,
-    /// while there is room in the batch. It has at most so many entries; `weight` is what one is
-    /// likely to have.
+    /// while there is room in the batch. It has at most so many entries.
     async fn read(
         &self,
         partitions: impl Iterator<Item = Partition>,
         from: Vec<EntryId>,
         most: usize,
-        weight: usize,
+        size: &mut ReadSize,
     ) -> Result<Read, StepError> {
         let partitions: Vec<Partition> = partitions.collect();
-        let mut room = most.min(self.context.settings.drain.batch_bytes / weight).max(1);
+        let (mut room, mut bytes) = (most, self.context.settings.drain.batch_bytes);
         let mut entries: Vec<Vec<RawEntry>> = partitions.iter().map(|_| Vec::new()).collect();
         let mut open: Vec<usize> = (0..partitions.len()).collect();
         // The entry that is read from, too.
-        let mut count = room.min(ENTRIES_AT_ONCE).div_ceil(open.len().max(1)) + 1;
+        let mut count = room.min(size.count()).div_ceil(open.len().max(1)) + 1;
         while count > 0 {
             let request = |&at: &usize| ReadRequest {
                 partition: partitions[at],
@@ -205,17 +185,29 @@ impl Worker {
                 count,
             };
             let requests: Vec<ReadRequest> = open.iter().map(request).collect();
-            let read = self.stores.hot.read_entries(&requests).await?;
+            let read = match self.stores.hot.read_entries(&requests).await {
+                Ok(read) => read,
+                // What there is goes on; the rest may have been too much for an answer.
+                Err(_) if room < most => {
+                    *size = ReadSize::default();
+                    break;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            size.learn(read.iter().flatten());
             let mut full = Vec::new();
             for (at, read) in open.into_iter().zip(read) {
                 room = room.saturating_sub(read.len());
+                let read_bytes: usize = read.iter().map(RawEntry::byte_len).sum();
+                bytes = bytes.saturating_sub(read_bytes);
                 if read.len() == count {
                     full.push(at);
                 }
                 entries[at].extend(read);
             }
             open = full;
-            count = room.min(ENTRIES_AT_ONCE).checked_div(open.len()).unwrap_or_default();
+            let wanted = if bytes > 0 { room.min(size.count()) } else { 0 };
+            count = wanted.checked_div(open.len()).unwrap_or_default();
         }
         let backlog = if open.is_empty() { Backlog::Empty } else { Backlog::More };
         Ok(Read { from, entries, backlog })

@@ -9,7 +9,7 @@ use crate::durable_store::{
     DurableStoreError, Offset, OffsetMove, Operation, Outcome, Statement, Transaction,
 };
 use crate::entry::{Change, Entry, EntryId, RawEntry, RowChange};
-use crate::hot_store::{PartitionState, ReadOutcome, ReadRequest};
+use crate::hot_store::{PartitionState, ReadOutcome, ReadRequest, ReadSize};
 use crate::key::RowKey;
 use crate::row::EncodedRow;
 use crate::stores::Stores;
@@ -139,12 +139,14 @@ async fn read_retained(
     settled: EntryId,
 ) -> Result<(ByRow, String), StepError> {
     let (mut rows, mut nonce) = (ByRow::new(), String::new());
-    let count = context.settings.drain.batch_entries + 1;
+    let mut size = ReadSize::default();
     let mut from = EntryId::ZERO;
     loop {
+        let count = size.count() + 1;
         let request = ReadRequest { partition: offset.partition, from, count };
         let read = stores.hot.read_entries(&[request]).await?;
         let entries = read.into_iter().next().unwrap_or_default();
+        size.learn(entries.iter());
         for raw in entries.iter().filter(|raw| raw.id > from) {
             if raw.id == settled {
                 nonce = raw.nonce().unwrap_or_default().to_owned();

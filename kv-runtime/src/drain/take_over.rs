@@ -6,7 +6,7 @@ use super::worker::{StepError, Worker};
 use super::{rebuild, repair};
 use crate::durable_store::{DurableStoreError, Offset};
 use crate::entry::EntryId;
-use crate::hot_store::{PartitionState, ReadRequest};
+use crate::hot_store::{PartitionState, ReadRequest, ReadSize};
 use crate::key::Partition;
 use crate::scheme::StorageScheme;
 
@@ -96,11 +96,13 @@ impl Worker {
         mut from: EntryId,
         offset: &Offset,
     ) -> Result<(), StepError> {
-        let count = self.context.settings.drain.batch_entries;
+        let mut size = ReadSize::default();
         while from < offset.position {
-            let request = ReadRequest { partition: offset.partition, from, count: count + 1 };
+            let count = size.count() + 1;
+            let request = ReadRequest { partition: offset.partition, from, count };
             let read = self.stores.hot.read_entries(&[request]).await?;
             let entries = read.into_iter().next().unwrap_or_default();
+            size.learn(entries.iter());
             // Where the queue ends before the offset, the rest of it is gone: nothing to settle.
             let last = entries.last().map_or(offset.position, |entry| entry.id);
             let reached = if last > from { last.min(offset.position) } else { offset.position };

@@ -21,7 +21,7 @@ use crate::durability::Durability;
 use crate::durable_store::{DurableStoreError, Offset};
 use crate::entry::EntryId;
 use crate::failpoint;
-use crate::hot_store::{EntryMark, HotStoreError, NotReplicated, Settlement};
+use crate::hot_store::{EntryMark, HotStoreError, NotReplicated, ReadSize, Settlement};
 use crate::key::Partition;
 use crate::scheme::{StorageScheme, known};
 use crate::settings::Settings;
@@ -84,6 +84,7 @@ struct Standing {
     next: Option<Prepared>,
     /// What comes after that, if it was read meanwhile.
     ahead: Option<Read>,
+    read_size: ReadSize,
     /// What the last commit has left to settle.
     unsettled: Vec<Settlement>,
     /// When the last commit was, while it still keeps drained entries.
@@ -231,27 +232,37 @@ impl Worker {
         standing: &mut Option<Standing>,
     ) -> Result<Backlog, StepError> {
         self.look_at_waiting(share).await?;
-        let Standing { partitions, offsets, next, ahead, unsettled, committed_at, looked_at, pace } =
-            match standing {
-                Some(standing) => standing,
-                None => {
-                    let partitions = share.active(Instant::now());
-                    if partitions.is_empty() {
-                        return Ok(Backlog::Empty);
-                    }
-                    let offsets = self.load_offsets(share, &partitions).await?;
-                    standing.insert(Standing {
-                        partitions,
-                        offsets,
-                        next: None,
-                        ahead: None,
-                        unsettled: Vec::new(),
-                        committed_at: None,
-                        looked_at: Instant::now(),
-                        pace: Pace::new(&self.context.settings.drain),
-                    })
+        let Standing {
+            partitions,
+            offsets,
+            next,
+            ahead,
+            read_size,
+            unsettled,
+            committed_at,
+            looked_at,
+            pace,
+        } = match standing {
+            Some(standing) => standing,
+            None => {
+                let partitions = share.active(Instant::now());
+                if partitions.is_empty() {
+                    return Ok(Backlog::Empty);
                 }
-            };
+                let offsets = self.load_offsets(share, &partitions).await?;
+                standing.insert(Standing {
+                    partitions,
+                    offsets,
+                    next: None,
+                    ahead: None,
+                    read_size: ReadSize::default(),
+                    unsettled: Vec::new(),
+                    committed_at: None,
+                    looked_at: Instant::now(),
+                    pace: Pace::new(&self.context.settings.drain),
+                })
+            }
+        };
         if offsets.len() < partitions.len() && looked_at.elapsed() >= known::LOOK_AGAIN {
             // One that was written past may be drained again.
             self.look_at_offsets(partitions, offsets).await?;
@@ -259,7 +270,7 @@ impl Worker {
         }
         let prepared = match next.take() {
             Some(prepared) => prepared,
-            None => self.prepare(share, offsets, ahead, pace).await?,
+            None => self.prepare(share, offsets, ahead, read_size, pace).await?,
         };
         let backlog = prepared.backlog;
         self.rest_before_blocked(share, &prepared.plan);
@@ -286,7 +297,7 @@ impl Worker {
             match backlog {
                 // What is behind its letters shows when they are committed.
                 Backlog::More if prepared.plan.letters == 0 => {
-                    self.prepare(share, &after, ahead, pace).await.map(Some)
+                    self.prepare(share, &after, ahead, read_size, pace).await.map(Some)
                 }
                 Backlog::More | Backlog::Empty => Ok(None),
             }

@@ -14,15 +14,14 @@ use super::consistency::Behind;
 use super::select::Dirty;
 use crate::entry::{EntryId, RawEntry};
 use crate::error::{Error, Operation};
-use crate::hot_store::{HotStoreError, PartitionState, ReadOutcome, ReadRequest};
+use crate::hot_store::{HotStoreError, PartitionState, ReadOutcome, ReadRequest, ReadSize};
 use crate::key::{self, Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::settled::SettledWatch;
 use crate::stores::Stores;
 use std::sync::Arc;
 
-/// How many rows are read at once, so that nobody on the same connection waits for long; and how
-/// many entries at least, where there are so many.
+/// How many rows are read at once, so that nobody on the same connection waits for long.
 const READ_AT_ONCE: usize = 1_000;
 
 /// The dirty rows of a model, at least those that were dirty when this was called.
@@ -98,11 +97,10 @@ pub(super) async fn behind(
     model: &'static ModelDescriptor,
 ) -> Result<Behind, HotStoreError> {
     let tails = Tails::read(stores, model).await?;
-    let requests: Vec<ReadRequest> = tails.requests().map(|(request, _)| request).collect();
-    let first = requests.iter().map(|request| ReadRequest { count: 2, ..*request });
+    let first = tails.ends().map(|(partition, from, _)| ReadRequest { partition, from, count: 2 });
     let read = stores.hot.read_entries(&first.collect::<Vec<_>>()).await?;
-    let oldest = read.iter().zip(&requests).filter_map(|(entries, request)| {
-        entries.iter().find(|entry| entry.id > request.from).map(|entry| entry.id)
+    let oldest = read.iter().zip(tails.ends()).filter_map(|(entries, (_, from, _))| {
+        entries.iter().find(|entry| entry.id > from).map(|entry| entry.id)
     });
     let age = oldest.min().map_or(Duration::ZERO, |entry| {
         let written = UNIX_EPOCH + Duration::from_millis(entry.milliseconds);
@@ -142,36 +140,34 @@ impl Tails {
         self.states.iter().map(|state| state.undrained).sum()
     }
 
-    /// For each partition that has one, what reads its tail, and the last entry of that.
-    fn requests(&self) -> impl Iterator<Item = (ReadRequest, EntryId)> {
+    /// For each partition that has one, from where its tail is read, and the last entry of that.
+    fn ends(&self) -> impl Iterator<Item = (Partition, EntryId, EntryId)> {
         let tails = self.partitions.iter().zip(&self.states);
         let tails = tails.filter(|(_, state)| state.newest > state.settled);
-        tails.map(|(&partition, state)| {
-            // With the settled entry itself, which may be kept. What is counted can be less than
-            // what is there, where Redis went back.
-            let count = usize::try_from(state.undrained).unwrap_or(usize::MAX).saturating_add(1);
-            let count = count.max(READ_AT_ONCE);
-            (ReadRequest { partition, from: state.settled, count }, state.newest)
-        })
+        tails.map(|(&partition, state)| (partition, state.settled, state.newest))
     }
 
     /// The entries that are not settled.
     async fn entries(&self, stores: &Stores) -> Result<Vec<RawEntry>, HotStoreError> {
-        let (requests, newest): (Vec<_>, Vec<_>) = self.requests().unzip();
         let mut entries: Vec<RawEntry> = Vec::new();
-        let mut wanted: Vec<(ReadRequest, EntryId)> = requests.into_iter().zip(newest).collect();
+        let mut wanted: Vec<(Partition, EntryId, EntryId)> = self.ends().collect();
+        let mut size = ReadSize::default();
         while !wanted.is_empty() {
-            let asked: Vec<ReadRequest> = wanted.iter().map(|(request, _)| *request).collect();
+            // The entry that is read from, too, which may be kept.
+            let count = size.count().div_ceil(wanted.len()) + 1;
+            let request = |&(partition, from, _): &_| ReadRequest { partition, from, count };
+            let asked: Vec<ReadRequest> = wanted.iter().map(request).collect();
             let read = stores.hot.read_entries(&asked).await?;
+            size.learn(read.iter().flatten());
             let mut next = Vec::new();
-            for ((request, newest), read) in wanted.into_iter().zip(read) {
+            for ((partition, from, newest), read) in wanted.into_iter().zip(read) {
                 if let Some(last) = read.last()
-                    && read.len() >= request.count
+                    && read.len() >= count
                     && last.id < newest
                 {
-                    next.push((ReadRequest { from: last.id, ..request }, newest));
+                    next.push((partition, last.id, newest));
                 }
-                entries.extend(read.into_iter().filter(|entry| entry.id > request.from));
+                entries.extend(read.into_iter().filter(|entry| entry.id > from));
             }
             wanted = next;
         }
