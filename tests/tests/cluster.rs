@@ -6,5 +6,6 @@
 mod cluster {
     mod failover;
     mod reshard;
+    mod strangers;
     mod values;
 }

@@ -15,13 +15,16 @@ use redis::{
     Arg, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, Pipeline, RedisError, ServerError,
     ServerErrorKind, Value,
 };
-use tokio::time::Instant;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 
 use super::reply;
 use crate::key::slot_of_key;
 use crate::redis::client;
 use crate::settings::RedisSettings;
 
+/// How many slots a cluster has.
+const SLOTS: u32 = 16_384;
 /// The pauses before a command is asked again whose slot is on its way from node to node.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
@@ -50,10 +53,13 @@ pub(super) struct Node {
     pub(super) port: u16,
 }
 
-/// The masters, by the last slot of each of their ranges.
+/// The masters, by the last slot of each of their ranges, with the first one.
+type Ranges = BTreeMap<u16, (u16, Node)>;
+
+/// Who has which slots.
 #[derive(Debug, Clone, Default)]
 struct SlotMap {
-    ranges: BTreeMap<u16, (u16, Node)>,
+    ranges: Ranges,
     /// Slots of which a node has said since that they are elsewhere.
     moved: HashMap<u16, Node>,
     /// Raised with each look.
@@ -90,8 +96,10 @@ impl Cluster {
     /// Sends commands, those of a node in one round trip; an error that a server answers to one of
     /// them is its answer.
     pub(super) async fn send(&self, pipeline: &Pipeline) -> Result<Vec<Value>, RedisError> {
-        let nodes = pipeline.cmd_iter().map(|command| self.node_of(slot_of(command)));
-        let nodes: Vec<Node> = nodes.collect::<Result<_, _>>()?;
+        let mut nodes = Vec::with_capacity(pipeline.len());
+        for command in pipeline.cmd_iter() {
+            nodes.push(self.node_of(slot_of(command)).await?);
+        }
         let answers = match nodes.as_slice() {
             [] => return Ok(Vec::new()),
             [node, others @ ..] if others.iter().all(|other| other == node) => {
@@ -131,14 +139,14 @@ impl Cluster {
     /// Sends a command to the node of its key.
     pub(super) async fn send_one(&self, command: &Cmd) -> Result<Value, RedisError> {
         let looks = self.map().looks;
-        let mut connection = self.connection(&self.node_of(slot_of(command))?)?;
+        let mut connection = self.connection(&self.node_of(slot_of(command)).await?)?;
         let answer = match connection.req_packed_command(command).await {
             Ok(answer) => answer,
             // One that the server has answered.
             Err(error) => match ServerError::try_from(error) {
                 Ok(answered) => Value::ServerError(answered),
                 Err(error) => {
-                    self.look_later(looks);
+                    drop(self.look_later(looks));
                     return Err(error);
                 }
             },
@@ -150,7 +158,7 @@ impl Cluster {
     pub(super) async fn send_behind(&self, first: Cmd, command: &Cmd) -> Result<Value, RedisError> {
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.add_command(first).add_command(command.clone());
-        let node = self.node_of(slot_of(command))?;
+        let node = self.node_of(slot_of(command)).await?;
         let answer = self.send_to_node(&pipeline, &node).await?.pop().unwrap_or(Value::Nil);
         self.settle(command, answer).await
     }
@@ -162,7 +170,7 @@ impl Cluster {
         key: &str,
     ) -> Result<Vec<Value>, RedisError> {
         let looks = self.map().looks;
-        let node = self.node_of(slot_of_key(key))?;
+        let node = self.node_of(slot_of_key(key)).await?;
         let answers = self.send_to_node(pipeline, &node).await?;
         if answers.iter().any(|answer| not_run(answer).is_some()) {
             self.look(looks).await?;
@@ -173,10 +181,8 @@ impl Cluster {
     /// The nodes that have slots, as one of them says now.
     #[cfg(feature = "cache")]
     pub(super) async fn present_nodes(&self) -> Result<Vec<Node>, RedisError> {
-        let (cluster, looks) = (self.clone(), self.map().looks);
-        // A look goes on without its caller, so that the next one begins with another node.
-        let look = tokio::spawn(async move { cluster.look(looks).await });
-        look.await.unwrap_or_else(|_| Err(no_node()))?;
+        let looks = self.map().looks;
+        self.look(looks).await?;
         Ok(self.nodes())
     }
 
@@ -203,15 +209,26 @@ impl Cluster {
         let mut connection = self.connection(node)?;
         let sent = connection.req_packed_commands(pipeline, 0, pipeline.len()).await;
         if sent.is_err() {
-            self.look_later(looks);
+            drop(self.look_later(looks));
         }
         sent
     }
 
+    /// Learns who has which slots, for whoever asks next.
+    pub(super) fn look_again(&self) {
+        drop(self.look_later(self.map().looks));
+    }
+
     /// Learns who has which slots, while others go on.
-    fn look_later(&self, looks: u64) {
+    fn look_later(&self, looks: u64) -> JoinHandle<Result<(), RedisError>> {
         let cluster = self.clone();
-        drop(tokio::spawn(async move { cluster.look(looks).await }));
+        tokio::spawn(async move { cluster.look_in_turn(looks).await })
+    }
+
+    /// The same, and waits for it. It goes on without its caller, who may not: others wait for it, and
+    /// the next one is to begin with another node.
+    async fn look(&self, looks: u64) -> Result<(), RedisError> {
+        self.look_later(looks).await.unwrap_or_else(|_| Err(no_node()))
     }
 
     /// Asks again for what was certainly not run, as long as there is patience.
@@ -234,7 +251,7 @@ impl Cluster {
                 (ErrorKind::Server(ServerErrorKind::Moved), Some(node)) => {
                     // Until the others say so as well.
                     self.map().moved.insert(slot_of(command), node.clone());
-                    self.look_later(looks);
+                    drop(self.look_later(looks));
                     tokio::time::sleep(pause).await;
                     node
                 }
@@ -243,7 +260,7 @@ impl Cluster {
                     if kind != ServerErrorKind::TryAgain.into() {
                         self.look(looks).await?;
                     }
-                    self.node_of(slot_of(command))?
+                    self.node_of(slot_of(command)).await?
                 }
             };
             pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
@@ -254,7 +271,7 @@ impl Cluster {
     }
 
     /// Learns who has which slots, unless somebody did since `looks`.
-    async fn look(&self, looks: u64) -> Result<(), RedisError> {
+    async fn look_in_turn(&self, looks: u64) -> Result<(), RedisError> {
         let _turn = self.inner.looking.lock().await;
         if self.map().looks > looks {
             return Ok(());
@@ -267,36 +284,55 @@ impl Cluster {
         // Another one each time: who is cut off from the others does not know what they do.
         let first = usize::try_from(looks).unwrap_or_default() % nodes.len().max(1);
         nodes.rotate_left(first);
+        let mut fullest: Option<Ranges> = None;
         for node in nodes {
-            let mut connection = self.connection(&node)?;
-            match connection.req_packed_command(&slots).await.and_then(reply::slots) {
+            match self.ask(&node, &slots).await {
                 Ok(ranges) => {
-                    self.learn(ranges, &node);
-                    return Ok(());
+                    let is_whole = slot_count(&ranges) == SLOTS;
+                    if fullest.as_ref().is_none_or(|it| slot_count(it) < slot_count(&ranges)) {
+                        fullest = Some(ranges);
+                    }
+                    // A node that is new, or was taken out, knows of none.
+                    if is_whole {
+                        break;
+                    }
                 }
                 Err(error) => failure = error,
             }
         }
-        // Whoever waits for this look need not look again at once.
-        self.map().looks += 1;
-        Err(failure)
-    }
-
-    fn learn(&self, ranges: Vec<(u16, u16, String, u16)>, asked: &Node) {
         let mut map = self.map();
-        map.ranges = ranges
-            .into_iter()
-            .map(|(first, last, host, port)| {
-                // A node that does not know its own address.
-                let host = if host.is_empty() { asked.host.clone() } else { host };
-                (last, (first, Node { host, port }))
-            })
-            .collect();
-        map.moved.clear();
+        // Whoever waits for this look need not look again at once.
         map.looks += 1;
+        let Some(ranges) = fullest.filter(|ranges| !ranges.is_empty()) else { return Err(failure) };
+        map.ranges = ranges;
+        map.moved.clear();
+        Ok(())
     }
 
-    fn node_of(&self, slot: u16) -> Result<Node, RedisError> {
+    /// Asks a node who has which slots. It may hang, and there are others.
+    async fn ask(&self, node: &Node, slots: &Cmd) -> Result<Ranges, RedisError> {
+        let mut connection = self.connection(node)?;
+        let asked = connection.req_packed_command(slots);
+        let answer = timeout(self.inner.settings.command_timeout, asked).await;
+        let ranges = answer.map_err(|_| no_answer())?.and_then(reply::slots)?;
+        let range = |(first, last, host, port): (u16, u16, String, u16)| {
+            // A node that does not know its own address.
+            let host = if host.is_empty() { node.host.clone() } else { host };
+            (last, (first, Node { host, port }))
+        };
+        Ok(ranges.into_iter().map(range).collect())
+    }
+
+    /// The node that has a slot. Where none is known, whoever can tell may be up by now.
+    async fn node_of(&self, slot: u16) -> Result<Node, RedisError> {
+        let (known, looks) = {
+            let map = self.map();
+            (map.node_of(slot), map.looks)
+        };
+        if let Some(node) = known {
+            return Ok(node);
+        }
+        self.look(looks).await?;
         self.map().node_of(slot).ok_or_else(no_node)
     }
 
@@ -363,6 +399,15 @@ fn slot_of(command: &Cmd) -> u16 {
     };
     let key = argument(if argument(0) == Some("EVALSHA") { 3 } else { 1 });
     slot_of_key(key.unwrap_or_default())
+}
+
+fn slot_count(ranges: &Ranges) -> u32 {
+    ranges.iter().map(|(&last, &(first, _))| u32::from(last.saturating_sub(first)) + 1).sum()
+}
+
+fn no_answer() -> RedisError {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, "a node of the cluster does not answer")
+        .into()
 }
 
 fn no_node() -> RedisError {

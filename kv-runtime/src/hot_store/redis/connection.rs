@@ -117,6 +117,13 @@ impl Connection {
         }
     }
 
+    /// Learns anew which server has which keys, where there are several: one of them hangs.
+    pub(super) fn look_again(&self) {
+        if let Self::Cluster(cluster) = self {
+            cluster.look_again();
+        }
+    }
+
     /// The servers that have keys.
     pub(super) fn servers(&self) -> Vec<Server<'_>> {
         match self {

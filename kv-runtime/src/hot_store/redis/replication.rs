@@ -286,7 +286,15 @@ async fn serve(
         pipeline.add_command(goal.wait_command(timeout));
         let first = callers.iter().find_map(|caller| caller.entries.first());
         let key = first.map(|entry| keys.state(entry.partition)).unwrap_or_default();
-        let answers = connection.send_together(&pipeline, &key).await;
+        let asked = connection.send_together(&pipeline, &key);
+        let answers = match tokio::time::timeout(timeout + ANSWER_GRACE, asked).await {
+            Ok(answers) => answers,
+            // It hangs, and where there are others, one of them may have its slots by now.
+            Err(_) => {
+                connection.look_again();
+                Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
+            }
+        };
         tell(callers.drain(..), answers);
     }
 }
