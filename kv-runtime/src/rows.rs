@@ -3,7 +3,6 @@
 mod many;
 mod read;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use crate::error::{Error, Operation};
 use crate::hot_store::{
     EntryMark, HotStoreError, Invalidated, Probe, RowState, Terms, Write, WriteOutcome,
 };
-use crate::key::{Partition, RowKey};
+use crate::key::RowKey;
 use crate::model::{FieldError, ModelDescriptor};
 use crate::receipt::Receipt;
 use crate::room::RoomWait;
@@ -274,18 +273,17 @@ impl Rows {
         if self.durability.is_fast() {
             return answers;
         }
-        // With an entry go all those before it.
-        let mut newest: HashMap<Partition, EntryMark> = HashMap::new();
-        for receipt in answers.iter().flatten().filter(|receipt| !receipt.is_durable) {
-            match newest.get(&receipt.partition) {
-                Some(mark) if mark.id > receipt.entry => {}
-                _ => drop(newest.insert(receipt.partition, receipt.mark())),
-            }
-        }
-        if newest.is_empty() {
+        // Each of them: where they took several calls, another server may have taken over in between,
+        // which has a later one and not those before it.
+        let marks: Vec<EntryMark> = answers
+            .iter()
+            .flatten()
+            .filter(|receipt| !receipt.is_durable)
+            .map(Receipt::mark)
+            .collect();
+        if marks.is_empty() {
             return answers;
         }
-        let marks: Vec<EntryMark> = newest.into_values().collect();
         let Err(error) = self.stores.hot.replicate(&marks, self.durability).await else {
             return answers;
         };

@@ -19,6 +19,9 @@ use crate::durability::Durability;
 use crate::key::MAX_PARTITIONS;
 use crate::scheme::StorageScheme;
 
+/// Redis counts it in milliseconds of 64 bits, and a longer one is a mistake in the unit.
+const ROW_TTL_MIN: Duration = Duration::from_millis(1);
+const ROW_TTL_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// A shorter lease would be lost to a hiccup of the network.
 const LEASE_MIN: Duration = Duration::from_millis(100);
 /// PostgreSQL counts its time-outs, which go by the lease, in milliseconds of 31 bits.
@@ -195,7 +198,11 @@ impl Settings {
                 "tenant",
                 "must not be empty; `None` is no tenant",
             ),
-            (!self.row_ttl.is_zero(), "row_ttl", "must be longer than zero"),
+            (
+                (ROW_TTL_MIN..=ROW_TTL_MAX).contains(&self.row_ttl),
+                "row_ttl",
+                "must be from a millisecond to a century",
+            ),
             (
                 !self.is_without_redis() || self.scheme == StorageScheme::PostgresOnly,
                 "redis.url",
@@ -252,10 +259,11 @@ mod tests {
     #[test]
     fn each_field_that_is_out_of_range_is_named() {
         type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 15] = [
+        let changes: [(&str, Change); 16] = [
             ("partitions", |it| it.partitions = 1_025),
             ("tenant", |it| it.tenant = Some(String::new())),
             ("row_ttl", |it| it.row_ttl = Duration::ZERO),
+            ("row_ttl", |it| it.row_ttl = Duration::MAX),
             ("queue_capacity", |it| it.queue_capacity = 0),
             ("serial_block", |it| it.serial_block = 0),
             ("max_entry_bytes", |it| it.max_entry_bytes = 0),

@@ -40,6 +40,7 @@ mod queued {
         a_full_queue_refuses,
         how_far_a_queue_is_behind_is_told,
         many_changes_of_a_row_fold_into_one,
+        an_empty_id_is_found_in_its_entry,
     );
 }
 
@@ -446,4 +447,27 @@ async fn two_models_share_a_repository_type(pair: Pair) {
     round_trip(&pair, Booking::sample()).await;
     round_trip(&pair, Seat { flight: "AA".to_owned(), number: 1, passenger: None }).await;
     round_trip(&pair, Counter { id: -1, total: i64::MIN, r#type: String::new() }).await;
+}
+
+/// A model whose id may be any text.
+#[derive(Debug, Clone, PartialEq, KvModel)]
+#[kv(table = "notes")]
+struct Note {
+    #[kv(id)]
+    name: String,
+    text: String,
+}
+
+async fn an_empty_id_is_found_in_its_entry(pair: Pair) {
+    pair.sql("CREATE TABLE notes (name text PRIMARY KEY, text text NOT NULL)").await;
+    let notes = pair.kv.repository::<Note>();
+    let note = Note { name: String::new(), text: "first".to_owned() };
+    let created = notes.create(&note).await.expect("a new row");
+    let drainer = pair.kv.drainer().model::<Note>().spawn();
+    created.await_durable().await.expect("it is drained");
+    let changed = notes.update(&String::new(), Note::patch().text("second")).await.expect("a row");
+    changed.await_durable().await.expect("it is drained");
+    let second = Note { text: "second".to_owned(), ..note };
+    assert_eq!(pair.kv.durable_rows::<Note>().await.expect("the rows"), [second]);
+    drainer.shutdown().await.expect("everything is drained");
 }

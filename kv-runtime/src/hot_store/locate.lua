@@ -11,8 +11,8 @@
 
 local call = redis.call
 local entry = call('XRANGE', KEYS[2], ARGV[1], ARGV[1])[1]
--- The header is the first value; the operation id is its fourth word.
-local is_there = entry and string.match(entry[2][2], '^%S+ %S+ %S+ (%S+)') == ARGV[2]
+-- The header is the first value; the operation id is its fourth word, behind an id that may be empty.
+local is_there = entry and string.match(entry[2][2], '^%S+ %S+ %S* (%S+)') == ARGV[2]
 if is_there and ARGV[3] == '1' then
   -- With its memory full, Redis lets a script go on that has begun with what takes none.
   call('HDEL', KEYS[1], '')

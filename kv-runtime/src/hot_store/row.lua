@@ -13,8 +13,8 @@ local function earlier_tries(state, stream, from)
     return redis.error_reply('KVUNKNOWN the entries since the first try were trimmed')
   end
   for _, entry in ipairs(call('XRANGE', stream, string.format('%d', from), '+')) do
-    -- The header is the first value; the operation id is its fourth word.
-    local operation_id = string.match(entry[2][2], '^%S+ %S+ %S+ (%S+)')
+    -- The header is the first value; the operation id is its fourth word, behind an id that may be empty.
+    local operation_id = string.match(entry[2][2], '^%S+ %S+ %S* (%S+)')
     if operation_id then
       done[operation_id] = entry[1]
     end

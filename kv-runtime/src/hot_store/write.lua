@@ -52,8 +52,9 @@ if began ~= 0 then
     return redis.error_reply('KVUNKNOWN the entries since the first try were trimmed')
   end
   for _, entry in ipairs(call('XRANGE', KEYS[2], string.format('%d', began), '+')) do
-    -- The header is the first value; the operation id is its fourth word.
-    local operation_id = match(entry[2][2], '^%S+ %S+ %S+ (%S+)')
+    -- The header is the first value; the operation id is its fourth word, behind an id that
+    -- may be empty.
+    local operation_id = match(entry[2][2], '^%S+ %S+ %S* (%S+)')
     if operation_id then
       done[operation_id] = entry[1]
       -- Where it was an increment, its result is the only value.

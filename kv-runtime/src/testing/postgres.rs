@@ -292,6 +292,8 @@ fn configuration_text(port: u16, options: &PostgresOptions) -> String {
         // and without fsync there is next to nothing to wait for.
         settings.push(("fsync", "off".to_owned()));
         settings.push(("full_page_writes", "off".to_owned()));
+        // It would look again and again into each of hundreds of small databases.
+        settings.push(("autovacuum", "off".to_owned()));
     }
     if options.tls.is_some() {
         settings.push(("ssl", "on".to_owned()));

@@ -151,6 +151,8 @@ impl RedisServer {
 fn configuration_text(port: u16, options: &RedisOptions) -> String {
     let append_only = if options.append_only { "yes" } else { "no" };
     let mut text = format!("bind 127.0.0.1\nport {port}\nsave \"\"\nappendonly {append_only}\n");
+    // By default it waits five seconds for further replicas before it feeds one.
+    text.push_str("repl-diskless-sync-delay 0\n");
     for (name, value) in &options.settings {
         text.push_str(&format!("{name} {value}\n"));
     }
@@ -215,7 +217,8 @@ mod tests {
         let options = RedisOptions::new().append_only(true).setting("save", "900 1");
         assert_eq!(
             configuration_text(15_000, &options),
-            "bind 127.0.0.1\nport 15000\nsave \"\"\nappendonly yes\nsave 900 1\n"
+            "bind 127.0.0.1\nport 15000\nsave \"\"\nappendonly yes\n\
+             repl-diskless-sync-delay 0\nsave 900 1\n"
         );
     }
 }
