@@ -118,7 +118,7 @@ async fn methods_move_one_by_one() {
 /// The guide's statement, on a table that the runtime has made.
 #[tokio::test]
 async fn a_conflict_by_hand_needs_an_index_that_cannot_be_deferred() {
-    let settings = settings(StorageMode::Postgres).await.expect("a database");
+    let settings = settings(StorageMode::Postgres).await;
     let url = settings.postgres.url.clone();
     let services = Services::new(Config::new(StorageMode::Postgres, settings)).await;
     let services = services.expect("the tables");

@@ -40,7 +40,7 @@ async fn mocks_are_services_like_any_others() {
 
 #[tokio::test]
 async fn the_tables_are_made_once_and_only_where_they_are_wanted() {
-    let settings = settings(StorageMode::Postgres).await.expect("a database");
+    let settings = settings(StorageMode::Postgres).await;
     let config = Config::new(StorageMode::Postgres, settings);
     let unwanted = Config { makes_tables: false, ..config.clone() };
     let without = Services::new(unwanted).await.expect("the servers are up");

@@ -60,7 +60,7 @@ impl TestSetup<'_> {
         if self.mode == StorageMode::Memory {
             return Ok(Services::new(self.config(Settings::in_memory())).await?);
         }
-        let settings = settings(self.mode).await?;
+        let settings = try_settings(self.mode).await?;
         let url = settings.postgres.url.clone();
         if !self.pre.is_empty() {
             AsyncPgConnection::establish(url.expose()).await?.batch_execute(self.pre).await?;
@@ -86,7 +86,11 @@ pub(crate) async fn setup(pre: &str, post: &str) -> Services {
 }
 
 /// Servers that all tests share, with a database and a tenant of the test's own.
-pub(crate) async fn settings(mode: StorageMode) -> Result<Settings, SetupError> {
+pub(crate) async fn settings(mode: StorageMode) -> Settings {
+    try_settings(mode).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+async fn try_settings(mode: StorageMode) -> Result<Settings, SetupError> {
     // An empty one counts as none, because a file of a CI may have no other way to unset it.
     let named = std::env::var(VARIABLE).ok().filter(|url| !url.is_empty());
     let url = match named {

@@ -20,7 +20,7 @@ fn run(variables: &[(&str, &str)]) -> (Output, String) {
 
 #[tokio::test]
 async fn it_is_the_same_in_memory_and_on_servers() {
-    let settings = settings(StorageMode::Redis).await.expect("a database");
+    let settings = settings(StorageMode::Redis).await;
     let (redis, database) = (settings.redis.url.expose(), settings.postgres.url.expose());
     let tenant = settings.tenant.as_deref().expect("one of the test's own");
     let servers = [("REDIS_URL", redis), ("DATABASE_URL", database), ("KV_TENANT", tenant)];
