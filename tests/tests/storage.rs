@@ -5,13 +5,14 @@ use std::error::Error as _;
 
 use bigdecimal::BigDecimal;
 use kv_runtime::schema::Schema;
-use kv_runtime::{Error, KvModel, KvValue, Repository, StorageScheme};
+use kv_runtime::{DurabilityError, Error, KvModel, KvValue, Repository, StorageScheme};
 use kv_tests::contract;
 use kv_tests::pair::{After, Pair};
 use uuid::Uuid;
 
 contract!(
     a_parent_comes_with_its_associations_or_not_at_all,
+    a_receipt_tells_that_children_forbid_a_delete,
     an_absent_row_is_not_remembered,
     an_id_that_its_caller_chooses_can_be_there_already,
     a_number_that_its_column_would_not_keep_is_refused,
@@ -68,6 +69,23 @@ async fn a_parent_comes_with_its_associations_or_not_at_all(pair: Pair) {
     });
     assert!(all_or_none.await.expect_err("no such row").is_not_found());
     assert_eq!(pair.kv.repository::<Bsp>().get_by_id(&1).await.expect("the row"), bsp);
+}
+
+/// Who writes behind goes on before PostgreSQL has an opinion, and learns it from the receipt.
+async fn a_receipt_tells_that_children_forbid_a_delete(pair: Pair) {
+    pair.sql(&Bsp::ddl()).await;
+    pair.sql(&BspFile::ddl()).await;
+    let (bsps, links) = (pair.kv.repository::<Bsp>(), pair.kv.repository::<BspFile>());
+    let _ = bsps.create(&Bsp { id: 1, stake: 100.into() }).await.expect("a new row");
+    let _ = links.create(&BspFile { bsp_id: 1, file_id: 1 }).await.expect("a new row");
+    let deleted = bsps.delete(&1).await.expect("Redis knows of no children");
+    let drainer = pair.kv.drainer().model::<Bsp>().model::<BspFile>().spawn();
+    let status = drainer.shutdown().await.expect("all that can be");
+    assert_eq!((status.undrained, status.dead_letters), (0, 1));
+    let error = deleted.await_durable().await.expect_err("it has a file");
+    let DurabilityError::Refused { sqlstate, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(sqlstate.as_deref(), Some("23503"));
+    assert_eq!(pair.kv.durable_rows::<Bsp>().await.expect("the rows").len(), 1);
 }
 
 async fn an_absent_row_is_not_remembered(pair: Pair) {

@@ -18,8 +18,8 @@ use crate::board::Board;
 use crate::config::DeliverySettings;
 use crate::gateway::{Gateway, Outcome};
 use crate::metrics::Metrics;
-use crate::model::{Payment, PaymentPatch, PaymentRepository, Processor, State};
-use crate::session::SessionCache;
+use crate::model::{Payment, PaymentPatch, Processor, State};
+use crate::store::Store;
 
 /// How many payments wait in this process; what is more waits in the store alone.
 const WAITING_MAX: usize = 20_000;
@@ -55,10 +55,9 @@ impl Drop for Accepting {
 /// What delivering takes.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    pub(crate) payments: PaymentRepository,
+    pub(crate) store: Store,
     pub(crate) gateway: Gateway,
     pub(crate) board: Board,
-    pub(crate) sessions: SessionCache,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) settings: DeliverySettings,
 }
@@ -133,7 +132,7 @@ impl Delivery {
 
     /// Takes over some payments whose processor takes any.
     async fn take_over(&self) -> Result<Vec<Payment>, Error> {
-        let Parts { payments, board, metrics, .. } = &*self.parts;
+        let Parts { store: Store { payments, .. }, board, metrics, .. } = &*self.parts;
         let healthy: Vec<Processor> =
             Processor::ALL.into_iter().filter(|&p| board.is_healthy(p)).collect();
         if healthy.is_empty() {
@@ -223,7 +222,7 @@ impl Parts {
         let Some(version) = self.change(&payment, patch).await? else { return Ok(()) };
         Metrics::add(&self.metrics.processed[processor as usize]);
         let payment = Payment { state: State::Processed, processed_at, version, ..payment };
-        self.sessions.put(&payment).await;
+        self.store.remember(&payment).await;
         Ok(())
     }
 
@@ -237,7 +236,7 @@ impl Parts {
     /// Changes a payment that is still this instance's, and answers its new version. `None` where
     /// another instance has it, or nobody because it was purged.
     async fn change(&self, payment: &Payment, patch: PaymentPatch) -> Result<Option<i64>, Error> {
-        match self.payments.update_if(&payment.id, payment.version, patch).await {
+        match self.store.payments.update_if(&payment.id, payment.version, patch).await {
             Ok(receipt) => Ok(Some(receipt.version)),
             Err(UpdateIfError::Conflict { .. }) => Ok(None),
             Err(UpdateIfError::Other(error)) if error.is_not_found() => Ok(None),

@@ -45,17 +45,15 @@ impl Instance {
         let gateway = Gateway::new(config.processors.clone(), config.delivery.timeout);
         let metrics = Arc::new(Metrics::default());
         let sessions = SessionCache::new(redis.clone().filter(|_| config.redis_session_cache));
-        let payments = kv.repository::<Payment>();
+        let (payments, queues) = (kv.repository(), kv.queues().model::<Payment>());
+        let store = Store { payments, queues, sessions };
         let (delivery, taken) = Delivery::new(Parts {
-            payments: payments.clone(),
+            store: store.clone(),
             gateway: gateway.clone(),
             board: board.clone(),
-            sessions: sessions.clone(),
             metrics: Arc::clone(&metrics),
             settings: config.delivery,
         });
-        let queues = kv.queues().model::<Payment>();
-        let store = Store { payments, queues, sessions };
         let router = api::router(api::Parts {
             store,
             delivery: delivery.clone(),

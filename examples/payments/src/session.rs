@@ -67,8 +67,9 @@ impl Lookup {
 
 /// The cache; without Redis there is none, and nothing is found.
 ///
-/// Only what does not change any more is put there. An error of it is nobody's: the store has the
-/// payment.
+/// Only what does not change any more is put there: what was put there earlier would be wrong for
+/// an hour wherever the later one does not come through. An error of it is nobody's: the store has
+/// the payment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SessionCache {
     redis: Option<Redis>,
@@ -79,8 +80,9 @@ impl SessionCache {
         Self { redis }
     }
 
-    pub(crate) async fn put(&self, payment: &Payment) {
-        let Some(redis) = &self.redis else { return };
+    /// Puts a payment there, and answers whether it may be there now.
+    pub(crate) async fn put(&self, payment: &Payment) -> bool {
+        let Some(redis) = &self.redis else { return false };
         let view = PaymentView::from(payment);
         let (id, correlation) = (Lookup::Id(view.id), Lookup::Correlation(view.correlation_id));
         let (id, correlation) = (id.key(), correlation.key());
@@ -92,6 +94,7 @@ impl SessionCache {
         if let Err(error) = put {
             tracing::warn!(%error, "a payment is not cached");
         }
+        true
     }
 
     pub(crate) async fn find(&self, lookup: Lookup) -> Option<PaymentView> {

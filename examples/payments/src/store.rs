@@ -36,6 +36,23 @@ impl Store {
         Ok(found.as_ref().map(PaymentView::from))
     }
 
+    /// Puts a payment that was processed into the cache.
+    ///
+    /// A purge may have come between the payment's last change and this, and has looked for it in
+    /// the cache before it was there. One that comes later deletes the row first, and then finds
+    /// the payment in the cache.
+    pub(crate) async fn remember(&self, payment: &Payment) {
+        if !self.sessions.put(payment).await {
+            return;
+        }
+        if matches!(self.payments.find_by_id(&payment.id).await, Ok(Some(_))) {
+            return;
+        }
+        if let Err(error) = self.sessions.remove(payment.id, payment.correlation_id).await {
+            tracing::warn!(%error, "a payment that may have been purged stays in the cache");
+        }
+    }
+
     /// Deletes everything: from Redis, from the queue, from the cache and from PostgreSQL.
     pub(crate) async fn purge(&self) -> Result<()> {
         loop {
@@ -55,5 +72,56 @@ impl Store {
         }
         let drained = tokio::time::timeout(PURGE_TIMEOUT, self.queues.wait_until_drained()).await;
         Ok(drained.context("what was purged is not drained in time")??)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{SubsecRound, Utc};
+    use kv_runtime::redis::Redis;
+    use kv_runtime::testing::RedisServer;
+    use kv_runtime::{Kv, RedisSettings};
+    use rust_decimal::Decimal;
+
+    use super::*;
+    use crate::model::{Processor, State};
+
+    fn payment() -> Payment {
+        let now = Utc::now().trunc_subsecs(3);
+        Payment {
+            id: kv_runtime::new_uuid(),
+            correlation_id: kv_runtime::new_uuid(),
+            amount: Decimal::ONE,
+            state: State::Processed,
+            processor: Some(Processor::Default),
+            requested_at: now,
+            processed_at: Some(now),
+            leased_until: now,
+            version: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_purged_before_it_is_cached_does_not_stay_there() {
+        let server = RedisServer::start().expect("a private server");
+        let redis = Redis::connect(&RedisSettings::new(server.url()), None).await;
+        let sessions = SessionCache::new(Some(redis.expect("the server is up")));
+        let kv = Kv::memory();
+        let drainer = kv.drainer().model::<Payment>().spawn();
+        let (payments, queues) = (kv.repository(), kv.queues().model::<Payment>());
+        let store = Store { payments, queues, sessions };
+        let payment = payment();
+        let lookups = [Lookup::Id(payment.id), Lookup::Correlation(payment.correlation_id)];
+        let _ = store.payments.create(&payment).await.expect("a new row");
+        store.remember(&payment).await;
+        for lookup in lookups {
+            assert!(store.sessions.find(lookup).await.is_some(), "{lookup:?}");
+        }
+        store.purge().await.expect("all are up");
+        store.remember(&payment).await;
+        for lookup in lookups {
+            assert_eq!(store.find(lookup).await.expect("an answer"), None);
+        }
+        drainer.shutdown().await.expect("everything is drained");
     }
 }

@@ -12,6 +12,7 @@ mod contract {
     mod reports;
     pub(crate) mod samples;
     mod services;
+    mod setup;
     mod state;
     mod story;
     mod values;

@@ -16,8 +16,10 @@ use crate::summary::Summary;
 /// What is older is not compared.
 const OLDEST: TimeDelta = TimeDelta::seconds(15);
 
-/// What is younger may still be on its way.
-const YOUNGEST: TimeDelta = TimeDelta::seconds(2);
+/// What is younger may still be on its way: a processor that takes nearly as long is one that the
+/// service calls slow, and prefers the other to. What takes longer is in neither sum until its
+/// processor has it, and then in both but for the moment in which the service learns it.
+const YOUNGEST: TimeDelta = TimeDelta::milliseconds(1_500);
 
 /// Who compares.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use kv_payments::{
     Answer, Client, Config, Instance, Payment, PaymentView, Processor, ProcessorStub, Processors,
     State, Summary, in_milliseconds,
@@ -141,6 +142,23 @@ impl World {
         let is_there = |id| fallback.iter().any(|recorded| recorded.correlation_id == id);
         let both = self.default.recorded().into_iter().find(|one| is_there(one.correlation_id));
         assert_eq!(both, None, "a payment is at both processors");
+    }
+}
+
+/// The table, locked so that everybody can read it and nobody write it.
+pub(crate) struct Held(AsyncPgConnection);
+
+impl Held {
+    pub(crate) async fn back(world: &World) -> Self {
+        let url = world.config.settings.postgres.url.expose();
+        let mut connection = AsyncPgConnection::establish(url).await.expect("the server is up");
+        let lock = "BEGIN; LOCK TABLE payments IN EXCLUSIVE MODE";
+        connection.batch_execute(lock).await.expect("the table is there");
+        Self(connection)
+    }
+
+    pub(crate) async fn let_go(&mut self) {
+        self.0.batch_execute("ROLLBACK").await.expect("the server is up");
     }
 }
 

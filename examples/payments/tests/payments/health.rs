@@ -1,9 +1,9 @@
 //! The health of the processors, as all instances know it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use kv_payments::{Processor, REPORT_TTL, Report, SharedHealth, UPDATES};
+use kv_payments::{POLL_INTERVAL, Processor, REPORT_TTL, Report, SharedHealth, UPDATES};
 use kv_runtime::RedisSettings;
 use kv_runtime::redis::{Expiry, Redis};
 use kv_runtime::testing::RedisServer;
@@ -11,6 +11,12 @@ use kv_runtime::testing::RedisServer;
 use super::common::{World, soon, until};
 
 const KEY: &str = "processor:health:default";
+
+/// How soon all instances know of a change, at the best of some tries: a machine that is busy may
+/// take longer at any of them.
+const NEWS: Duration = Duration::from_millis(100);
+
+const TRIES: u32 = 10;
 
 /// A report that is newer than what is known.
 fn unhealthy() -> Report {
@@ -25,6 +31,12 @@ fn unhealthy() -> Report {
 impl World {
     fn all_know(&self, report: Report) -> bool {
         self.instances.iter().all(|one| one.board().report(report.processor) == Some(report))
+    }
+
+    /// Whether some instance knows what is newer.
+    fn some_know_better(&self, report: Report) -> bool {
+        let mut known = self.instances.iter().map(|one| one.board().report(report.processor));
+        known.any(|known| known.is_some_and(|known| known.timestamp > report.timestamp))
     }
 }
 
@@ -72,21 +84,36 @@ async fn a_change_is_published_and_all_instances_learn_it() {
     let world = World::servers().await;
     let redis = world.redis().await;
     let mut updates = redis.subscribe(&[UPDATES]).await.expect("the server is up");
-    // The key stays as it was, so that nobody learns it from there.
-    let report = unhealthy();
-    redis.publish_json(UPDATES, &report).await.expect("the server is up");
-    until("all know", async || world.all_know(report)).await;
+    let mut best = Duration::MAX;
+    for _ in 0..TRIES {
+        // The key stays as it was, so that nobody learns it from there.
+        let report = unhealthy();
+        let published = Instant::now();
+        redis.publish_json(UPDATES, &report).await.expect("the server is up");
+        // Whoever polls may publish what is newer, which ends a try without a result.
+        while !world.all_know(report) && !world.some_know_better(report) {
+            assert!(published.elapsed() < 2 * POLL_INTERVAL, "nobody learns it");
+            tokio::task::yield_now().await;
+        }
+        if world.all_know(report) {
+            best = best.min(published.elapsed());
+        }
+        if best < NEWS {
+            break;
+        }
+    }
+    assert!(best < NEWS, "the best of {TRIES} tries: {best:?}");
 
-    SharedHealth::new(redis).store(&unhealthy()).await.expect("the server is up");
+    let report = unhealthy();
+    SharedHealth::new(redis).store(&report).await.expect("the server is up");
     let message = loop {
         let message = soon("it is published", updates.next()).await.expect("a message");
         let message: serde_json::Value = message.json().expect("JSON");
-        if message["healthy"] == false
-            && message["timestamp"] != serde_json::json!(report.timestamp)
-        {
+        if message["timestamp"] == serde_json::json!(report.timestamp) {
             break message;
         }
     };
+    assert_eq!(message["healthy"], false);
     assert_eq!(message["processor"], "default");
 }
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use chrono::{SubsecRound, Utc};
-use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use diesel_async::SimpleAsyncConnection;
 use kv_payments::{Amount, Payment, Processor};
 use kv_runtime::testing::RedisServer;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use super::common::{World, on_servers, processed, until};
+use super::common::{Held, World, on_servers, processed, until};
 
 /// That the database finds a condition true.
 async fn assert_in_postgresql(world: &World, condition: &str) {
@@ -18,23 +18,6 @@ async fn assert_in_postgresql(world: &World, condition: &str) {
     let assertion = format!("DO $$ BEGIN ASSERT ({condition}); END $$");
     let held = connection.batch_execute(&assertion).await;
     held.unwrap_or_else(|error| panic!("{condition}: {error}"));
-}
-
-/// The table, locked so that everybody can read it and nobody write it.
-struct Held(AsyncPgConnection);
-
-impl Held {
-    async fn back(world: &World) -> Self {
-        let url = world.config.settings.postgres.url.expose();
-        let mut connection = AsyncPgConnection::establish(url).await.expect("the server is up");
-        let lock = "BEGIN; LOCK TABLE payments IN EXCLUSIVE MODE";
-        connection.batch_execute(lock).await.expect("the table is there");
-        Self(connection)
-    }
-
-    async fn let_go(&mut self) {
-        self.0.batch_execute("ROLLBACK").await.expect("the server is up");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,11 +1,10 @@
 //! The services on one of the pairs of stores, for one test.
 
+use kv_runtime::DeadLetterFilter;
+use kv_storage_backend::{Services, StorageError, StorageMode};
 use std::ops::Deref;
-use std::time::Duration;
 
-use kv_runtime::testing::servers;
-use kv_runtime::{DeadLetterFilter, Settings};
-use kv_storage_backend::{Config, Services, StorageError, StorageMode};
+use super::setup::TestSetup;
 
 /// Services that no other test sees.
 pub(crate) struct Backend(Services);
@@ -20,30 +19,20 @@ impl Deref for Backend {
 
 impl Backend {
     pub(crate) async fn memory() -> Self {
-        Self::of(StorageMode::Memory, Settings::in_memory()).await
+        Self::of(StorageMode::Memory).await
     }
 
     pub(crate) async fn postgres_only() -> Self {
-        let url = servers().create_database();
-        Self::of(StorageMode::Postgres, Settings::postgres_only(url.as_str())).await
+        Self::of(StorageMode::Postgres).await
     }
 
     pub(crate) async fn redis_and_postgres() -> Self {
-        Self::of(StorageMode::Redis, Self::settings()).await
+        Self::of(StorageMode::Redis).await
     }
 
-    /// Servers that all tests share, with a database and a tenant of the test's own.
-    pub(crate) fn settings() -> Settings {
-        let url = servers().create_database();
-        let mut settings = Settings::new(servers().redis_url(), url.as_str());
-        settings.tenant = url.rsplit('/').next().map(str::to_owned);
-        settings
-    }
-
-    async fn of(mode: StorageMode, mut settings: Settings) -> Self {
-        settings.partitions = 4;
-        settings.drain.interval = Duration::from_millis(5);
-        Self(Services::new(Config::new(mode, settings)).await.expect("the servers are up"))
+    async fn of(mode: StorageMode) -> Self {
+        let services = TestSetup::new(mode).start().await;
+        Self(services.unwrap_or_else(|error| panic!("{error}")))
     }
 
     /// Waits until all is drained, and nothing of it was refused.

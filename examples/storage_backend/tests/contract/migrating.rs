@@ -5,14 +5,16 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use kv_storage_backend::Page;
+use diesel_async::SimpleAsyncConnection;
 use kv_storage_backend::before::{BspOperations, MockBsps, PostgresBsps, RepositoryError};
 use kv_storage_backend::models::Bsp;
 use kv_storage_backend::storage::{ReadStorage, WriteStorage};
 use kv_storage_backend::values::Amount;
+use kv_storage_backend::{Config, Page, Services, StorageMode, tables};
 
 use super::backend::Backend;
-use super::samples::{new_bsp, onchain_id};
+use super::samples::{new_bsp, onchain_id, snapshot_of_a_bsp};
+use super::setup::settings;
 
 /// What was done and answered, without the times.
 type Answers = Vec<Result<Vec<Bsp>, &'static str>>;
@@ -113,6 +115,35 @@ async fn methods_move_one_by_one() {
     assert!(matches!(again, RepositoryError::Duplicate), "{again}");
 }
 
+/// The guide's statement, on a table that the runtime has made.
+#[tokio::test]
+async fn a_conflict_by_hand_needs_an_index_that_cannot_be_deferred() {
+    let settings = settings(StorageMode::Postgres).await;
+    let url = settings.postgres.url.clone();
+    let services = Services::new(Config::new(StorageMode::Postgres, settings)).await;
+    let services = services.expect("the tables");
+    let mut connection = services.kv.connection().await.expect("a connection");
+    let insert = snapshot_of_a_bsp();
+    let by_hand = |target: &str| insert.replace(';', &format!(" ON CONFLICT {target} DO NOTHING"));
+    for target in ["(onchain_bsp_id)", ""] {
+        let error = connection.batch_execute(&by_hand(target)).await.expect_err("as it is made");
+        assert!(error.to_string().contains("does not support deferrable unique"), "{error}");
+    }
+    connection.batch_execute(&by_hand("(id)")).await.expect("an id is never deferred");
+    let guide = text_of_the_guide();
+    let start = guide.find("ALTER TABLE bsps DROP CONSTRAINT").expect("the statements");
+    let replace = guide[start..].split("```").next().unwrap_or_default();
+    connection.batch_execute(replace).await.expect("the constraint is there");
+    for target in ["(onchain_bsp_id)", ""] {
+        connection.batch_execute(&by_hand(target)).await.expect("it does nothing");
+    }
+    drop(connection);
+    let lacking = tables::all().difference(&url).await.expect("a comparison");
+    assert!(lacking.is_empty(), "{}", lacking.up());
+    let again = services.db.create_bsp(new_bsp(1), &[]).await.expect_err("it is there");
+    assert!(again.is_duplicate(), "{again}");
+}
+
 /// The lines of a text that are neither empty, nor a comment, nor an import.
 fn count(text: &str) -> usize {
     let is_counted = |line: &&str| {
@@ -137,10 +168,14 @@ fn item(file: &str, beginning: &str) -> String {
     source[start..start + length].to_owned()
 }
 
+fn text_of_the_guide() -> String {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/migrating.md");
+    fs::read_to_string(guide).expect("the guide")
+}
+
 /// The rows of the guide's table: what it is about, the lines before, and those after.
 fn counts_in_the_guide() -> Vec<(String, usize, usize)> {
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/migrating.md");
-    let guide = fs::read_to_string(guide).expect("the guide");
+    let guide = text_of_the_guide();
     let rows = guide.lines().filter_map(|line| {
         let cells: Vec<&str> = line.strip_prefix('|')?.split('|').map(str::trim).collect();
         let [name, .., before, after, ""] = cells[..] else { return None };

@@ -1,8 +1,9 @@
 //! Providers, their addresses and their files.
 
-use kv_storage_backend::Page;
+use kv_storage_backend::models::{Bsp, BspFile};
 use kv_storage_backend::storage::{ReadStorage, WriteStorage};
 use kv_storage_backend::values::Amount;
+use kv_storage_backend::{Page, StorageError};
 
 use super::backend::Backend;
 use super::samples::{a_bucket, digest, new_bsp, new_file, new_msp, onchain_id};
@@ -10,6 +11,7 @@ use crate::contract;
 
 contract!(
     a_bsp_comes_with_its_addresses_or_not_at_all,
+    a_bsp_of_a_file_that_is_absent_is_not_made,
     providers_are_found_by_what_the_chain_calls_them,
     columns_are_changed_by_themselves,
     a_file_of_a_bsp_is_noted_once,
@@ -36,6 +38,20 @@ async fn a_bsp_comes_with_its_addresses_or_not_at_all(backend: Backend) {
         let bsps = backend.db.list_bsps(Page::default()).await.expect("rows");
         assert_eq!(bsps, [first.clone(), second.clone()], "and no third one");
     }
+}
+
+async fn a_bsp_of_a_file_that_is_absent_is_not_made(backend: Backend) {
+    let bsp = backend.kv.repository::<Bsp>().new_row(new_bsp(1)).await.expect("an id");
+    let link = BspFile { bsp_id: bsp.id, file_id: 99 };
+    let made = backend.kv.transaction(async |unit| {
+        unit.repository::<Bsp>().create(&bsp).await?;
+        unit.repository::<BspFile>().create(&link).await?;
+        Ok::<_, StorageError>(())
+    });
+    let made = made.await;
+    assert!(backend.is_refused(made).await);
+    assert_eq!(backend.kv.durable_rows::<Bsp>().await.expect("the rows"), []);
+    assert_eq!(backend.kv.durable_rows::<BspFile>().await.expect("the rows"), []);
 }
 
 async fn providers_are_found_by_what_the_chain_calls_them(backend: Backend) {

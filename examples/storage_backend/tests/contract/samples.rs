@@ -80,3 +80,12 @@ pub(crate) fn new_stream(number: u8, terms: Terms) -> NewPaymentStream {
 pub(crate) async fn a_bucket(storage: &dyn WriteStorage) -> Bucket {
     storage.create_bucket(new_bucket(1, None)).await.expect("a new row")
 }
+
+/// SQL of the first BSP, as a snapshot of the table has it.
+pub(crate) fn snapshot_of_a_bsp() -> String {
+    format!(
+        "INSERT INTO bsps (onchain_bsp_id, account, capacity, stake, merkle_root, created_at, \
+         updated_at) VALUES ('{}', 'a', 1, 2, decode(repeat('00', 32), 'hex'), now(), now());",
+        onchain_id(1)
+    )
+}

@@ -10,8 +10,8 @@ use kv_storage_backend::storage::{ReadStorage, WriteStorage};
 use kv_storage_backend::values::Amount;
 use kv_storage_backend::{Config, Services, StorageMode};
 
-use super::backend::Backend;
-use super::samples::{a_bucket, new_bsp, new_file, onchain_id};
+use super::samples::{a_bucket, new_bsp, new_file, onchain_id, snapshot_of_a_bsp};
+use super::setup::{settings, setup};
 
 /// A little of everything, by what callers see.
 async fn works(services: &Services) {
@@ -32,8 +32,7 @@ async fn mocks_are_services_like_any_others() {
     let config = Config::read(variable);
     let configured = Services::new(config.expect("valid variables")).await.expect("no servers");
     works(&configured).await;
-    let config = Config::new(StorageMode::Redis, Backend::settings());
-    let on_servers = Services::new(config).await.expect("the servers are up");
+    let on_servers = setup("", "").await;
     works(&on_servers).await;
     let status = on_servers.shutdown().await.expect("everything is drained");
     assert_eq!((status.undrained, status.dead_letters), (0, 0));
@@ -41,7 +40,8 @@ async fn mocks_are_services_like_any_others() {
 
 #[tokio::test]
 async fn the_tables_are_made_once_and_only_where_they_are_wanted() {
-    let config = Config::new(StorageMode::Postgres, Backend::settings());
+    let settings = settings(StorageMode::Postgres).await;
+    let config = Config::new(StorageMode::Postgres, settings);
     let unwanted = Config { makes_tables: false, ..config.clone() };
     let without = Services::new(unwanted).await.expect("the servers are up");
     assert!(without.db.get_bsp(1).await.is_err_and(|error| !error.is_not_found()));
@@ -56,15 +56,8 @@ async fn the_tables_are_made_once_and_only_where_they_are_wanted() {
 /// A test of a service's own begins and ends with what is in the tables.
 #[tokio::test]
 async fn rows_that_were_there_before_are_found() {
-    let config = Config::new(StorageMode::Redis, Backend::settings());
-    let tables = Services::new(config.clone()).await.expect("the servers are up");
-    let snapshot = format!(
-        "INSERT INTO bsps (onchain_bsp_id, account, capacity, stake, merkle_root, created_at,          updated_at) VALUES ('{}', 'a', 1, 2, decode(repeat('00', 32), 'hex'), now(), now())",
-        onchain_id(1)
-    );
-    run(&tables.kv, &snapshot).await.expect("a row");
-    let services = Services::new(Config { makes_tables: false, ..config }).await;
-    let services = services.expect("the servers are up");
+    let services = setup("", &snapshot_of_a_bsp()).await;
+    let kv = services.kv.clone();
     let found = services.db.find_bsp_by_onchain_id(&onchain_id(1)).await.expect("an answer");
     let found = found.expect("the row");
     assert_eq!((&*found.account, &found.stake), ("a", &Amount::from(2)));
@@ -72,7 +65,7 @@ async fn rows_that_were_there_before_are_found() {
     assert!(new.id > found.id, "the sequence goes on");
     services.db.set_bsp_stake(found.id, Amount::from(3)).await.expect("a row");
     services.shutdown().await.expect("everything is drained");
-    let mut rows = tables.kv.durable_rows::<Bsp>().await.expect("the rows");
+    let mut rows = kv.durable_rows::<Bsp>().await.expect("the rows");
     rows.sort_by_key(|row| row.id);
     assert_eq!(rows[1], new);
     assert_eq!((rows.len(), &rows[0].stake), (2, &Amount::from(3)));
@@ -139,8 +132,7 @@ async fn a_row_is_kept_for_its_time() {
 /// What no caller of the traits can write.
 #[tokio::test]
 async fn the_tables_refuse_what_the_models_rule_out() {
-    let services = Services::new(Config::new(StorageMode::Redis, Backend::settings()));
-    let services = services.await.expect("the servers are up");
+    let services = setup("", "").await;
     services.db.set_last_indexed_block(7).await.expect("a row");
     services.flush().await.expect("everything can be drained");
     let second_row = "INSERT INTO service_state VALUES (2, 8, now(), now())";

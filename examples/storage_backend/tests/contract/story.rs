@@ -2,7 +2,9 @@
 
 use std::process::{Command, Output};
 
-use super::backend::Backend;
+use kv_storage_backend::StorageMode;
+
+use super::setup::settings;
 
 /// Runs it with these variables and no others.
 fn run(variables: &[(&str, &str)]) -> (Output, String) {
@@ -16,9 +18,9 @@ fn run(variables: &[(&str, &str)]) -> (Output, String) {
     (output, said)
 }
 
-#[test]
-fn it_is_the_same_in_memory_and_on_servers() {
-    let settings = Backend::settings();
+#[tokio::test]
+async fn it_is_the_same_in_memory_and_on_servers() {
+    let settings = settings(StorageMode::Redis).await;
     let (redis, database) = (settings.redis.url.expose(), settings.postgres.url.expose());
     let tenant = settings.tenant.as_deref().expect("one of the test's own");
     let servers = [("REDIS_URL", redis), ("DATABASE_URL", database), ("KV_TENANT", tenant)];
