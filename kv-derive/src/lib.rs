@@ -200,10 +200,13 @@ use syn::{DeriveInput, parse_macro_input};
 ///
 /// ```ignore
 /// bookings.find_by_reference("AB-12").await?;          // Option<Booking>
+/// bookings.get_by_reference("AB-12").await?;           // Booking; Error::NotFoundBy if there is none
 /// bookings.get_or_create_by_reference(&booking).await?; // the row, and whether it is new
 /// bookings.upsert_by_reference(&booking).await?;        // replaces the row that has it
 /// members.find_by_tenant_id_and_email(7, "a@b.c").await?;
 /// ```
+///
+/// With `when` there are no methods: which rows it is about, only PostgreSQL can tell.
 ///
 /// Two rows that swap a value in one unit of work need a constraint that PostgreSQL checks at the
 /// end of a statement, which is one that is `DEFERRABLE`.
@@ -224,6 +227,9 @@ use syn::{DeriveInput, parse_macro_input};
 /// ```ignore
 /// bookings.list_by_driver_id(driver).order_by(|b| b.created_at.desc()).limit(20).load().await?;
 /// ```
+///
+/// With `when`, an index of some rows, there is none: the rows of the condition are asked for by
+/// `query()`, with a filter that says the same.
 ///
 /// ## `references`
 ///
