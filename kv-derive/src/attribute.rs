@@ -7,7 +7,10 @@ use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Error, Expr, Lit, LitInt, LitStr, Meta, Path, Result, Token, Type, token};
+use syn::{
+    Attribute, Error, Expr, GenericArgument, Lit, LitInt, LitStr, Meta, Path, PathArguments,
+    Result, Token, Type, token,
+};
 
 use crate::diagnostics::{Diagnostics, name_list, similar_name};
 
@@ -285,6 +288,17 @@ pub(crate) fn ungroup(ty: &Type) -> &Type {
     match ty {
         Type::Group(group) => ungroup(&group.elem),
         other => other,
+    }
+}
+
+/// What stands between the angle brackets of a type of this name.
+pub(crate) fn argument_of<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
+    let Type::Path(path) = ungroup(ty) else { return None };
+    let last = path.path.segments.last().filter(|last| last.ident == name)?;
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
+    match arguments.args.first()? {
+        GenericArgument::Type(argument) => Some(argument),
+        _ => None,
     }
 }
 

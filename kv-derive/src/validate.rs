@@ -9,9 +9,10 @@ mod new_row;
 mod reference;
 
 use proc_macro2::{Ident, Span};
+use quote::ToTokens;
 use syn::{LitStr, Path, Visibility};
 
-use crate::attribute::{NumberOrText, TextOrPath};
+use crate::attribute::{NumberOrText, TextOrPath, argument_of};
 use crate::diagnostics::{Diagnostics, name_list, similar_name};
 use crate::input::{FieldInput, ModelInput, StructAttributes};
 use crate::model::{Durability, Field, Model};
@@ -19,6 +20,9 @@ use crate::naming::{snake_case, table_column, unraw, variants};
 
 /// What the README promises, and what a Redis script can take as arguments with ease.
 const FIELDS_MAX: usize = 128;
+
+/// PostgreSQL's own bound, as it is mostly built.
+const SQL_NAME_BYTES_MAX: usize = 63;
 
 /// A century: longer is a mistake in the unit.
 const TTL_SECONDS_MAX: u64 = 100 * 365 * 24 * 60 * 60;
@@ -34,7 +38,7 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
     let inputs = fields.unwrap_or_default();
 
     let name = snake_case(&unraw(&ident));
-    let (table, diesel_table) = table(&attributes, &name, diagnostics);
+    let (table, diesel_table) = table(&attributes, &ident, &name, diagnostics);
     let key_prefix = key_part(attributes.key_prefix.as_ref(), "key_prefix", diagnostics);
     let queue = key_part(attributes.queue.as_ref(), "queue", diagnostics);
     let ttl_seconds = attributes.ttl.as_ref().and_then(|ttl| diagnostics.ok(ttl_seconds(ttl)));
@@ -48,6 +52,7 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
         check_field_count(&inputs, diagnostics);
     }
     check_fresh_is_of_id(&inputs, diagnostics);
+    check_fresh_is_said_once(&inputs, diagnostics);
     let id_is_declared_fresh =
         inputs.iter().find_map(|field| field.fresh).map(|(_, is_fresh)| is_fresh);
     let partition_by = match &attributes.partition_by {
@@ -100,10 +105,11 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
 /// The table's name, and the path of its `table!` if that is how it is given.
 fn table(
     attributes: &StructAttributes,
+    ident: &Ident,
     struct_name: &str,
     diagnostics: &mut Diagnostics,
 ) -> (String, Option<Path>) {
-    let given_name = attributes.table_name.as_ref().filter(|name| not_empty(name, diagnostics));
+    let given_name = attributes.table_name.as_ref().filter(|name| is_table_name(name, diagnostics));
     let path = match &attributes.table {
         Some(TextOrPath::Path(path)) => path,
         name => {
@@ -114,10 +120,14 @@ fn table(
             }
             return match name {
                 Some(TextOrPath::Text(name)) => {
-                    not_empty(name, diagnostics);
+                    is_table_name(name, diagnostics);
                     (name.value(), None)
                 }
-                _ => (format!("{struct_name}s"), None),
+                _ => {
+                    let name = format!("{struct_name}s");
+                    check_length(&name, ident, diagnostics);
+                    (name, None)
+                }
             };
         }
     };
@@ -127,7 +137,41 @@ fn table(
         diagnostics.error(path, message);
     }
     let name = given_name.map(LitStr::value).or_else(|| last.map(unraw)).unwrap_or_default();
+    if given_name.is_none() {
+        check_length(&name, path, diagnostics);
+    }
     (name, Some(path.clone()))
+}
+
+/// Whether a table's name can be taken apart at its dot: that of its schema, and its own.
+fn is_table_name(name: &LitStr, diagnostics: &mut Diagnostics) -> bool {
+    if !not_empty(name, diagnostics) {
+        return false;
+    }
+    let text = name.value();
+    let parts: Vec<&str> = text.split('.').collect();
+    let is_name = |part: &&str| !part.is_empty() && part.trim() == *part;
+    if parts.len() > 2 || text.contains("::") || !parts.iter().all(is_name) {
+        let message = "write the table's name as SQL has it, such as `bookings` or \
+                       `app.bookings`; the path of a `diesel::table!` stands without quotes";
+        diagnostics.error(name, message);
+        return false;
+    }
+    parts.into_iter().for_each(|part| check_length(part, name, diagnostics));
+    true
+}
+
+/// PostgreSQL cuts off what is longer, so that the table, column or type would not be found under
+/// its name, or two would have the same.
+pub(crate) fn check_length(name: &str, at: impl ToTokens, diagnostics: &mut Diagnostics) {
+    let bytes = name.len();
+    if bytes > SQL_NAME_BYTES_MAX {
+        let message = format!(
+            "PostgreSQL keeps {SQL_NAME_BYTES_MAX} bytes of a name, and `{name}` has {bytes}; \
+             shorten it"
+        );
+        diagnostics.error(at, message);
+    }
 }
 
 fn not_empty(name: &LitStr, diagnostics: &mut Diagnostics) -> bool {
@@ -271,6 +315,19 @@ fn check_fresh_is_of_id(inputs: &[FieldInput], diagnostics: &mut Diagnostics) {
     }
 }
 
+/// The id is new as a whole, or it is not.
+fn check_fresh_is_said_once(inputs: &[FieldInput], diagnostics: &mut Diagnostics) {
+    let mut said = inputs.iter().filter_map(|field| field.fresh);
+    let Some((_, first)) = said.next() else { return };
+    for (span, is_fresh) in said {
+        if is_fresh != first {
+            let message = "`fresh` is about the id as a whole; say the same at each of its fields, \
+                           or say it at one of them";
+            diagnostics.push(syn::Error::new(span, message));
+        }
+    }
+}
+
 fn check_field_count(inputs: &[FieldInput], diagnostics: &mut Diagnostics) {
     if let Some(field) = inputs.get(FIELDS_MAX) {
         let message = format!("a model has at most {FIELDS_MAX} fields");
@@ -369,12 +426,17 @@ fn fields_of(
     is_checked_by_diesel: bool,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Field> {
+    check_no_nested_option(&inputs, diagnostics);
     check_unique(&inputs, "stored in Redis as", |field| field.rename.as_ref(), diagnostics);
     check_unique(&inputs, "stored in the column", |field| field.column.as_ref(), diagnostics);
     let variants = variants(inputs.iter().map(|field| &field.ident));
     let field = |(input, variant): (FieldInput, Ident)| {
         let name = unraw(&input.ident);
         let column = input.column.as_ref().filter(|column| not_empty(column, diagnostics));
+        match column {
+            Some(column) => check_length(&column.value(), column, diagnostics),
+            None => check_length(&name, &input.ident, diagnostics),
+        }
         let hash_name = input.rename.as_ref().inspect(|name| check_hash_name(name, diagnostics));
         Field {
             table_column: column.map_or_else(
@@ -398,6 +460,18 @@ fn fields_of(
         }
     };
     inputs.into_iter().zip(variants).map(field).collect()
+}
+
+/// By its name, as the user sees it: what another name hides, the compiler finds.
+fn check_no_nested_option(inputs: &[FieldInput], diagnostics: &mut Diagnostics) {
+    for FieldInput { ty, .. } in inputs {
+        let inner = argument_of(ty, "Option").and_then(|inner| argument_of(inner, "Option"));
+        if inner.is_some() {
+            let message = "an `Option` of an `Option` cannot be stored, because a column has one \
+                           NULL; write one `Option`";
+            diagnostics.error(ty, message);
+        }
+    }
 }
 
 /// Two fields under one name would overwrite each other.

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 pub use self::problem::{Check, CheckError, Problem};
 pub use self::settings::{CheckMode, CheckSettings};
 use crate::model::{KvModel, ModelDescriptor};
+use crate::schema::Schema;
 use crate::scheme::StorageScheme;
 use crate::stores::Stores;
 
@@ -53,6 +54,13 @@ impl Checks {
     /// Adds a model.
     pub fn model<M: KvModel>(mut self) -> Self {
         self.models.push(M::DESCRIPTOR);
+        self
+    }
+
+    /// Adds all models of a schema: those whose tables
+    /// [`Kv::create_tables`](crate::Kv::create_tables) makes.
+    pub fn models(mut self, schema: &Schema) -> Self {
+        self.models.extend(schema.models());
         self
     }
 

@@ -40,7 +40,7 @@ use crate::error::{Server, Source};
 use crate::hot_store::HotStoreError;
 use crate::model::{KvModel, ModelDescriptor};
 use crate::schema::Schema;
-use crate::stores::{Stores, check_for_tenants};
+use crate::stores::{Stores, check_for_tenants, is_among};
 use crate::tenants::{TenantError, Tenants};
 
 fn unlisted(error: TenantError) -> CheckError {
@@ -70,6 +70,7 @@ impl DrainerBuilder {
     ///
     /// # Panics
     /// If another model has the same key prefix: their rows would overwrite each other.
+    #[track_caller]
     pub fn model<M: KvModel>(mut self) -> Self {
         self.add(M::DESCRIPTOR);
         self
@@ -80,22 +81,18 @@ impl DrainerBuilder {
     ///
     /// # Panics
     /// If another model has the same key prefix.
+    #[track_caller]
     pub fn models(mut self, schema: &Schema) -> Self {
-        schema.models().iter().for_each(|model| self.add(model));
+        for model in schema.models() {
+            self.add(model);
+        }
         self
     }
 
+    #[track_caller]
     fn add(&mut self, model: &'static ModelDescriptor) {
-        match self.models.iter().find(|other| other.key_prefix == model.key_prefix) {
-            None => self.models.push(model),
-            Some(other) => assert!(
-                *other == model,
-                "models `{}` and `{}` have the same key prefix `{}`; \
-                 give one of them another with `#[kv(key_prefix = \"…\")]`",
-                other.name,
-                model.name,
-                model.key_prefix
-            ),
+        if !is_among(&self.models, model) {
+            self.models.push(model);
         }
     }
 
@@ -186,8 +183,8 @@ impl DrainerBuilder {
     /// they refuse is reported as an error, and nothing is drained until it is gone.
     ///
     /// # Panics
-    /// If it is for tenants, and the table of a model is named with a schema: all tenants would have
-    /// the same one.
+    /// If another model with the key prefix of one is in use here, as by a repository. If it is for
+    /// tenants, and the table of a model is named with a schema: all tenants would have the same one.
     pub fn spawn(self) -> Drainer {
         let Self { stores, tenants, models, choice } = self;
         let parts = match choice {
@@ -199,6 +196,7 @@ impl DrainerBuilder {
             }
             Some(choice) => {
                 models.iter().copied().for_each(check_for_tenants);
+                tenants.carry(&models);
                 let turns = Turns::new(stores.settings.drain.workers);
                 Parts::Tenants(Followed::spawn(Crowd::new(tenants, choice, models, turns)))
             }

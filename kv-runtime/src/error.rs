@@ -29,6 +29,14 @@ pub enum Error {
         /// The id as in the row's key.
         id: String,
     },
+    /// No row has this value of a unique field, or of several: of a `get_by_…`.
+    #[error("{at}: there is no row with this `{fields}`")]
+    NotFoundBy {
+        /// The model and the operation.
+        at: Operation,
+        /// The names of the fields, joined by `_and_`.
+        fields: &'static str,
+    },
     /// A row with this id is there already.
     #[error("{at}: a row with id `{id}` is there already")]
     Duplicate {
@@ -281,9 +289,9 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether there is no such row.
+    /// Whether there is no such row: with this id, or with this value of a unique field.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::NotFound { .. })
+        matches!(self, Self::NotFound { .. } | Self::NotFoundBy { .. })
     }
 
     /// Whether a row is there already: with this id, or with this value of a unique field.

@@ -341,7 +341,8 @@ impl Kv {
     /// [`ConnectError::Tables`].
     ///
     /// # Panics
-    /// Of a tenant, if the table of a model is named with a schema.
+    /// If two models have the same key prefix; of a tenant, if the table of a model is named with a
+    /// schema.
     pub async fn create_tables(&self, schema: &Schema) -> Result<(), ConnectError> {
         let models = schema.models();
         models.iter().for_each(|model| self.stores.know(model));
@@ -429,6 +430,12 @@ impl Kv {
     }
 
     /// The repository of a model.
+    ///
+    /// # Panics
+    /// If another model has the same key prefix, as that of a struct with the same name in another
+    /// module has: their rows would overwrite each other. Give one of them a
+    /// [`key_prefix`](macro@crate::KvModel#key_prefix) of its own.
+    #[track_caller]
     pub fn repository<M: KvModel>(&self) -> Repository<M> {
         Repository::new(Arc::clone(&self.stores))
     }

@@ -100,9 +100,18 @@ impl<M: KvModel> Lookup<M> {
         values: impl FnOnce(&mut RowEncoder) -> Result<(), FieldError>,
     ) -> Result<Option<M>, Error> {
         let at = Operation::new(M::DESCRIPTOR, "find_by");
-        let mut encoder = RowEncoder::with_capacity(M::DESCRIPTOR.unique[index].columns.len());
-        values(&mut encoder).map_err(|error| Error::encoding(at, error))?;
-        self.find(at, index, &encoder.finish()).await
+        self.find(at, index, &encode::<M>(at, index, values)?).await
+    }
+
+    /// The same of a row that has to be there.
+    pub async fn get_by(
+        &self,
+        index: usize,
+        values: impl FnOnce(&mut RowEncoder) -> Result<(), FieldError>,
+    ) -> Result<M, Error> {
+        let at = Operation::new(M::DESCRIPTOR, "get_by");
+        let found = self.find(at, index, &encode::<M>(at, index, values)?).await?;
+        found.ok_or(Error::NotFoundBy { at, fields: M::DESCRIPTOR.unique[index].name })
     }
 
     /// The row that has what the given one has in those columns; creates the given one if none has.
@@ -192,6 +201,17 @@ impl<M: KvModel> Lookup<M> {
         }
         owner.row.map(|(_, row)| decode(at, &row)).transpose()
     }
+}
+
+/// The values of a unique index.
+fn encode<M: KvModel>(
+    at: Operation,
+    index: usize,
+    values: impl FnOnce(&mut RowEncoder) -> Result<(), FieldError>,
+) -> Result<EncodedRow, Error> {
+    let mut encoder = RowEncoder::with_capacity(M::DESCRIPTOR.unique[index].columns.len());
+    values(&mut encoder).map_err(|error| Error::encoding(at, error))?;
+    Ok(encoder.finish())
 }
 
 /// A row that was written, as it is stored.

@@ -164,6 +164,9 @@ impl Memory {
     ///
     /// # Errors
     /// [`InsertError`]. Parents come before their children.
+    ///
+    /// # Panics
+    /// If another model has the same key prefix.
     pub async fn insert<M: KvModel>(&self, rows: &[M]) -> Result<(), InsertError> {
         let model = M::DESCRIPTOR;
         self.kv.stores().know(model);

@@ -94,6 +94,7 @@ impl<M: KvModel> fmt::Debug for Repository<M> {
 }
 
 impl<M: KvModel> Repository<M> {
+    #[track_caller]
     pub(crate) fn new(stores: Arc<Stores>) -> Self {
         stores.know(M::DESCRIPTOR);
         Self::of(Rows::new(stores, M::DESCRIPTOR))

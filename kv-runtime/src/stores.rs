@@ -72,13 +72,15 @@ impl Stores {
     /// Remembers a model, so that its dead letters can be understood.
     ///
     /// # Panics
-    /// If they are a tenant's, and the model's table is in one schema for all tenants.
+    /// If another model has the same key prefix; or if they are a tenant's, and the model's table is
+    /// in one schema for all tenants.
+    #[track_caller]
     pub(crate) fn know(&self, model: &'static ModelDescriptor) {
         if self.tenant.is_some() {
             check_for_tenants(model);
         }
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
-        if !models.iter().any(|known| known.key_prefix == model.key_prefix) {
+        if !is_among(&models, model) {
             self.durable.know(model);
             models.push(model);
         }
@@ -94,6 +96,30 @@ impl Stores {
         let key = self.keys.key_of(&row.model, &row.row_id, row.partition);
         self.hot.let_go(&[key], offset).await
     }
+}
+
+/// Whether a model is among others.
+///
+/// # Panics
+/// If another one among them has the same key prefix.
+#[track_caller]
+pub(crate) fn is_among(models: &[&'static ModelDescriptor], model: &ModelDescriptor) -> bool {
+    let same_prefix = models.iter().find(|other| other.key_prefix == model.key_prefix);
+    let Some(&other) = same_prefix else { return false };
+    // A constant may have several addresses, so that only its content tells a model from another;
+    // the same address tells it at once, which counts where units of work ask again and again.
+    assert!(
+        std::ptr::eq(other, model) || other == model,
+        "models `{}` of table `{}` and `{}` of table `{}` have the same key prefix `{}`, so that \
+         their rows would overwrite each other; give one of them another with \
+         `#[kv(key_prefix = \"…\")]`",
+        other.name,
+        other.table,
+        model.name,
+        model.table,
+        model.key_prefix
+    );
+    true
 }
 
 /// # Panics

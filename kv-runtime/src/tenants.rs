@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::durable_store::DurableStoreError;
 use crate::error::Source;
 use crate::hot_store::HotStoreError;
-use crate::stores::Stores;
+use crate::model::ModelDescriptor;
+use crate::stores::{Stores, is_among};
 
 /// PostgreSQL cuts off what is longer, so that two tenants would have one schema.
 const SCHEMA_BYTES_MAX: usize = 63;
@@ -51,7 +52,14 @@ impl From<DurableStoreError> for TenantError {
 #[derive(Debug)]
 pub(crate) struct Tenants {
     root: Arc<Stores>,
-    open: Mutex<HashMap<Arc<str>, Arc<Stores>>>,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    stores: HashMap<Arc<str>, Arc<Stores>>,
+    /// What drainers of tenants carry, those of tenants among it that are not open yet.
+    models: Vec<&'static ModelDescriptor>,
 }
 
 impl Tenants {
@@ -63,7 +71,7 @@ impl Tenants {
     pub(crate) fn open(&self, name: &str) -> Result<Arc<Stores>, TenantError> {
         let schema = schema_of(&self.root.settings.postgres.tenant_schema, name)?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stores) = open.get(name) {
+        if let Some(stores) = open.stores.get(name) {
             return Ok(Arc::clone(stores));
         }
         let durable = self.root.durable.of_tenant(name, &schema).ok_or(TenantError::InTest)?;
@@ -72,9 +80,26 @@ impl Tenants {
         let name: Arc<str> = name.into();
         let settings = self.root.settings.clone();
         let stores = Stores::new(hot, durable, keys, settings).of_tenant(Arc::clone(&name));
+        open.models.iter().for_each(|model| stores.know(model));
         let stores = Arc::new(stores);
-        open.insert(name, Arc::clone(&stores));
+        open.stores.insert(name, Arc::clone(&stores));
         Ok(stores)
+    }
+
+    /// Tells all tenants of the models that a drainer carries, also those that are opened later. So
+    /// two models with one key prefix are found by who spawns the drainer or asks for the repository,
+    /// and not while nobody looks.
+    ///
+    /// # Panics
+    /// If another model has the key prefix of one of them.
+    pub(crate) fn carry(&self, models: &[&'static ModelDescriptor]) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        for &model in models {
+            open.stores.values().for_each(|stores| stores.know(model));
+            if !is_among(&open.models, model) {
+                open.models.push(model);
+            }
+        }
     }
 
     /// Those that were added, by any process.

@@ -224,6 +224,10 @@ impl Transaction {
     }
 
     /// The rows of a model, as they are within the unit of work.
+    ///
+    /// # Panics
+    /// If another model has the same key prefix.
+    #[track_caller]
     pub fn repository<M: KvModel>(&self) -> TransactionRepository<M> {
         self.stores.know(M::DESCRIPTOR);
         TransactionRepository::new(self.clone())

@@ -98,6 +98,13 @@ pub trait KvValue: Sized {
     const TYPE: ColumnType;
     /// Whether the value can be NULL: true for `Option` alone.
     const NULLABLE: bool = false;
+    /// Whether equal values have one text, so that the value can be a part of an id: a row is found
+    /// by the text of its id. It is false for floats, decimal numbers and JSON, of which equal ones
+    /// can be written in several ways.
+    const HAS_ONE_TEXT: bool = !matches!(
+        Self::TYPE,
+        ColumnType::Real | ColumnType::Double | ColumnType::Numeric | ColumnType::Jsonb
+    );
     /// The type of a value that is not NULL: what is in the `Option`, and of any other type
     /// that type itself. Queries compare a field with it.
     type NotNull: KvValue;
@@ -121,6 +128,7 @@ impl<T: KvValue> KvValue for Option<T> {
         T::TYPE
     };
     const NULLABLE: bool = true;
+    const HAS_ONE_TEXT: bool = T::HAS_ONE_TEXT;
     type NotNull = T;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {

@@ -39,9 +39,9 @@ struct Bucket {
     level: u8,
 }
 
-/// The same rows, as someone sees them who takes NULL for a total.
+/// The same table, as someone sees it who takes NULL for a total.
 #[derive(Debug, Clone, PartialEq, KvModel)]
-#[kv(table = "buckets", key_prefix = "bucket")]
+#[kv(table = "buckets")]
 struct LooseBucket {
     #[kv(id, fresh)]
     id: i64,
@@ -147,6 +147,8 @@ async fn null_cannot_be_added_to(pair: Pair) {
     let row = LooseBucket { id, total: None, name, files, version, level };
     let loose = pair.kv.repository::<LooseBucket>();
     let _ = loose.create(&row).await.expect("a new row");
+    let drainer = pair.drainer().model::<LooseBucket>().spawn();
+    assert_eq!(drainer.shutdown().await.expect("everything can be drained").dead_letters, 0);
     let error = buckets.increment(&1, |bucket| bucket.total, 1).await.expect_err("NULL");
     assert!(matches!(error, Error::Encoding { .. }), "{error}");
     assert_eq!(loose.get_by_id(&1).await.expect("the row").total, None);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
-use kv_runtime::{Error, PoolError, ReadRepository, WriteRepository, count};
+use kv_runtime::{Error, KvModel, PoolError, ReadRepository, WriteRepository, count};
 use kv_tests::contract;
 use kv_tests::models::{Booking, Counter, Seat};
 use kv_tests::pair::Pair;
@@ -17,6 +17,7 @@ contract!(
     business_code_sees_traits_alone,
     traits_count_and_ask_and_write_many,
     a_read_only_handle_reads_what_is_written,
+    business_code_numbers_new_rows,
     only_the_real_pair_has_a_connection,
 );
 
@@ -97,6 +98,27 @@ async fn a_read_only_handle_reads_what_is_written(pair: Pair) {
     assert_eq!(read_only.get_many(std::slice::from_ref(&id)).await.expect("the row"), [Some(seat)]);
     let status = read_only.clone().status(&id).await.expect("an answer");
     assert_eq!(status, kv_runtime::Status::Dirty);
+}
+
+#[derive(Debug, Clone, PartialEq, KvModel)]
+struct Parcel {
+    #[kv(id, serial)]
+    id: i64,
+    label: String,
+}
+
+async fn business_code_numbers_new_rows(pair: Pair) {
+    pair.sql(&Parcel::ddl()).await;
+    let parcels: Arc<dyn WriteRepository<Parcel>> = Arc::new(pair.kv.repository::<Parcel>());
+    let mut ids = Vec::new();
+    for label in ["a", "b"] {
+        let id = parcels.next_id().await.expect("PostgreSQL has the sequence");
+        let parcel = Parcel { id, label: label.to_owned() };
+        let _ = parcels.create(&parcel).await.expect("a new row");
+        assert_eq!(parcels.get_by_id(&id).await.expect("the row"), parcel);
+        ids.push(id);
+    }
+    assert_ne!(ids[0], ids[1]);
 }
 
 async fn only_the_real_pair_has_a_connection(pair: Pair) {

@@ -13,6 +13,7 @@ contract!(
     under direct schemes:
     a_value_belongs_to_one_row,
     a_row_is_found_by_its_values_wherever_it_is,
+    a_row_that_has_to_be_there_is_got_by_its_values,
     a_deleted_rows_value_is_free,
     a_change_moves_the_value,
     a_row_is_got_or_created,
@@ -89,6 +90,26 @@ async fn a_row_is_found_by_its_values_wherever_it_is(pair: Pair) {
         let found = members.find_by_tenant_id_and_email(1, &row.email).await.expect("a row");
         assert_eq!(found, Some(row.clone()), "{after:?}");
         assert_eq!(members.find_by_badge("B").await.expect("an answer"), None);
+    }
+}
+
+async fn a_row_that_has_to_be_there_is_got_by_its_values(pair: Pair) {
+    let members = pair.kv.repository::<Member>();
+    let row = Member::with_badge(1, "A");
+    create(&members, &row).await;
+    for after in After::ALL {
+        pair.bring(&members, &[1], after).await;
+        assert_eq!(members.get_by_badge("A").await.expect("a row"), row, "{after:?}");
+        let got = members.get_by_tenant_id_and_email(1, &row.email).await.expect("a row");
+        assert_eq!(got, row, "{after:?}");
+        let error = members.get_by_tenant_id_and_email(2, &row.email).await.expect_err("no row");
+        assert!(
+            matches!(error, Error::NotFoundBy { fields: "tenant_id_and_email", .. }),
+            "{error:?}"
+        );
+        let error = members.get_by_badge("secret").await.expect_err("no row");
+        assert!(error.is_not_found(), "{error:?}");
+        assert_eq!(error.to_string(), "Member.get_by: there is no row with this `badge`");
     }
 }
 

@@ -15,6 +15,12 @@ pub(super) fn expand(model: &Model) -> TokenStream {
         let is_wrong = |value| quote!(#value::NULLABLE);
         refuse(model, field, is_wrong, "is a part of the id and cannot be NULL")
     });
+    let texts = model.id_fields().map(|field| {
+        let is_wrong = |value| quote!(!#value::HAS_ONE_TEXT);
+        let problem = "is a part of the id, and equal values of its type have several texts, each of \
+                       which would be another row in Redis; take an integer, a text or a UUID";
+        refuse(model, field, is_wrong, problem)
+    });
     let fields = || model.fields.iter();
     let read_only = fields().filter(|field| field.is_read_only).map(|field| {
         let is_wrong = |value| quote!(!#value::NULLABLE);
@@ -28,7 +34,7 @@ pub(super) fn expand(model: &Model) -> TokenStream {
         let problem = "is no decimal number, so its `column_type` cannot be `numeric`; remove it";
         refuse(model, field, is_wrong, problem)
     });
-    ids.chain(read_only).chain(numeric).collect()
+    ids.chain(texts).chain(read_only).chain(numeric).collect()
 }
 
 /// An error at the field's type, where a condition of `<Type as KvValue>` holds.

@@ -1,7 +1,5 @@
 //! The repository's methods for the model's indexes.
 
-use std::collections::HashSet;
-
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 use syn::{Index, Type};
@@ -13,21 +11,23 @@ use crate::model::{Field, Model, ModelIndex};
 // impl From<::kv_runtime::Lookup<Booking>> for BookingFinders { … }
 // impl BookingFinders {
 //     pub async fn find_by_reference(&self, …) -> Result<Option<Booking>, ::kv_runtime::Error> { … }
+//     pub async fn get_by_reference(&self, …) -> Result<Booking, ::kv_runtime::Error> { … }
 //     pub async fn get_or_create_by_reference(&self, row: &Booking) -> … { … }
 //     pub async fn upsert_by_reference(&self, row: &Booking) -> … { … }
 //     pub fn list_by_driver_id(&self, …) -> ::kv_runtime::Query<Booking> { … }
 // }
 pub(super) fn expand(model: &Model) -> Option<TokenStream> {
-    let is_of_all_rows = |index: &ModelIndex| index.when.is_none();
     let unique = model.unique.iter().enumerate().filter(|(_, index)| is_of_all_rows(index));
     let unique = unique.map(|(position, index)| unique_methods(model, position, index));
-    // Other rows may have the same values.
-    let some = model.unique.iter().filter(|index| !is_of_all_rows(index));
-    let mut listed: Vec<&ModelIndex> = some.chain(&model.indexes).collect();
-    let mut names = HashSet::new();
-    listed.retain(|index| names.insert(&index.name));
-    let lists = listed.into_iter().map(|index| list_by(model, index));
+    let indexes = model.indexes.iter().filter(|index| is_of_all_rows(index));
+    let lists = indexes.map(|index| list_by(model, index));
     with_methods(model, quote!(#(#unique)* #(#lists)*))
+}
+
+/// Of an index of some rows there is no method: a query is not told its SQL condition, so that it
+/// would answer other rows as well, and PostgreSQL could not take the index for it.
+fn is_of_all_rows(index: &ModelIndex) -> bool {
+    index.when.is_none()
 }
 
 /// Without the methods, which name the types of fields.
@@ -74,7 +74,7 @@ pub(super) fn expand_type(model: &Model) -> TokenStream {
 }
 
 fn has_any(model: &Model) -> bool {
-    !model.unique.is_empty() || !model.indexes.is_empty()
+    model.unique.iter().chain(&model.indexes).any(is_of_all_rows)
 }
 
 /// The fields of an index with the parameters that stand for them.
@@ -119,12 +119,19 @@ fn unique_methods(model: &Model, position: usize, index: &ModelIndex) -> TokenSt
             __row.field(#name, &<_ as #runtime::IntoValue<#ty>>::into_value(#ident))?;
         }
     });
+    let values = quote! {
+        let __values = |__row: &mut #runtime::RowEncoder| {
+            #(#lines)*
+            ::core::result::Result::Ok(())
+        };
+    };
     let position = Index::from(position);
-    let [find, get_or_create, upsert] =
-        ["find", "get_or_create", "upsert"].map(|prefix| method(model, prefix, index));
+    let [find, get, get_or_create, upsert] =
+        ["find", "get", "get_or_create", "upsert"].map(|prefix| method(model, prefix, index));
     let names = names(&fields);
     let find_docs = format!(" The row with this {names}, if there is one, drained or not.");
-    let get_docs = format!(
+    let get_docs = format!(" The row with this {names}, drained or not.");
+    let get_or_create_docs = format!(
         " The row that has the {names} of the given one; if none has, the given one is created."
     );
     let upsert_docs = format!(
@@ -141,14 +148,23 @@ fn unique_methods(model: &Model, position: usize, index: &ModelIndex) -> TokenSt
             &self,
             #parameters,
         ) -> ::core::result::Result<::core::option::Option<#ident>, #error> {
-            let __values = |__row: &mut #runtime::RowEncoder| {
-                #(#lines)*
-                ::core::result::Result::Ok(())
-            };
+            #values
             self.0.find_by(#position, __values).await
         }
 
         #[doc = #get_docs]
+        ///
+        /// # Errors
+        /// `NotFoundBy` if there is none, and those of a connection.
+        #visibility async fn #get(
+            &self,
+            #parameters,
+        ) -> ::core::result::Result<#ident, #error> {
+            #values
+            self.0.get_by(#position, __values).await
+        }
+
+        #[doc = #get_or_create_docs]
         ///
         /// # Errors
         /// Those of `create`.

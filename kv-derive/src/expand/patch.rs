@@ -2,11 +2,11 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{GenericArgument, Index, PathArguments, Type};
+use syn::{Index, Type};
 
 use super::at_type;
 use super::kv_model::value_bounds;
-use crate::attribute::ungroup;
+use crate::attribute::{argument_of, ungroup};
 use crate::model::{Field, Model};
 
 // pub struct BookingPatch { driver_id: Option<Option<Uuid>>, … }
@@ -91,17 +91,6 @@ fn parameter(model: &Model, ty: &Type) -> (TokenStream, TokenStream) {
 fn is_text(ty: &Type) -> bool {
     matches!(ungroup(ty), Type::Path(path)
         if path.path.segments.last().is_some_and(|last| last.ident == "String"))
-}
-
-/// What stands between the angle brackets of a type of this name.
-fn argument_of<'a>(ty: &'a Type, name: &str) -> Option<&'a Type> {
-    let Type::Path(path) = ungroup(ty) else { return None };
-    let last = path.path.segments.last().filter(|last| last.ident == name)?;
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return None };
-    match arguments.args.first()? {
-        GenericArgument::Type(argument) => Some(argument),
-        _ => None,
-    }
 }
 
 // impl ::kv_runtime::KvPatch for BookingPatch {

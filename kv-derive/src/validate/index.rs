@@ -109,17 +109,17 @@ fn add(all: &mut Vec<Declared>, new: Declared, attribute: &str, diagnostics: &mu
     all.push(new);
 }
 
-/// The names of the fields make those of the repository's methods.
+/// The names of the fields make those of the repository's methods, which indexes of all rows have.
 fn check_names(unique: &[Declared], indexes: &[Declared], diagnostics: &mut Diagnostics) {
     let of_all_rows = |declared: &&Declared| declared.index.when.is_none();
-    let (found, listed): (Vec<_>, Vec<_>) = unique.iter().partition(of_all_rows);
+    let found: Vec<_> = unique.iter().filter(of_all_rows).collect();
+    let listed: Vec<_> = indexes.iter().filter(of_all_rows).collect();
     if let Some(hidden) = found.iter().find(|declared| declared.index.name == "id") {
         let message = "`find_by_id` of a repository takes the whole id, and hides the method of \
                        this field; rename the field, and keep its column with \
                        `#[kv(column = \"id\")]`";
         diagnostics.push(syn::Error::new(hidden.at, message));
     }
-    let listed: Vec<_> = listed.into_iter().chain(indexes).collect();
     for (prefix, all) in [("find", found), ("list", listed)] {
         for (at, Declared { index, at: span }) in all.iter().enumerate() {
             let is_alike = |other: &&Declared| {

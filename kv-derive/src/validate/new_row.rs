@@ -13,6 +13,7 @@ pub(super) fn serial(
     for (at, field) in inputs.iter().enumerate() {
         let Some(span) = field.serial else { continue };
         if id == [at] {
+            check_not_fresh(field, diagnostics);
             serial = Some(at);
             continue;
         }
@@ -24,6 +25,14 @@ pub(super) fn serial(
         diagnostics.push(syn::Error::new(span, message));
     }
     serial
+}
+
+/// It would say what follows anyway. `fresh = false` says something: that others choose ids, too.
+fn check_not_fresh(field: &FieldInput, diagnostics: &mut Diagnostics) {
+    if let Some((span, true)) = field.fresh {
+        let message = "the ids of a sequence are new; remove `fresh`";
+        diagnostics.push(syn::Error::new(span, message));
+    }
 }
 
 /// What the runtime fills in has no default beside that.

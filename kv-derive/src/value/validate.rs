@@ -7,6 +7,7 @@ use super::input::{ShapeInput, ValueInput, VariantInput};
 use super::model::{Shape, TextEnum, Value, Variant};
 use crate::diagnostics::Diagnostics;
 use crate::naming::{snake_case, unraw};
+use crate::validate::check_length;
 
 /// Turns the input into a value, which is fit to expand only if nothing was reported.
 pub(crate) fn validate(input: ValueInput, diagnostics: &mut Diagnostics) -> Value {
@@ -38,8 +39,10 @@ fn check_not_empty(ident: &Ident, variants: &[VariantInput], diagnostics: &mut D
 /// Diesel's type says how a statement is typed, the PostgreSQL type how the drainer's is: with
 /// the first alone, rows would be written as text, and refused.
 fn check_pg_type(pg_type: Option<&LitStr>, sql_type: Option<&Path>, diagnostics: &mut Diagnostics) {
-    if pg_type.is_some_and(|name| name.value().trim().is_empty()) {
-        diagnostics.error(pg_type, "the name is empty");
+    match pg_type.map(LitStr::value) {
+        Some(name) if name.trim().is_empty() => diagnostics.error(pg_type, "the name is empty"),
+        Some(name) => check_length(&name, pg_type, diagnostics),
+        None => {}
     }
     if let (None, Some(sql_type)) = (pg_type, sql_type) {
         let message = "add `pg_type = \"…\"` with the type's name in PostgreSQL";

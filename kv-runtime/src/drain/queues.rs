@@ -8,7 +8,8 @@ use super::{DrainError, LOOK_AGAIN};
 use crate::entry::EntryId;
 use crate::hot_store::{HotStoreError, ReadRequest};
 use crate::key::Partition;
-use crate::model::KvModel;
+use crate::model::{KvModel, ModelDescriptor};
+use crate::schema::Schema;
 use crate::stores::Stores;
 
 /// A look at the queues of some models, for a process that leaves the draining to others; made by
@@ -72,11 +73,21 @@ impl Queues {
     /// Adds the queue of a model; other models may share it.
     #[must_use]
     pub fn model<M: KvModel>(mut self) -> Self {
-        let queue = M::DESCRIPTOR.queue;
-        if !self.queues.contains(&queue) {
-            self.queues.push(queue);
-        }
+        self.add(M::DESCRIPTOR);
         self
+    }
+
+    /// Adds the queues of all models of a schema, as [`model`](Self::model) does.
+    #[must_use]
+    pub fn models(mut self, schema: &Schema) -> Self {
+        schema.models().iter().for_each(|model| self.add(model));
+        self
+    }
+
+    fn add(&mut self, model: &ModelDescriptor) {
+        if !self.queues.contains(&model.queue) {
+            self.queues.push(model.queue);
+        }
     }
 
     /// The partitions that the queues have now.

@@ -177,9 +177,6 @@ impl Crowd {
             };
             if is_resting {
                 let stores = self.tenants.open(&name)?;
-                for model in &self.models {
-                    stores.know(model);
-                }
                 let part = Part::spawn(&stores, self.models.clone(), Some(self.turns.clone()));
                 let busy = Busy { part: Arc::new(part), since: Instant::now() };
                 self.lock().parts.insert(name, busy);

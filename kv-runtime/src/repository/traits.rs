@@ -8,6 +8,7 @@ use super::Repository;
 use crate::counter::{Counter, Incremented};
 use crate::error::Error;
 use crate::model::KvModel;
+use crate::new_row::KvSerial;
 use crate::query::Query;
 use crate::receipt::Receipt;
 use crate::rows::Status;
@@ -81,8 +82,35 @@ pub trait ReadRepository<M: KvModel>: Send + Sync {
 /// # Ok(())
 /// # }
 /// ```
+///
+/// A new row whose id a sequence numbers is made in two steps:
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use kv_runtime::{Error, Kv, KvModel, ReadRepository, WriteRepository};
+/// # #[derive(Debug, Clone, PartialEq, KvModel)]
+/// # struct Ticket { #[kv(id, serial)] id: i64, title: String }
+/// async fn open(tickets: &dyn WriteRepository<Ticket>, title: &str) -> Result<i64, Error> {
+///     let ticket = Ticket { id: tickets.next_id().await?, title: title.into() };
+///     tickets.create(&ticket).await?;
+///     Ok(ticket.id)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let tickets = Kv::memory().repository::<Ticket>();
+/// let id = open(&tickets, "a lost bag").await?;
+/// assert_eq!(tickets.get_by_id(&id).await?.title, "a lost bag");
+/// # Ok(())
+/// # }
+/// ```
 #[async_trait]
 pub trait WriteRepository<M: KvModel>: ReadRepository<M> {
+    /// The id of a row that is to be created, from the sequence of the table.
+    async fn next_id(&self) -> Result<M::Id, Error>
+    where
+        M: KvSerial;
+
     /// Writes a row that is not there yet.
     async fn create(&self, model: &M) -> Result<Receipt, Error>;
 
@@ -152,6 +180,13 @@ impl<M: KvModel> ReadRepository<M> for Repository<M> {
 
 #[async_trait]
 impl<M: KvModel> WriteRepository<M> for Repository<M> {
+    async fn next_id(&self) -> Result<M::Id, Error>
+    where
+        M: KvSerial,
+    {
+        Repository::next_id(self).await
+    }
+
     async fn create(&self, model: &M) -> Result<Receipt, Error> {
         Repository::create(self, model).await
     }

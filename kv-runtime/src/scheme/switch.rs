@@ -117,6 +117,9 @@ impl Kv {
     ///
     /// # Errors
     /// [`SwitchError::Redis`] or [`SwitchError::PostgreSql`].
+    ///
+    /// # Panics
+    /// If another model has the same key prefix.
     pub async fn scheme<M: KvModel>(&self) -> Result<StorageScheme, SwitchError> {
         let model = M::DESCRIPTOR;
         let stores = self.stores();
@@ -165,6 +168,9 @@ impl Kv {
     /// # Errors
     /// [`SwitchError`]; the queue then goes on under the scheme that it had, or, where a server does
     /// not answer, waits for the switch to be finished.
+    ///
+    /// # Panics
+    /// If another model has the same key prefix.
     #[doc(alias = "soft_kill")]
     pub async fn switch_scheme<M: KvModel>(&self, to: StorageScheme) -> Result<(), SwitchError> {
         let model = M::DESCRIPTOR;

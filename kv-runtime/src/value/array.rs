@@ -30,6 +30,7 @@ const INVALID_ARRAY: ValueError = ValueError::Invalid { expected: "JSON array" }
 
 impl<T: KvElement> KvValue for Vec<T> {
     const TYPE: ColumnType = ColumnType::Array(&T::TYPE);
+    const HAS_ONE_TEXT: bool = T::HAS_ONE_TEXT;
     type NotNull = Self;
 
     fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {

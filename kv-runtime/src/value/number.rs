@@ -10,9 +10,10 @@ use crate::model::ColumnType;
 
 /// Types whose `Display` and `FromStr` are already the text form.
 macro_rules! display_and_from_str {
-    ($($rust:ty => $column:expr, $expected:literal;)*) => {$(
+    ($has_one_text:literal: $($rust:ty => $column:expr, $expected:literal;)*) => {$(
         impl KvValue for $rust {
             const TYPE: ColumnType = $column;
+            const HAS_ONE_TEXT: bool = $has_one_text;
             type NotNull = Self;
 
             fn encode(&self, out: &mut String) -> Result<IsNull, ValueError> {
@@ -26,7 +27,9 @@ macro_rules! display_and_from_str {
     )*};
 }
 
+// A `u64` is one of them, though its column is that of decimal numbers.
 display_and_from_str! {
+    true:
     bool => ColumnType::Bool, "boolean (`true` or `false`)";
     i8 => ColumnType::SmallInt, "8-bit integer";
     i16 => ColumnType::SmallInt, "16-bit integer";
@@ -40,6 +43,7 @@ display_and_from_str! {
 
 #[cfg(feature = "rust_decimal")]
 display_and_from_str! {
+    false:
     rust_decimal::Decimal => ColumnType::Numeric, "decimal number";
 }
 

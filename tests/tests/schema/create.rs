@@ -26,11 +26,14 @@ async fn the_start_up_checks_are_content_with_the_tables_that_are_made() {
     migrate(&pair, &schema.create().up()).await;
     pair.kv.migrate().await.expect("the runtime's own tables are there, and stay as they are");
     pair.drainer().check().await.expect("the models' own tables");
-    pair.kv.checks().model::<Ride>().model::<Shop>().run().await.expect("those with more to them");
+    pair.kv.checks().models(&schema).run().await.expect("those with more to them, too");
     // And they take rows.
     let rows = pair.kv.repository::<Booking>();
     let _ = rows.create(&Booking::sample()).await.expect("a new row");
+    let queues = pair.kv.queues().models(&schema);
+    assert_eq!(queues.status().await.expect("the servers are up").undrained, 1);
     pair.drain().await;
+    assert_eq!(queues.status().await.expect("the servers are up").undrained, 0);
     assert_eq!(pair.kv.durable_rows::<Booking>().await.expect("the rows").len(), 1);
 
     migrate(&pair, &schema.create().down()).await;

@@ -80,6 +80,7 @@ fn expected(name: &str, variants: &[Variant]) -> String {
 // impl ::kv_runtime::KvValue for Reference {
 //     const TYPE: ::kv_runtime::ColumnType = <String as ::kv_runtime::KvValue>::TYPE;
 //     const NULLABLE: bool = <String as ::kv_runtime::KvValue>::NULLABLE;
+//     const HAS_ONE_TEXT: bool = <String as ::kv_runtime::KvValue>::HAS_ONE_TEXT;
 //     type NotNull = Self;
 //     fn encode(&self, …) { ::kv_runtime::KvValue::encode(&self.0, __out) }
 //     fn decode(…) { ::core::result::Result::Ok(Self { 0: ::kv_runtime::KvValue::decode(__text)? }) }
@@ -105,6 +106,7 @@ pub(super) fn expand_newtype(value: &Value, newtype: &Newtype) -> TokenStream {
         {
             const TYPE: #runtime::ColumnType = <#ty as #runtime::KvValue>::TYPE;
             const NULLABLE: bool = <#ty as #runtime::KvValue>::NULLABLE;
+            const HAS_ONE_TEXT: bool = <#ty as #runtime::KvValue>::HAS_ONE_TEXT;
             type NotNull = Self;
 
             fn encode(

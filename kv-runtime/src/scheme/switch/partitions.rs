@@ -74,6 +74,9 @@ impl Kv {
     /// # Errors
     /// [`SwitchError`]; the queue then goes on with the partitions that it had, or, where a server
     /// does not answer, waits for the change to be finished.
+    ///
+    /// # Panics
+    /// If another model has the same key prefix.
     #[doc(alias = "repartition")]
     pub async fn change_partitions<M: KvModel>(&self, count: u16) -> Result<(), SwitchError> {
         let model = M::DESCRIPTOR;
