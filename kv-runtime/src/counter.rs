@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::error::Error;
+use crate::error::{Error, Operation};
 use crate::hot_store::{Increment, Terms};
 use crate::model::{FieldError, KvModel};
 use crate::query::Field;
@@ -104,7 +104,7 @@ impl<M: KvModel> Repository<M> {
         let Incremented { value, receipt } = self.add(id, counter.counter(), by).await?;
         match T::try_from(value) {
             Ok(value) => Ok(Incremented { value, receipt }),
-            Err(_) => Err(Self::no_integer(counter.column())),
+            Err(_) => Err(no_integer::<M>(Self::at("increment"), counter.column())),
         }
     }
 
@@ -116,24 +116,39 @@ impl<M: KvModel> Repository<M> {
         by: i64,
     ) -> Result<Incremented<i64>, Error> {
         let at = Self::at("increment");
-        let Counter { column, least, most, .. } = counter;
+        let column = counter.column;
+        let increment = counter.increment(at, by)?;
+        let (terms, patch) = (Terms::Increment(increment), increment.to_patch());
+        let receipt = self.rows().patch_on(at, self.encode_id(at, id)?, terms, patch).await?;
+        match receipt.result {
+            Some(value) => Ok(Incremented { value, receipt }),
+            None => Err(no_integer::<M>(at, column)),
+        }
+    }
+}
+
+impl<M: KvModel> Counter<M> {
+    /// An addition to it.
+    pub(crate) fn increment(self, at: Operation, by: i64) -> Result<Increment, Error> {
+        let Self { column, least, most, .. } = self;
         if M::DESCRIPTOR.id.contains(&column) || M::DESCRIPTOR.version == Some(column) {
             let field = M::DESCRIPTOR.columns[column].field;
             let source = format!("`{field}` is no counter: neither id nor version can be added to");
             return Err(Error::Configuration { at, source: source.into() });
         }
-        let increment = Increment { column, by, least, most };
-        let (terms, patch) = (Terms::Increment(increment), increment.to_patch());
-        let receipt = self.rows().patch_on(at, self.encode_id(at, id)?, terms, patch).await?;
-        match receipt.result {
-            Some(value) => Ok(Incremented { value, receipt }),
-            None => Err(Self::no_integer(column)),
-        }
+        Ok(Increment { column, by, least, most })
     }
+}
 
-    fn no_integer(column: usize) -> Error {
-        let field = M::DESCRIPTOR.columns[column].field;
-        let source = ValueError::Invalid { expected: "integer" };
-        Error::encoding(Self::at("increment"), FieldError { field, source })
+/// Why a row's counter cannot be added to: it overflows, or is NULL.
+pub(crate) fn refused(at: Operation, id: &str, field: &'static str, is_overflow: bool) -> Error {
+    match is_overflow {
+        true => Error::Overflow { at, id: id.to_owned(), field },
+        false => Error::encoding(at, FieldError { field, source: ValueError::UnexpectedNull }),
     }
+}
+
+pub(crate) fn no_integer<M: KvModel>(at: Operation, column: usize) -> Error {
+    let field = M::DESCRIPTOR.columns[column].field;
+    Error::encoding(at, FieldError { field, source: ValueError::Invalid { expected: "integer" } })
 }

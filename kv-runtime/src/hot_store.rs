@@ -234,8 +234,8 @@ impl ReadSize {
         let (count, bytes) = entries.fold((0, 0), |(count, bytes): (usize, usize), entry| {
             (count + 1, bytes + entry.byte_len())
         });
-        if count > 0 {
-            let fitting = Self::BYTES_MAX / (bytes / count).max(1);
+        if let Some(weight) = bytes.checked_div(count) {
+            let fitting = Self::BYTES_MAX / weight.max(1);
             // They may become heavier, too.
             self.0 = fitting.clamp(1, Self::ENTRIES_MAX).min(self.0.saturating_mul(4));
         }

@@ -15,14 +15,13 @@ use crate::hot_store::{
     EntryMark, HotStoreError, Invalidated, Probe, RowState, Terms, Write, WriteOutcome,
 };
 use crate::key::RowKey;
-use crate::model::{FieldError, ModelDescriptor};
+use crate::model::ModelDescriptor;
 use crate::receipt::Receipt;
 use crate::room::RoomWait;
 use crate::row::{EncodedPatch, EncodedRow};
 use crate::stores::Stores;
 use crate::transaction::Transaction;
-use crate::value::ValueError;
-use crate::{unique, version};
+use crate::{counter, unique, version};
 
 /// How often a write brings its row in, before it says that others keep removing it.
 pub(crate) const LOADS_MAX: usize = 10;
@@ -338,12 +337,9 @@ impl Rows {
                 Ok(receipt)
             }
             Ok(WriteOutcome::Refused(refusal)) => Err(Error::refused(at, &write.key.id, refusal)),
-            Ok(WriteOutcome::Null) => {
-                let source = ValueError::UnexpectedNull;
-                Err(Error::encoding(at, FieldError { field: write.counter(), source }))
-            }
-            Ok(WriteOutcome::Overflow) => {
-                Err(Error::Overflow { at, id: id(), field: write.counter() })
+            Ok(outcome @ (WriteOutcome::Null | WriteOutcome::Overflow)) => {
+                let is_overflow = matches!(outcome, WriteOutcome::Overflow);
+                Err(counter::refused(at, &write.key.id, write.counter(), is_overflow))
             }
             Ok(WriteOutcome::Exists) => Err(Error::Duplicate { at, id: id() }),
             Ok(WriteOutcome::Deleted) => Err(Error::NotFound { at, id: id() }),

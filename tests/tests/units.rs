@@ -17,6 +17,7 @@ contract!(
     the_work_sees_its_own_changes,
     rows_that_only_postgresql_has_are_brought_in,
     a_unit_that_only_reads_writes_nothing,
+    a_counter_that_overflows_leaves_nothing,
 );
 
 mod queued {
@@ -59,8 +60,7 @@ fn flight(taken: i32) -> Flight {
 /// Takes a seat: one row is created, another one changed.
 async fn take(unit: &Transaction, number: i16) -> Result<i32, Error> {
     let flights = unit.repository::<Flight>();
-    let taken = flights.get_by_id(&"AA".to_owned()).await?.taken + 1;
-    flights.update(&"AA".to_owned(), Flight::patch().taken(taken)).await?;
+    let taken = flights.increment(&"AA".to_owned(), |flight| flight.taken, 1).await?;
     unit.repository::<Seat>().create(&seat(number)).await?;
     Ok(taken)
 }
@@ -497,4 +497,23 @@ async fn what_was_read_is_so_in_the_end(pair: Pair) {
     }
     writes.await.expect("no panic");
     assert!(read > 0);
+}
+
+async fn a_counter_that_overflows_leaves_nothing(pair: Pair) {
+    with_flight(&pair).await;
+    let id = "AA".to_owned();
+    let counted = pair.kv.transaction(async |unit| {
+        let flights = unit.repository::<Flight>();
+        flights.increment(&id, |flight| flight.taken, -3).await?;
+        unit.repository::<Seat>().create(&seat(1)).await?;
+        flights.increment(&id, |flight| flight.taken, i64::from(i32::MIN)).await
+    });
+    let error = counted.await.expect_err("it is full");
+    assert!(matches!(error, Error::Overflow { field: "taken", .. }), "{error}");
+    let absent = pair.kv.transaction(async |unit| {
+        unit.repository::<Flight>().increment(&"BB".to_owned(), |flight| flight.taken, 1).await
+    });
+    assert!(absent.await.expect_err("there is none").is_not_found());
+    pair.drain().await;
+    assert_eq!(durable(&pair).await, (vec![flight(0)], vec![]));
 }

@@ -4,10 +4,13 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::Transaction;
+use crate::counter::{self, KvCounter};
 use crate::entry::Change;
 use crate::error::{Error, Operation};
+use crate::hot_store::WriteOutcome;
 use crate::key::RowKey;
 use crate::model::{KvModel, KvPatch};
+use crate::query::Field;
 use crate::row::{self, EncodedPatch};
 
 /// The rows of a model within a unit of work; made by [`Transaction::repository`].
@@ -102,6 +105,55 @@ impl<M: KvModel> TransactionRepository<M> {
         let mut encoded = EncodedPatch::default();
         patch.encode(&mut encoded).map_err(|error| Error::encoding(at, error))?;
         self.transaction.write(at, self.key(at, id)?, Change::Patch(encoded)).await
+    }
+
+    /// Adds to a counter of a row, or takes from it where `by` is negative, and answers its new value.
+    ///
+    /// Where somebody else has changed the row meanwhile, the unit of work is done anew; a counter
+    /// that many add to at once, and that nothing else hangs on, is better
+    /// [incremented](crate::Repository::increment) by itself.
+    ///
+    /// ```
+    /// # use kv_runtime::{Error, Kv, KvModel};
+    /// # #[derive(Debug, Clone, PartialEq, KvModel)]
+    /// # struct Bucket { #[kv(id, fresh)] id: i64, bytes: i64, files: i32 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let kv = Kv::memory();
+    /// # kv.repository::<Bucket>().create(&Bucket { id: 1, bytes: 0, files: 0 }).await?;
+    /// let counted = kv.transaction(async |unit| {
+    ///     let buckets = unit.repository::<Bucket>();
+    ///     buckets.increment(&1, |bucket| bucket.bytes, 4_096).await?;
+    ///     buckets.increment(&1, |bucket| bucket.files, 1).await
+    /// });
+    /// assert_eq!(counted.await?.value, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Overflow`], [`Error::Encoding`] where the column is NULL,
+    /// [`Error::Configuration`] where it is the id or the version, [`Error::Apart`], and those of a
+    /// connection.
+    pub async fn increment<T: KvCounter>(
+        &self,
+        id: &M::Id,
+        counter: impl FnOnce(&M::Fields) -> Field<M, T>,
+        by: i64,
+    ) -> Result<T, Error> {
+        let at = Self::at("increment");
+        let counter = counter(&M::FIELDS);
+        let column = counter.column();
+        let increment = counter.counter().increment(at, by)?;
+        let key = self.key(at, id)?;
+        let not_found = || Error::NotFound { at, id: key.id.clone() };
+        let row = self.transaction.read(at, key.clone()).await?.ok_or_else(not_found)?;
+        let (patch, value) = increment.apply(&row).map_err(|refusal| {
+            let is_overflow = matches!(refusal, WriteOutcome::Overflow);
+            counter::refused(at, &key.id, M::DESCRIPTOR.columns[column].field, is_overflow)
+        })?;
+        self.transaction.write(at, key, Change::Patch(patch)).await?;
+        T::try_from(value).map_err(|_| counter::no_integer::<M>(at, column))
     }
 
     /// Deletes the row.
