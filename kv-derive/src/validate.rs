@@ -5,32 +5,26 @@
 
 mod column_type;
 mod index;
+mod mode;
+mod name;
 mod new_row;
 mod reference;
 
 use proc_macro2::{Ident, Span};
-use quote::ToTokens;
-use syn::{LitStr, Path, Visibility};
+use syn::{LitStr, Visibility};
 
-use crate::attribute::{NumberOrText, TextOrPath, argument_of};
+use self::mode::{durability, scheme, ttl_seconds};
+pub(crate) use self::name::check_length;
+use self::name::{check_hash_name, key_part, not_empty, table};
+use crate::attribute::argument_of;
 use crate::diagnostics::{Diagnostics, name_list, similar_name};
-use crate::input::{FieldInput, ModelInput, StructAttributes};
-use crate::model::{Durability, Field, Model};
+use crate::input::{FieldInput, ModelInput};
+use crate::model::{Field, Model};
 use crate::naming::{snake_case, table_column, unraw, variants};
 
 /// What the README promises, and what a Redis script can take as arguments with ease.
 const FIELDS_MAX: usize = 128;
 
-/// PostgreSQL's own bound, as it is mostly built.
-const SQL_NAME_BYTES_MAX: usize = 63;
-
-/// A century: longer is a mistake in the unit.
-const TTL_SECONDS_MAX: u64 = 100 * 365 * 24 * 60 * 60;
-
-/// A day: longer is a mistake in the unit.
-const TIMEOUT_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
-
-/// Turns the input into a model, which is fit to expand only if nothing was reported.
 pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Model {
     let ModelInput { ident, visibility, attributes, fields } = input;
     // Of a shape that was refused, the fields are not checked as well.
@@ -100,194 +94,6 @@ pub(crate) fn validate(input: ModelInput, diagnostics: &mut Diagnostics) -> Mode
         ident,
         visibility,
     }
-}
-
-/// The table's name, and the path of its `table!` if that is how it is given.
-fn table(
-    attributes: &StructAttributes,
-    ident: &Ident,
-    struct_name: &str,
-    diagnostics: &mut Diagnostics,
-) -> (String, Option<Path>) {
-    let given_name = attributes.table_name.as_ref().filter(|name| is_table_name(name, diagnostics));
-    let path = match &attributes.table {
-        Some(TextOrPath::Path(path)) => path,
-        name => {
-            if let Some(table_name) = &attributes.table_name {
-                let message = "`table_name` goes with the path of a `table!`; \
-                               without one, write the name as `table = \"…\"`";
-                diagnostics.error(table_name, message);
-            }
-            return match name {
-                Some(TextOrPath::Text(name)) => {
-                    is_table_name(name, diagnostics);
-                    (name.value(), None)
-                }
-                _ => {
-                    let name = format!("{struct_name}s");
-                    check_length(&name, ident, diagnostics);
-                    (name, None)
-                }
-            };
-        }
-    };
-    let last = path.segments.last().map(|segment| &segment.ident);
-    if last.is_some_and(|last| last == "table") && path.segments.len() > 1 {
-        let message = "name the module that `table!` makes, without `::table`";
-        diagnostics.error(path, message);
-    }
-    let name = given_name.map(LitStr::value).or_else(|| last.map(unraw)).unwrap_or_default();
-    if given_name.is_none() {
-        check_length(&name, path, diagnostics);
-    }
-    (name, Some(path.clone()))
-}
-
-/// Whether a table's name can be taken apart at its dot: that of its schema, and its own.
-fn is_table_name(name: &LitStr, diagnostics: &mut Diagnostics) -> bool {
-    if !not_empty(name, diagnostics) {
-        return false;
-    }
-    let text = name.value();
-    let parts: Vec<&str> = text.split('.').collect();
-    let is_name = |part: &&str| !part.is_empty() && part.trim() == *part;
-    if parts.len() > 2 || text.contains("::") || !parts.iter().all(is_name) {
-        let message = "write the table's name as SQL has it, such as `bookings` or \
-                       `app.bookings`; the path of a `diesel::table!` stands without quotes";
-        diagnostics.error(name, message);
-        return false;
-    }
-    parts.into_iter().for_each(|part| check_length(part, name, diagnostics));
-    true
-}
-
-/// PostgreSQL cuts off what is longer, so that the table, column or type would not be found under
-/// its name, or two would have the same.
-pub(crate) fn check_length(name: &str, at: impl ToTokens, diagnostics: &mut Diagnostics) {
-    let bytes = name.len();
-    if bytes > SQL_NAME_BYTES_MAX {
-        let message = format!(
-            "PostgreSQL keeps {SQL_NAME_BYTES_MAX} bytes of a name, and `{name}` has {bytes}; \
-             shorten it"
-        );
-        diagnostics.error(at, message);
-    }
-}
-
-fn not_empty(name: &LitStr, diagnostics: &mut Diagnostics) -> bool {
-    let is_empty = name.value().trim().is_empty();
-    if is_empty {
-        diagnostics.error(name, "the name is empty");
-    }
-    !is_empty
-}
-
-/// A key's prefix or a queue's name: it is a part of every key, where `:{}` and the like
-/// have a meaning.
-fn key_part(
-    given: Option<&LitStr>,
-    attribute: &str,
-    diagnostics: &mut Diagnostics,
-) -> Option<String> {
-    let literal = given?;
-    let text = literal.value();
-    let is_allowed = |character: char| character.is_alphanumeric() || "_-".contains(character);
-    if text.is_empty() || !text.chars().all(is_allowed) {
-        let message = format!("`{attribute}` is made of letters, digits, `_` and `-`");
-        diagnostics.error(literal, message);
-    }
-    Some(text)
-}
-
-fn ttl_seconds(ttl: &NumberOrText) -> syn::Result<u64> {
-    let (seconds, span) = match ttl {
-        NumberOrText::Number(number) => {
-            if !number.suffix().is_empty() {
-                let message = "write the seconds without a suffix, or quote the unit: `\"15m\"`";
-                return Err(syn::Error::new_spanned(number, message));
-            }
-            (number.base10_parse::<u64>().ok(), number.span())
-        }
-        NumberOrText::Text(text) => (duration_seconds(&text.value()), text.span()),
-    };
-    seconds.filter(|seconds| (1..=TTL_SECONDS_MAX).contains(seconds)).ok_or_else(|| {
-        let message = "`ttl` is a whole number of seconds, or a quoted one with its unit \
-                       (s, m, h, d), such as `\"15m\"`; at least a second, at most a century";
-        syn::Error::new(span, message)
-    })
-}
-
-fn durability(mode: &LitStr) -> syn::Result<Durability> {
-    parse_durability(&mode.value()).ok_or_else(|| {
-        let message = "`durability` is `\"fast\"`, `\"replicated(1, 100ms)\"` (how many replicas, \
-                       and how long to wait for them) or `\"fsynced(1s)\"`; at least one replica, \
-                       and a time in ms, s or m of at most a day";
-        syn::Error::new(mode.span(), message)
-    })
-}
-
-/// The variant of `StorageScheme` that a name stands for.
-fn scheme(name: &LitStr) -> syn::Result<&'static str> {
-    Ok(match name.value().as_str() {
-        "write_behind" => "WriteBehind",
-        "write_through" => "WriteThrough",
-        "cache_aside" => "CacheAside",
-        "redis_only" => "RedisOnly",
-        "postgres_only" => "PostgresOnly",
-        _ => {
-            let message = "`scheme` is `\"write_behind\"`, `\"write_through\"`, \
-                           `\"cache_aside\"`, `\"redis_only\"` or `\"postgres_only\"`";
-            return Err(syn::Error::new(name.span(), message));
-        }
-    })
-}
-
-fn parse_durability(text: &str) -> Option<Durability> {
-    if text == "fast" {
-        return Some(Durability::Fast);
-    }
-    let (mode, arguments) = text.strip_suffix(')')?.split_once('(')?;
-    match mode {
-        "replicated" => {
-            let (replicas, timeout) = arguments.split_once(',')?;
-            let replicas = replicas.trim().parse().ok().filter(|&replicas| replicas > 0)?;
-            Some(Durability::Replicated { replicas, timeout_ms: timeout_ms(timeout.trim())? })
-        }
-        "fsynced" => Some(Durability::Fsynced { timeout_ms: timeout_ms(arguments.trim())? }),
-        _ => None,
-    }
-}
-
-/// `2s` as 2,000.
-fn timeout_ms(text: &str) -> Option<u64> {
-    let (digits, unit) = split_unit(text);
-    let unit: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60 * 1_000,
-        _ => return None,
-    };
-    let milliseconds = digits.parse::<u64>().ok()?.checked_mul(unit)?;
-    (1..=TIMEOUT_MS_MAX).contains(&milliseconds).then_some(milliseconds)
-}
-
-/// `15m` as 900.
-fn duration_seconds(text: &str) -> Option<u64> {
-    let (digits, unit) = split_unit(text);
-    let unit: u64 = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 60 * 60,
-        "d" => 24 * 60 * 60,
-        _ => return None,
-    };
-    digits.parse::<u64>().ok()?.checked_mul(unit)
-}
-
-/// `15m` as `15` and `m`.
-fn split_unit(text: &str) -> (&str, &str) {
-    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
-    text.split_at(digits.len())
 }
 
 /// A row is found by its id.
@@ -497,17 +303,6 @@ fn check_unique(
     }
 }
 
-/// The names with an `@` are those of the row's own bookkeeping.
-fn check_hash_name(literal: &LitStr, diagnostics: &mut Diagnostics) {
-    let name = literal.value();
-    let is_separator = |character: char| character.is_whitespace() || character == ',';
-    if name.is_empty() || name.starts_with('@') || name.contains(is_separator) {
-        let message = "a field's name in Redis is not empty, does not begin with `@`, \
-                       and has no white space or comma";
-        diagnostics.error(literal, message);
-    }
-}
-
 fn column_in_table(
     column: &LitStr,
     is_checked_by_diesel: bool,
@@ -527,50 +322,5 @@ fn setter_visibility(field: Visibility, of_struct: &Visibility) -> Visibility {
     match field {
         Visibility::Public(_) => of_struct.clone(),
         other => other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Durability, duration_seconds, parse_durability};
-
-    #[test]
-    fn durations_have_a_number_and_a_unit() {
-        assert_eq!(duration_seconds("15m"), Some(900));
-        assert_eq!(duration_seconds("1h"), Some(3_600));
-        assert_eq!(duration_seconds("7d"), Some(604_800));
-        assert_eq!(duration_seconds("30s"), Some(30));
-        for wrong in ["", "15", "m", "15 m", "15M", "-1s", "1.5h", "1h30m", "99999999999999999999d"]
-        {
-            assert_eq!(duration_seconds(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn durability_is_a_mode_with_what_it_waits_for() {
-        assert_eq!(parse_durability("fast"), Some(Durability::Fast));
-        let replicated = Durability::Replicated { replicas: 2, timeout_ms: 100 };
-        for text in ["replicated(2, 100ms)", "replicated( 2,100ms )"] {
-            assert_eq!(parse_durability(text), Some(replicated), "{text}");
-        }
-        let fsynced = Durability::Fsynced { timeout_ms: 2_000 };
-        assert_eq!(parse_durability("fsynced(2s)"), Some(fsynced));
-        for wrong in [
-            "",
-            "slow",
-            "fast()",
-            "replicated",
-            "replicated(1)",
-            "replicated(0, 1s)",
-            "replicated(-1, 1s)",
-            "replicated(1, 1h)",
-            "replicated(1, 100)",
-            "fsynced(0ms)",
-            "fsynced(1, 1s)",
-            "fsynced(1s",
-            "fsynced(1441m)",
-        ] {
-            assert_eq!(parse_durability(wrong), None, "{wrong}");
-        }
     }
 }

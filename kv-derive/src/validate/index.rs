@@ -3,7 +3,8 @@
 use proc_macro2::Span;
 use syn::LitStr;
 
-use super::{not_empty, positions};
+use super::name::not_empty;
+use super::positions;
 use crate::attribute::FieldListInput;
 use crate::diagnostics::Diagnostics;
 use crate::input::{FieldInput, StructAttributes};
