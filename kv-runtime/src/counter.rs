@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::error::{Error, Operation};
-use crate::hot_store::{Increment, Terms};
+use crate::hot_store::{Increment, Terms, WriteOutcome};
 use crate::model::{FieldError, KvModel};
 use crate::query::Field;
 use crate::receipt::Receipt;
@@ -140,11 +140,16 @@ impl<M: KvModel> Counter<M> {
     }
 }
 
-/// Why a row's counter cannot be added to: it overflows, or is NULL.
-pub(crate) fn refused(at: Operation, id: &str, field: &'static str, is_overflow: bool) -> Error {
-    match is_overflow {
-        true => Error::Overflow { at, id: id.to_owned(), field },
-        false => Error::encoding(at, FieldError { field, source: ValueError::UnexpectedNull }),
+/// Why a row's counter was not added to: it overflows, or is NULL.
+pub(crate) fn refused(
+    at: Operation,
+    id: &str,
+    field: &'static str,
+    outcome: &WriteOutcome,
+) -> Error {
+    match outcome {
+        WriteOutcome::Overflow => Error::Overflow { at, id: id.to_owned(), field },
+        _ => Error::encoding(at, FieldError { field, source: ValueError::UnexpectedNull }),
     }
 }
 

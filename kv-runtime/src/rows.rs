@@ -338,8 +338,7 @@ impl Rows {
             }
             Ok(WriteOutcome::Refused(refusal)) => Err(Error::refused(at, &write.key.id, refusal)),
             Ok(outcome @ (WriteOutcome::Null | WriteOutcome::Overflow)) => {
-                let is_overflow = matches!(outcome, WriteOutcome::Overflow);
-                Err(counter::refused(at, &write.key.id, write.counter(), is_overflow))
+                Err(counter::refused(at, &write.key.id, write.counter(), &outcome))
             }
             Ok(WriteOutcome::Exists) => Err(Error::Duplicate { at, id: id() }),
             Ok(WriteOutcome::Deleted) => Err(Error::NotFound { at, id: id() }),

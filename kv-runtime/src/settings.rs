@@ -154,6 +154,9 @@ impl Settings {
     /// For a service that is yet to come to Redis, or never will. [`Kv::connect`](crate::Kv::connect)
     /// takes them; what needs Redis is refused with [`Error::Configuration`](crate::Error), and
     /// nothing is kept in this process in its stead.
+    ///
+    /// A queue that others have under another scheme is left to them. PostgreSQL knows of it from its
+    /// first drainer on: do not begin with a queue here that elsewhere is written to and not drained.
     pub fn postgres_only(postgres_url: impl Into<ServerUrl>) -> Self {
         Self { scheme: StorageScheme::PostgresOnly, ..Self::new("", postgres_url) }
     }

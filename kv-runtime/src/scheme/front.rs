@@ -194,6 +194,10 @@ impl Stores {
     /// tells who looks there.
     async fn are_postgres_only(&self, partitions: &[Partition]) -> Result<bool, HotStoreError> {
         let offsets = self.durable.offsets(partitions).await?;
+        self.check_servers_of_all(&offsets)?;
+        if self.settings.is_without_redis() {
+            return Ok(true);
+        }
         if offsets.iter().any(|offset| offset.is_moved) {
             return Ok(false);
         }
@@ -214,6 +218,10 @@ impl Stores {
         }
         let partitions: Vec<Partition> = self.keys.partitions_of(model.queue).collect();
         let offsets = self.durable.offsets(&partitions).await?;
+        self.check_servers_of_all(&offsets)?;
+        if self.settings.is_without_redis() {
+            return Ok(true);
+        }
         Ok(offsets.iter().all(|offset| offset.scheme.is_direct() && !offset.is_moved))
     }
 

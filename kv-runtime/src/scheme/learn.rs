@@ -15,13 +15,23 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The pair is PostgreSQL alone.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "queue `{queue}` has the scheme `{scheme}`, and the settings name no Redis; name it in \
-     `redis.url`, and `Kv::switch_scheme` can make it `postgres_only`"
-)]
-struct NoRedis {
-    queue: &'static str,
-    scheme: StorageScheme,
+enum NoRedis {
+    #[error(
+        "queue `{queue}` has the scheme `{scheme}`, and the settings name no Redis; name it in \
+         `redis.url`, and `Kv::switch_scheme` can make it `postgres_only`"
+    )]
+    Scheme { queue: &'static str, scheme: StorageScheme },
+    #[error(
+        "queue `{queue}` was given other partitions, which only Redis tells, and the settings name \
+         none; name it in `redis.url`"
+    )]
+    Partitions { queue: &'static str },
+}
+
+impl From<NoRedis> for HotStoreError {
+    fn from(error: NoRedis) -> Self {
+        Self::Configuration(Box::new(error))
+    }
 }
 
 impl Stores {
@@ -38,11 +48,36 @@ impl Stores {
             Some(scheme) => scheme,
             None => self.learn(model).await?,
         };
-        if !self.can_have(scheme) {
-            let queue = model.queue;
-            return Err(HotStoreError::Configuration(Box::new(NoRedis { queue, scheme })));
-        }
+        self.check_servers_of(model.queue, scheme)?;
         Ok(scheme)
+    }
+
+    /// Without a Redis, only what is PostgreSQL's alone can be read or written: of another queue
+    /// PostgreSQL may have rows as they were, and this process has nothing to lay over them.
+    fn check_servers_of(
+        &self,
+        queue: &'static str,
+        scheme: StorageScheme,
+    ) -> Result<(), HotStoreError> {
+        match self.can_have(scheme) {
+            true => Ok(()),
+            false => Err(NoRedis::Scheme { queue, scheme }.into()),
+        }
+    }
+
+    /// The same, as the offset rows have it. What is not written down yet is what it is declared to be.
+    pub(super) fn check_servers_of_all(&self, offsets: &[Offset]) -> Result<(), HotStoreError> {
+        if !self.settings.is_without_redis() {
+            return Ok(());
+        }
+        for offset in offsets.iter().filter(|offset| offset.is_stored()) {
+            let queue = offset.partition.queue;
+            if offset.is_moved {
+                return Err(NoRedis::Partitions { queue }.into());
+            }
+            self.check_servers_of(queue, offset.scheme)?;
+        }
+        Ok(())
     }
 
     /// Whether there are the servers that a scheme takes.

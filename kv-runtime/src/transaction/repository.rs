@@ -7,7 +7,6 @@ use super::Transaction;
 use crate::counter::{self, KvCounter};
 use crate::entry::Change;
 use crate::error::{Error, Operation};
-use crate::hot_store::WriteOutcome;
 use crate::key::RowKey;
 use crate::model::{KvModel, KvPatch};
 use crate::query::Field;
@@ -148,9 +147,8 @@ impl<M: KvModel> TransactionRepository<M> {
         let key = self.key(at, id)?;
         let not_found = || Error::NotFound { at, id: key.id.clone() };
         let row = self.transaction.read(at, key.clone()).await?.ok_or_else(not_found)?;
-        let (patch, value) = increment.apply(&row).map_err(|refusal| {
-            let is_overflow = matches!(refusal, WriteOutcome::Overflow);
-            counter::refused(at, &key.id, M::DESCRIPTOR.columns[column].field, is_overflow)
+        let (patch, value) = increment.apply(&row).map_err(|outcome| {
+            counter::refused(at, &key.id, M::DESCRIPTOR.columns[column].field, &outcome)
         })?;
         self.transaction.write(at, key, Change::Patch(patch)).await?;
         T::try_from(value).map_err(|_| counter::no_integer::<M>(at, column))
