@@ -84,6 +84,11 @@ pub(crate) struct RowKey {
 }
 
 impl RowKey {
+    /// The columns of its id, as positions in the descriptor, with their values.
+    pub(crate) fn id_columns(&self) -> impl ExactSizeIterator<Item = (usize, Option<&str>)> {
+        self.model.id.iter().copied().zip(self.id_values.iter())
+    }
+
     /// The partition that its entries go through.
     pub(crate) fn partition(&self) -> Partition {
         Partition { queue: self.model.queue, number: self.partition }

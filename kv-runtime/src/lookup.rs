@@ -154,9 +154,7 @@ impl<M: KvModel> Lookup<M> {
             };
             let (written, answer) = match found {
                 Some((key, _)) => {
-                    let id = model.id.iter().copied().zip(key.id_values.iter());
-                    let mut id: Vec<(usize, Option<&str>)> = id.collect();
-                    id.sort_unstable_by_key(|(column, _)| *column);
+                    let id: Vec<_> = key.id_columns().collect();
                     let row = EncodedPatch::from_changes(id).apply_to(&encoded);
                     (row.clone(), self.rows.replace_owner(at, key, row, index).await)
                 }

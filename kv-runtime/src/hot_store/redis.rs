@@ -145,8 +145,8 @@ impl RedisHotStore {
         let mut call = RESERVE.call(2);
         call.arg(&key.key).arg(self.keys.state(key.partition()));
         call.arg(token).arg(milliseconds(TOKEN_TTL));
-        for column in key.model.columns {
-            call.arg(column.name);
+        for name in asked_for(key) {
+            call.arg(name);
         }
         call
     }
@@ -210,7 +210,7 @@ impl HotStore for RedisHotStore {
         let call = self.reserve_call(key, token);
         let answers = connection.call(&RESERVE, vec![call]).await.map_err(classify)?;
         let answer = answers.into_iter().next().unwrap_or(Value::Nil);
-        reply::observed(answer).map_err(classify)
+        reply::observed(answer, key.id_columns()).map_err(classify)
     }
 
     async fn read(&self, keys: &[RowKey]) -> Result<Vec<ReadOutcome>, HotStoreError> {
@@ -218,14 +218,14 @@ impl HotStore for RedisHotStore {
         let connection = self.lane(first.partition).connection();
         if keys.len() == 1 {
             let answer = connection.send_one(&read_command(first)).await.map_err(classify)?;
-            return Ok(vec![reply::row(answer).map_err(classify)?]);
+            return rows(keys, vec![answer]);
         }
         let mut pipeline = Pipeline::with_capacity(keys.len());
         for key in keys {
             pipeline.add_command(read_command(key));
         }
         let answers = connection.send(&pipeline).await.map_err(classify)?;
-        answers.into_iter().map(reply::row).collect::<Result<_, _>>().map_err(classify)
+        rows(keys, answers)
     }
 
     async fn reserve(
@@ -237,7 +237,7 @@ impl HotStore for RedisHotStore {
         let calls = keys.iter().map(|key| self.reserve_call(key, token));
         let connection = self.lane(first.partition).connection();
         let answers = connection.call(&RESERVE, calls.collect()).await.map_err(classify)?;
-        answers.into_iter().map(reply::row).collect::<Result<_, _>>().map_err(classify)
+        rows(keys, answers)
     }
 
     async fn fill(&self, fills: &[Fill]) -> Result<(), HotStoreError> {
@@ -532,13 +532,24 @@ async fn scan(
 /// The values alone and in order, not `HGETALL`: the names would be half of the answer, and
 /// reading it is most of what a read costs.
 fn read_command(key: &RowKey) -> Cmd {
-    let columns = key.model.columns;
-    let mut command = Cmd::with_capacity(columns.len() + 3, key.key.len() + columns.len() * 24);
+    let columns = key.model.columns.len();
+    let mut command = Cmd::with_capacity(columns + 3, key.key.len() + columns * 24);
     command.arg("HMGET").arg(&key.key).arg("@");
-    for column in columns {
-        command.arg(column.name);
+    for name in asked_for(key) {
+        command.arg(name);
     }
     command
+}
+
+/// The names of a row's columns but those of its id, which its key tells.
+fn asked_for(key: &RowKey) -> impl Iterator<Item = &'static str> {
+    let columns = key.model.columns.iter().enumerate();
+    columns.filter(|(at, _)| !key.model.id.contains(at)).map(|(_, column)| column.name)
+}
+
+fn rows(keys: &[RowKey], answers: Vec<Value>) -> Result<Vec<ReadOutcome>, HotStoreError> {
+    let rows = keys.iter().zip(answers).map(|(key, answer)| reply::row(answer, key.id_columns()));
+    rows.collect::<Result<_, _>>().map_err(classify)
 }
 
 fn milliseconds(duration: Duration) -> u64 {

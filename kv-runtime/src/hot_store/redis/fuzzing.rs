@@ -10,8 +10,8 @@ use crate::row::EncodedRow;
 /// An answer of the server, as it comes over the wire.
 pub fn reply(bytes: &[u8]) {
     let Ok(answer) = redis::parse_redis_value(bytes) else { return };
-    if let Ok(ReadOutcome::Row(row)) = reply::row(answer.clone()) {
-        let again = reply::row(answer_of_row(&row));
+    if let Ok(ReadOutcome::Row(row)) = reply::row(answer.clone(), std::iter::empty()) {
+        let again = reply::row(answer_of_row(&row), std::iter::empty());
         assert_eq!(again.ok(), Some(ReadOutcome::Row(row)), "a row changed on its way");
     }
     if let Ok(entries) = reply::entries(answer.clone()) {

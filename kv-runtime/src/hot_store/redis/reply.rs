@@ -167,14 +167,17 @@ pub(super) fn slots(answer: Value) -> Result<Vec<(u16, u16, String, u16)>, Redis
 }
 
 /// `reserve.lua`, with the row's metadata as it stands.
-pub(super) fn observed(answer: Value) -> Result<Observed, RedisError> {
+pub(super) fn observed<'a>(
+    answer: Value,
+    known: impl ExactSizeIterator<Item = (usize, Option<&'a str>)>,
+) -> Result<Observed, RedisError> {
     const WHAT: &str = "a row";
     let values = items(answer, WHAT)?;
     let stamp = match values.first() {
         Some(meta) => Stamp(text(meta, WHAT)?.to_owned()),
         None => return Err(unexpected(WHAT)),
     };
-    Ok(Observed { outcome: row(Value::Array(values))?, stamp })
+    Ok(Observed { outcome: row(Value::Array(values), known)?, stamp })
 }
 
 /// What a call of `write.lua` answers.
@@ -208,7 +211,12 @@ pub(super) fn written(answer: Option<Value>, changes: usize) -> Result<Written, 
 }
 
 /// `HMGET` of a row's metadata and columns: a row, a tombstone, a reader's token, or nothing.
-pub(super) fn row(answer: Value) -> Result<ReadOutcome, RedisError> {
+///
+/// Columns that are known were not asked for; they come with their positions, in order.
+pub(super) fn row<'a>(
+    answer: Value,
+    known: impl ExactSizeIterator<Item = (usize, Option<&'a str>)>,
+) -> Result<ReadOutcome, RedisError> {
     const WHAT: &str = "a row";
     let values = items(answer, WHAT)?;
     let Some((meta, columns)) = values.split_first() else { return Err(unexpected(WHAT)) };
@@ -231,13 +239,18 @@ pub(super) fn row(answer: Value) -> Result<ReadOutcome, RedisError> {
         Value::BulkString(bytes) => bytes.len(),
         _ => 0,
     });
-    let mut row = EncodedRow::with_capacity(columns.len(), bytes.sum());
+    let mut row = EncodedRow::with_capacity(columns.len() + known.len(), bytes.sum());
+    let mut known = known.peekable();
     for column in columns {
+        while let Some((_, value)) = known.next_if(|(at, _)| *at == row.len()) {
+            row.push(value);
+        }
         row.push(match column {
             Value::Nil => None,
             value => Some(text(value, WHAT)?),
         });
     }
+    known.for_each(|(_, value)| row.push(value));
     Ok(ReadOutcome::Row(row))
 }
 
