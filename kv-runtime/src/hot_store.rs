@@ -248,6 +248,17 @@ impl Default for ReadSize {
     }
 }
 
+/// What of a partition's queue is not settled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tail {
+    /// The newest settled entry; the tail is behind it.
+    pub(crate) settled: EntryId,
+    /// How many entries it has.
+    pub(crate) undrained: u64,
+    /// Whether its queue has other partitions by now.
+    pub(crate) is_moved: bool,
+}
+
 /// How far a partition's queue was written and settled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct PartitionState {
@@ -450,8 +461,15 @@ pub(crate) trait HotStore: StoreChecks + std::fmt::Debug + Send + Sync {
     /// How far each partition was written and settled.
     async fn states(&self, partitions: &[Partition]) -> Result<Vec<PartitionState>, HotStoreError>;
 
-    /// How far each partition was settled, which costs less than all of its state.
-    async fn settled(&self, partitions: &[Partition]) -> Result<Vec<EntryId>, HotStoreError>;
+    /// What of each partition is not settled, which costs less than all of its state.
+    async fn tails(&self, partitions: &[Partition]) -> Result<Vec<Tail>, HotStoreError>;
+
+    /// The first entries behind a place in each partition, of each at most so many.
+    async fn entries_behind(
+        &self,
+        places: &[(Partition, EntryId)],
+        count: usize,
+    ) -> Result<Vec<Vec<RawEntry>>, HotStoreError>;
 
     /// Where an entry stands.
     async fn standing(&self, entry: &EntryMark) -> Result<Standing, HotStoreError>;

@@ -54,6 +54,14 @@ impl EncodedRow {
         self.ends.push(end);
     }
 
+    /// Leaves the first values.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn truncate(&mut self, values: usize) {
+        self.ends.truncate(values);
+        let end = self.ends.iter().rev().find_map(|end| *end).unwrap_or(0);
+        self.text.truncate(end);
+    }
+
     /// The bytes of all values together.
     pub(crate) fn byte_len(&self) -> usize {
         self.text.len()

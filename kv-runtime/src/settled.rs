@@ -84,10 +84,10 @@ async fn watch(stores: Arc<Stores>) {
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
-        match stores.hot.settled(&partitions).await {
-            Ok(settled) => {
-                for (partition, settled) in partitions.into_iter().zip(settled) {
-                    stores.settled.tell(partition, settled);
+        match stores.hot.tails(&partitions).await {
+            Ok(tails) => {
+                for (partition, tail) in partitions.into_iter().zip(tails) {
+                    stores.settled.tell(partition, tail.settled);
                 }
             }
             Err(error) => tracing::debug!(%error, "receipts wait for Redis"),

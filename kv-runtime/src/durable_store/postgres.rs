@@ -26,7 +26,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel::sql_types::{Array, Integer, Nullable, Text};
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection,
     TransactionManager,
@@ -144,10 +143,6 @@ impl PostgresDurableStore {
     }
 }
 
-/// A statement that answers rows of texts: ordinal, values, offset.
-type FetchedSql = (Integer, Array<Nullable<Text>>, Nullable<Text>);
-type FetchedRow = (i32, Vec<Option<String>>, Option<String>);
-
 fn malformed(table: &str) -> DurableStoreError {
     DurableStoreError::Configuration(format!("`{table}` was changed by hand").into())
 }
@@ -193,15 +188,15 @@ async fn fetch(
     let ids = keys.iter().map(|key| key.id_values.iter());
     let mut parameters = columns_of(model, model.id.iter().copied(), ids)?;
     parameters.extend(partition_columns(&keys.iter().map(RowKey::partition).collect::<Vec<_>>()));
-    let statement = Query::<FetchedSql>::new(Statement { sql: sql::fetch(model), parameters });
-    let rows: Vec<FetchedRow> = statement.load(connection).await.map_err(classify)?;
+    let statement = Query::of_texts(Statement { sql: sql::fetch(model), parameters });
+    let columns = model.columns.len();
     let mut fetched: Vec<Option<Fetched>> = vec![None; keys.len()];
-    for (ordinal, values, offset) in rows {
-        let offset = offset.and_then(|text| text.parse().ok()).unwrap_or(EntryId::ZERO);
-        let row = values.iter().map(Option::as_deref).collect();
-        let place = usize::try_from(ordinal - 1).ok().and_then(|at| fetched.get_mut(at));
-        if let Some(place) = place {
-            *place = Some(Fetched { row, offset });
+    for mut row in statement.load_texts(connection).await.map_err(classify)? {
+        let place = row.get(columns).and_then(|ordinal| ordinal.parse::<usize>().ok());
+        let offset = row.get(columns + 1).and_then(|offset| offset.parse().ok());
+        row.truncate(columns);
+        if let Some(place) = place.and_then(|ordinal| fetched.get_mut(ordinal.checked_sub(1)?)) {
+            *place = Some(Fetched { row, offset: offset.unwrap_or(EntryId::ZERO) });
         }
     }
     Ok(fetched)
@@ -353,10 +348,8 @@ impl DurableStore for PostgresDurableStore {
         let parameters = columns_of(model, columns.iter().copied(), [values.iter()].into_iter())?;
         let statement = Statement { sql: sql::find_by(model, columns), parameters };
         let mut connection = self.connection().await?;
-        let rows: Vec<FetchedRow> =
-            Query::<FetchedSql>::new(statement).load(&mut connection).await.map_err(classify)?;
-        let mut rows = rows.into_iter();
-        Ok(rows.next().map(|(_, values, _)| values.iter().map(Option::as_deref).collect()))
+        let rows = Query::of_texts(statement).load_texts(&mut connection).await;
+        Ok(rows.map_err(classify)?.into_iter().next())
     }
 
     async fn fetch_all(
@@ -365,10 +358,7 @@ impl DurableStore for PostgresDurableStore {
     ) -> Result<Vec<EncodedRow>, DurableStoreError> {
         let statement = Statement { sql: sql::fetch_all(model), parameters: Vec::new() };
         let mut connection = self.connection().await?;
-        let rows: Vec<FetchedRow> =
-            Query::<FetchedSql>::new(statement).load(&mut connection).await.map_err(classify)?;
-        let rows = rows.iter().map(|(_, values, _)| values.iter().map(Option::as_deref).collect());
-        Ok(rows.collect())
+        Query::of_texts(statement).load_texts(&mut connection).await.map_err(classify)
     }
 
     async fn select(&self, select: &Select) -> Result<Vec<EncodedRow>, DurableStoreError> {

@@ -9,6 +9,7 @@ mod values;
 mod watch;
 
 use std::collections::HashMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub(crate) use self::watch::Watch;
 use super::{
     EntryMark, Fill, HotStore, HotStoreError, Invalidated, Load, Membership, NotReplicated,
     Observed, PartitionState, ReadOutcome, ReadRequest, RowState, SchemeMark, Settlement, Standing,
-    Unit, UnitOutcome, ValueContent, ValueFill, Write, WriteOutcome,
+    Tail, Unit, UnitOutcome, ValueContent, ValueFill, Write, WriteOutcome,
 };
 use crate::checks::StoreChecks;
 use crate::durability::Durability;
@@ -408,9 +409,28 @@ impl HotStore for MemoryHotStore {
         Ok(partitions.iter().map(state).collect())
     }
 
-    async fn settled(&self, partitions: &[Partition]) -> Result<Vec<EntryId>, HotStoreError> {
+    async fn tails(&self, partitions: &[Partition]) -> Result<Vec<Tail>, HotStoreError> {
         let states = self.states(partitions).await?;
-        Ok(states.iter().map(|state| state.settled).collect())
+        let tail = |PartitionState { settled, undrained, is_moved, .. }: PartitionState| Tail {
+            settled,
+            undrained,
+            is_moved,
+        };
+        Ok(states.into_iter().map(tail).collect())
+    }
+
+    async fn entries_behind(
+        &self,
+        places: &[(Partition, EntryId)],
+        count: usize,
+    ) -> Result<Vec<Vec<RawEntry>>, HotStoreError> {
+        let data = self.lock();
+        let read = |&(partition, place): &(Partition, EntryId)| {
+            let Some(queue) = data.queues.get(&partition) else { return Vec::new() };
+            let entries = queue.entries.range((Bound::Excluded(place), Bound::Unbounded));
+            entries.take(count).map(|(_, entry)| entry.clone()).collect()
+        };
+        Ok(places.iter().map(read).collect())
     }
 
     async fn standing(&self, entry: &EntryMark) -> Result<Standing, HotStoreError> {

@@ -10,6 +10,7 @@ mod lane;
 mod leases;
 mod moving;
 mod packed;
+mod queues;
 mod replication;
 mod reply;
 mod schemes;
@@ -47,7 +48,7 @@ use self::written::{Teller, Telling, Told};
 use super::{
     EntryMark, Fill, HotStore, HotStoreError, Invalidated, Load, Membership, NotReplicated,
     Observed, PartitionState, ReadOutcome, ReadRequest, RowState, SchemeMark, Settlement, Standing,
-    Unit, UnitOutcome, ValueContent, ValueFill, Write,
+    Tail, Unit, UnitOutcome, ValueContent, ValueFill, Write,
 };
 use crate::durability::Durability;
 use crate::entry::{EntryId, RawEntry};
@@ -307,21 +308,7 @@ impl HotStore for RedisHotStore {
         &self,
         requests: &[ReadRequest],
     ) -> Result<Vec<Vec<RawEntry>>, HotStoreError> {
-        if requests.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut pipeline = Pipeline::with_capacity(requests.len());
-        for request in requests {
-            pipeline
-                .cmd("XRANGE")
-                .arg(self.keys.stream(request.partition))
-                .arg(request.from.to_string())
-                .arg("+")
-                .arg("COUNT")
-                .arg(request.count);
-        }
-        let answers = self.entries.send(&pipeline).await.map_err(classify)?;
-        answers.into_iter().map(|answer| reply::entries(answer).map_err(classify)).collect()
+        queues::read(&self.entries, &self.keys, requests).await.map_err(classify)
     }
 
     async fn settle(&self, settlements: &[Settlement]) -> Result<bool, HotStoreError> {
@@ -455,38 +442,21 @@ impl HotStore for RedisHotStore {
     }
 
     async fn states(&self, partitions: &[Partition]) -> Result<Vec<PartitionState>, HotStoreError> {
-        if partitions.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut pipeline = Pipeline::with_capacity(partitions.len() * 3);
-        for &partition in partitions {
-            let stream = self.keys.stream(partition);
-            pipeline
-                .cmd("HMGET")
-                .arg(self.keys.state(partition))
-                .arg(&["retained", "position", "trimmed", "scheme"]);
-            pipeline.cmd("XLEN").arg(&stream);
-            pipeline.cmd("XREVRANGE").arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
-        }
-        let mut answers = self.entries.send(&pipeline).await.map_err(classify)?.into_iter();
-        let mut states = Vec::with_capacity(partitions.len());
-        while let (Some(counters), Some(length), Some(last)) =
-            (answers.next(), answers.next(), answers.next())
-        {
-            states.push(reply::state(counters, &length, last).map_err(classify)?);
-        }
-        Ok(states)
+        queues::states(&self.entries, &self.keys, partitions).await.map_err(classify)
     }
 
-    async fn settled(&self, partitions: &[Partition]) -> Result<Vec<EntryId>, HotStoreError> {
+    async fn tails(&self, partitions: &[Partition]) -> Result<Vec<Tail>, HotStoreError> {
         let Some(first) = partitions.first() else { return Ok(Vec::new()) };
-        let mut pipeline = Pipeline::with_capacity(partitions.len());
-        for &partition in partitions {
-            pipeline.cmd("HGET").arg(self.keys.state(partition)).arg("position");
-        }
         let connection = self.lane(first.number).connection();
-        let answers = connection.send(&pipeline).await.map_err(classify)?;
-        answers.into_iter().map(reply::position).collect::<Result<_, _>>().map_err(classify)
+        queues::tails(connection, &self.keys, partitions).await.map_err(classify)
+    }
+
+    async fn entries_behind(
+        &self,
+        places: &[(Partition, EntryId)],
+        count: usize,
+    ) -> Result<Vec<Vec<RawEntry>>, HotStoreError> {
+        queues::read_behind(&self.entries, &self.keys, places, count).await.map_err(classify)
     }
 
     async fn standing(&self, entry: &EntryMark) -> Result<Standing, HotStoreError> {

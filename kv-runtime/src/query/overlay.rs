@@ -14,7 +14,7 @@ use super::consistency::Behind;
 use super::select::Dirty;
 use crate::entry::{EntryId, RawEntry};
 use crate::error::{Error, Operation};
-use crate::hot_store::{HotStoreError, PartitionState, ReadOutcome, ReadRequest, ReadSize};
+use crate::hot_store::{HotStoreError, ReadOutcome, ReadSize, Tail};
 use crate::key::{self, Partition, RowKey};
 use crate::model::ModelDescriptor;
 use crate::settled::SettledWatch;
@@ -97,11 +97,8 @@ pub(super) async fn behind(
     model: &'static ModelDescriptor,
 ) -> Result<Behind, HotStoreError> {
     let tails = Tails::read(stores, model).await?;
-    let first = tails.ends().map(|(partition, from, _)| ReadRequest { partition, from, count: 2 });
-    let read = stores.hot.read_entries(&first.collect::<Vec<_>>()).await?;
-    let oldest = read.iter().zip(tails.ends()).filter_map(|(entries, (_, from, _))| {
-        entries.iter().find(|entry| entry.id > from).map(|entry| entry.id)
-    });
+    let first = stores.hot.entries_behind(&tails.places(), 1).await?;
+    let oldest = first.iter().flatten().map(|entry| entry.id);
     let age = oldest.min().map_or(Duration::ZERO, |entry| {
         let written = UNIX_EPOCH + Duration::from_millis(entry.milliseconds);
         SystemTime::now().duration_since(written).unwrap_or_default()
@@ -112,7 +109,7 @@ pub(super) async fn behind(
 /// What is not settled of the partitions of a queue.
 struct Tails {
     partitions: Vec<Partition>,
-    states: Vec<PartitionState>,
+    tails: Vec<Tail>,
 }
 
 impl Tails {
@@ -120,7 +117,7 @@ impl Tails {
         // It says which partitions the queue has.
         stores.scheme(model).await?;
         let mut tails = Self::read_there(stores, model).await?;
-        if tails.states.iter().any(|state| state.is_moved) {
+        if tails.tails.iter().any(|tail| tail.is_moved) {
             stores.learn_layouts(model.queue).await;
             tails = Self::read_there(stores, model).await?;
         }
@@ -132,58 +129,52 @@ impl Tails {
         model: &'static ModelDescriptor,
     ) -> Result<Self, HotStoreError> {
         let partitions: Vec<Partition> = stores.keys.partitions_of(model.queue).collect();
-        let states = stores.hot.states(&partitions).await?;
-        Ok(Self { partitions, states })
+        let tails = stores.hot.tails(&partitions).await?;
+        Ok(Self { partitions, tails })
     }
 
     fn undrained(&self) -> u64 {
-        self.states.iter().map(|state| state.undrained).sum()
+        self.tails.iter().map(|tail| tail.undrained).sum()
     }
 
-    /// For each partition that has one, from where its tail is read, and the last entry of that.
-    fn ends(&self) -> impl Iterator<Item = (Partition, EntryId, EntryId)> {
-        let tails = self.partitions.iter().zip(&self.states);
-        let tails = tails.filter(|(_, state)| state.newest > state.settled);
-        tails.map(|(&partition, state)| (partition, state.settled, state.newest))
+    /// Behind which entry each begins.
+    fn places(&self) -> Vec<(Partition, EntryId)> {
+        let settled = self.tails.iter().map(|tail| tail.settled);
+        self.partitions.iter().copied().zip(settled).collect()
     }
 
     /// The entries that are not settled.
     async fn entries(&self, stores: &Stores) -> Result<Vec<RawEntry>, HotStoreError> {
-        let mut entries: Vec<RawEntry> = Vec::new();
-        let mut wanted: Vec<(Partition, EntryId, EntryId)> = self.ends().collect();
+        let mut entries = Vec::new();
+        // All are asked for, whatever they count: an entry that is missed is a row that is wrong.
+        let mut places = self.places();
+        let mut with_entries = self.tails.iter().filter(|tail| tail.undrained > 0).count();
         let mut size = ReadSize::default();
-        while !wanted.is_empty() {
-            // The entry that is read from, too, which may be kept.
-            let count = size.count().div_ceil(wanted.len()) + 1;
-            let request = |&(partition, from, _): &_| ReadRequest { partition, from, count };
-            let asked: Vec<ReadRequest> = wanted.iter().map(request).collect();
-            let read = stores.hot.read_entries(&asked).await?;
+        while !places.is_empty() {
+            let count = size.count().div_ceil(with_entries.max(1));
+            let read = stores.hot.entries_behind(&places, count).await?;
             size.learn(read.iter().flatten());
-            let mut next = Vec::new();
-            for ((partition, from, newest), read) in wanted.into_iter().zip(read) {
-                if let Some(last) = read.last()
-                    && read.len() >= count
-                    && last.id < newest
-                {
-                    next.push((partition, last.id, newest));
-                }
-                entries.extend(read.into_iter().filter(|entry| entry.id > from));
-            }
-            wanted = next;
+            let goes_on = places.iter().zip(&read).filter(|(_, read)| read.len() >= count);
+            places = goes_on
+                .filter_map(|((partition, _), read)| Some((*partition, read.last()?.id)))
+                .collect();
+            with_entries = places.len();
+            entries.extend(read.into_iter().flatten());
         }
         Ok(entries)
     }
 
-    /// Waits until the drainer has passed all that there was, so that PostgreSQL has it.
+    /// Waits until the drainer has passed all that there is, so that PostgreSQL has it.
     async fn wait_until_passed(&self, stores: &Arc<Stores>, at: Operation) -> Result<(), Error> {
         let waited = stores.settings.overlay_timeout;
         let passed = async {
+            let states = stores.hot.states(&self.partitions).await?;
+            let newest = || self.partitions.iter().zip(states.iter().map(|state| state.newest));
             loop {
-                let settled = stores.hot.settled(&self.partitions).await?;
-                let newest = self.states.iter().map(|state| state.newest);
-                let tails = self.partitions.iter().zip(newest).zip(settled);
-                let left: Vec<_> = tails
-                    .filter(|((_, newest), settled)| newest > settled)
+                let tails = stores.hot.tails(&self.partitions).await?;
+                let left: Vec<_> = newest()
+                    .zip(tails)
+                    .filter(|((_, newest), tail)| *newest > tail.settled)
                     .map(|((&partition, newest), _)| {
                         SettledWatch::passed(stores, partition, newest)
                     })

@@ -74,6 +74,11 @@ fn keys(words: &[String]) -> Vec<&str> {
             all[3..3 + count].to_vec()
         }
         "SCAN" => vec![all[3]],
+        "XREAD" => {
+            let places = all.iter().position(|word| *word == "STREAMS").expect("streams");
+            let streams = (all.len() - places - 1) / 2;
+            all[places + 1..][..streams].to_vec()
+        }
         "DEL" | "UNLINK" | "EXISTS" | "SUBSCRIBE" | "PSUBSCRIBE" | "TOUCH" => all[1..].to_vec(),
         command if KEYLESS.contains(&command) => Vec::new(),
         _ => vec![all[1]],

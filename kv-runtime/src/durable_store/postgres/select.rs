@@ -16,9 +16,7 @@
 
 use std::time::{Duration, Instant};
 
-use diesel::result::QueryResult;
-use diesel::sql_types::{Array, Nullable, Text};
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::AsyncPgConnection;
 
 use super::array::ColumnArray;
 use super::sql::{self, PARAMETER, cast_array, quote, quote_one, same_id, text_of};
@@ -38,20 +36,17 @@ pub(super) async fn load(
     select: &Select,
     timeout: Duration,
 ) -> Result<Vec<EncodedRow>, DurableStoreError> {
-    let query = Query::<Array<Nullable<Text>>>::new(statement_of(select)?).uncached();
+    let query = Query::of_texts(statement_of(select)?).uncached();
     let asked = Instant::now();
-    let loaded: QueryResult<Vec<Vec<Option<String>>>> = query.load(connection).await;
-    let rows = match loaded.map_err(classify) {
-        Ok(rows) => rows,
+    match query.load_texts(connection).await.map_err(classify) {
         // One that was cancelled for its time would be so again.
         Err(DurableStoreError::Refused(source))
             if timeout.is_zero() || asked.elapsed() < timeout =>
         {
-            return Err(refused(connection, statement_of(select)?, source).await);
+            Err(refused(connection, statement_of(select)?, source).await)
         }
-        Err(error) => return Err(error),
-    };
-    Ok(rows.iter().map(|row| row.iter().map(Option::as_deref).collect()).collect())
+        loaded => loaded,
+    }
 }
 
 /// What a statement was refused for, by its SQLSTATE (PostgreSQL's documentation, appendix A).
@@ -71,20 +66,20 @@ async fn refused(
     }
 }
 
-/// The statement of a query; it answers arrays of texts.
+/// The statement of a query; all that it answers are texts.
 fn statement_of(select: &Select) -> Result<Statement, DurableStoreError> {
     let mut writer = Writer { model: select.model, sql: String::new(), parameters: Vec::new() };
     match &select.answer {
         Answer::Rows => {
             let columns = (0..select.model.columns.len()).map(|at| writer.text_of(at));
             let columns = columns.collect::<Vec<_>>().join(", ");
-            writer.push(&format!("SELECT ARRAY[{columns}] FROM "));
+            writer.push(&format!("SELECT {columns} FROM "));
             writer.rows(select)?;
         }
         Answer::Aggregate { aggregates, groups } => {
             let mut answer: Vec<String> = groups.iter().map(|&at| writer.text_of(at)).collect();
             answer.extend(aggregates.iter().map(|aggregate| writer.aggregate(*aggregate)));
-            writer.push(&format!("SELECT ARRAY[{}] FROM ", answer.join(", ")));
+            writer.push(&format!("SELECT {} FROM ", answer.join(", ")));
             if select.is_cut() {
                 writer.push("(SELECT * FROM ");
                 writer.rows(select)?;
@@ -353,7 +348,8 @@ fn order(order: &ColumnOrder) -> String {
 
 #[cfg(all(test, feature = "testing"))]
 mod tests {
-    use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+    use diesel::sql_types::Text;
+    use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 
     use super::*;
     use crate::query::select::tests::MODEL;

@@ -159,14 +159,21 @@ pub(super) fn delete(model: &ModelDescriptor, source: Source) -> String {
 /// One statement is one snapshot, so the offset is that of the row. Each row is looked up by itself,
 /// because a join would be planned once for all connections' lives: by a scan of the whole table, where
 /// that was empty then.
+///
+/// Behind the row's columns come which of the ids it is, and the offset.
 pub(super) fn fetch(model: &ModelDescriptor) -> String {
     let at = model.id.len();
+    let columns = (0..model.columns.len()).map(|at| format!("r.c{at}"));
+    let texts = list(model.columns, |at, column| {
+        let text = text_of(&format!("t.{}", quote_one(column.column)), column.ty);
+        format!("{text} AS c{at}")
+    });
     format!(
-        "SELECT u.ordinal::int, r.row, o.position FROM {} \
-         CROSS JOIN LATERAL (SELECT {} AS row FROM {} AS t WHERE {} LIMIT 1) AS r \
+        "SELECT {}, u.ordinal::text, o.position FROM {} \
+         CROSS JOIN LATERAL (SELECT {texts} FROM {} AS t WHERE {} LIMIT 1) AS r \
          LEFT JOIN kv_offsets AS o ON o.queue = u.c{at} AND o.partition = u.c{}::int",
+        columns.collect::<Vec<_>>().join(", "),
         unnest(at + 2, "WITH ORDINALITY"),
-        row_as_texts(model),
         quote(model.table),
         same_id(model, Source::Arrays),
         at + 1,
@@ -181,7 +188,7 @@ pub(super) fn find_by(model: &ModelDescriptor, columns: &[usize]) -> String {
         format!("t.{} = {value}", quote_one(column.column))
     });
     format!(
-        "SELECT 0::int, {}, NULL::text FROM {} AS t WHERE {} LIMIT 1",
+        "SELECT {} FROM {} AS t WHERE {} LIMIT 1",
         row_as_texts(model),
         quote(model.table),
         conditions.collect::<Vec<_>>().join(" AND "),
@@ -191,13 +198,10 @@ pub(super) fn find_by(model: &ModelDescriptor, columns: &[usize]) -> String {
 /// Reads all rows.
 pub(super) fn fetch_all(model: &ModelDescriptor) -> String {
     let row = row_as_texts(model);
-    format!("SELECT 0::int, {row}, NULL::text FROM {} AS t", quote(model.table))
+    format!("SELECT {row} FROM {} AS t", quote(model.table))
 }
 
-/// The columns of a row of `t` as one array of texts: however many, it is one column.
+/// The columns of a row of `t` as texts.
 fn row_as_texts(model: &ModelDescriptor) -> String {
-    let texts = list(model.columns, |_, column| {
-        text_of(&format!("t.{}", quote_one(column.column)), column.ty)
-    });
-    format!("ARRAY[{texts}]")
+    list(model.columns, |_, column| text_of(&format!("t.{}", quote_one(column.column)), column.ty))
 }

@@ -2,12 +2,17 @@
 
 use std::marker::PhantomData;
 
+use diesel::deserialize::{self, QueryableByName};
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::QueryResult;
+use diesel::row::{Field, NamedRow, Row};
+use diesel::sql_types::Untyped;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
 use super::array::ColumnArray;
 use super::sql::PARAMETER;
+use crate::row::EncodedRow;
 
 /// SQL with arrays in place of its [`PARAMETER`]s.
 #[derive(Debug)]
@@ -73,4 +78,37 @@ impl<T> QueryId for Query<T> {
 
 impl<T> diesel::query_builder::Query for Query<T> {
     type SqlType = T;
+}
+
+impl Query<Untyped> {
+    /// For a statement whose columns all are texts, however many there are.
+    pub(super) fn of_texts(statement: Statement) -> Self {
+        Self::new(statement)
+    }
+
+    /// Its rows.
+    pub(super) async fn load_texts(
+        self,
+        connection: &mut AsyncPgConnection,
+    ) -> QueryResult<Vec<EncodedRow>> {
+        let rows: Vec<Texts> = self.load(connection).await?;
+        Ok(rows.into_iter().map(|Texts(row)| row).collect())
+    }
+}
+
+/// What a row of such a statement is, by the places of its columns.
+struct Texts(EncodedRow);
+
+impl QueryableByName<Pg> for Texts {
+    fn build<'a>(row: &impl NamedRow<'a, Pg>) -> deserialize::Result<Self> {
+        let mut texts = EncodedRow::with_capacity(row.field_count(), 0);
+        for place in 0..row.field_count() {
+            let field = Row::get(row, place).ok_or("a column is missing")?;
+            match field.value() {
+                Some(value) => texts.push(Some(std::str::from_utf8(value.as_bytes())?)),
+                None => texts.push(None),
+            }
+        }
+        Ok(Self(texts))
+    }
 }

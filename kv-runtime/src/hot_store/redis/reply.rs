@@ -5,7 +5,7 @@ use redis::{RedisError, Value};
 use super::values::ValueToDo;
 use crate::entry::{CHANGE, EntryId, RawEntry, VALUES};
 use crate::hot_store::{
-    Membership, Observed, PartitionState, ReadOutcome, RowState, SchemeMark, Stamp, Standing,
+    Membership, Observed, PartitionState, ReadOutcome, RowState, SchemeMark, Stamp, Standing, Tail,
     UnitOutcome, ValueContent, WriteOutcome,
 };
 use crate::key::Layout;
@@ -336,7 +336,21 @@ pub(super) fn entries(answer: Value) -> Result<Vec<RawEntry>, RedisError> {
         .collect()
 }
 
-/// `HMGET` of a partition's `retained`, `position` and `trimmed`, its stream's length and last entry.
+/// `XREAD`: the streams that have something, with that.
+pub(super) fn streams(answer: Value) -> Result<Vec<(String, Vec<RawEntry>)>, RedisError> {
+    const WHAT: &str = "entries of streams";
+    let stream = |stream: Value| {
+        let mut stream = items(stream, WHAT)?.into_iter();
+        let (Some(name), Some(read), None) = (stream.next(), stream.next(), stream.next()) else {
+            return Err(unexpected(WHAT));
+        };
+        Ok((text(&name, WHAT)?.to_owned(), entries(read)?))
+    };
+    items(answer, WHAT)?.into_iter().map(stream).collect()
+}
+
+/// `HMGET` of a partition's `retained`, `position`, `trimmed` and `scheme`, its stream's length and
+/// last entry.
 pub(super) fn state(
     counters: Value,
     length: &Value,
@@ -344,27 +358,57 @@ pub(super) fn state(
 ) -> Result<PartitionState, RedisError> {
     const WHAT: &str = "a partition's state";
     let values = items(counters, WHAT)?;
-    let ([retained, position, trimmed, scheme], Value::Int(length)) = (values.as_slice(), length)
-    else {
+    let [retained, position, trimmed, scheme] = values.as_slice() else {
         return Err(unexpected(WHAT));
     };
-    let entry = |value: &Value| match value {
-        Value::Nil => Ok(EntryId::ZERO),
-        entry => entry_id(entry),
+    let newest = items(last, WHAT)?.into_iter().next();
+    let newest = newest.map(|entry| items(entry, WHAT)).transpose()?.unwrap_or_default();
+    Ok(PartitionState {
+        undrained: undrained(length, retained)?,
+        settled: place(position)?,
+        trimmed: place(trimmed)?,
+        newest: newest.first().map(entry_id).transpose()?.unwrap_or_default(),
+        is_moved: is_moved(scheme),
+    })
+}
+
+/// `HMGET` of a partition's `retained`, `position` and `scheme`, and its stream's length.
+pub(super) fn tail(counters: Value, length: &Value) -> Result<Tail, RedisError> {
+    const WHAT: &str = "what is not settled";
+    let values = items(counters, WHAT)?;
+    let [retained, position, scheme] = values.as_slice() else { return Err(unexpected(WHAT)) };
+    Ok(Tail {
+        undrained: undrained(length, retained)?,
+        settled: place(position)?,
+        is_moved: is_moved(scheme),
+    })
+}
+
+/// How many entries of a stream are not settled: some of the others are kept.
+fn undrained(length: &Value, retained: &Value) -> Result<u64, RedisError> {
+    const WHAT: &str = "how many entries are not settled";
+    let length = match length {
+        Value::Int(length) => *length,
+        Value::ServerError(error) => return Err(error.clone().into()),
+        _ => return Err(unexpected(WHAT)),
     };
     let retained = match retained {
         Value::Nil => 0,
         count => text(count, WHAT)?.parse::<i64>().map_err(|_| unexpected(WHAT))?,
     };
-    let newest = items(last, WHAT)?.into_iter().next();
-    let newest = newest.map(|entry| items(entry, WHAT)).transpose()?.unwrap_or_default();
-    Ok(PartitionState {
-        undrained: u64::try_from(length.saturating_sub(retained)).unwrap_or_default(),
-        settled: entry(position)?,
-        trimmed: entry(trimmed)?,
-        newest: newest.first().map(entry_id).transpose()?.unwrap_or_default(),
-        is_moved: text(scheme, WHAT).is_ok_and(|scheme| scheme == "moved"),
-    })
+    Ok(u64::try_from(length.saturating_sub(retained)).unwrap_or_default())
+}
+
+/// A place in a stream, which is its beginning where nothing is said.
+fn place(value: &Value) -> Result<EntryId, RedisError> {
+    match value {
+        Value::Nil => Ok(EntryId::ZERO),
+        entry => entry_id(entry),
+    }
+}
+
+fn is_moved(scheme: &Value) -> bool {
+    text(scheme, "a storage scheme").is_ok_and(|scheme| scheme == "moved")
 }
 
 /// `HGET` of a partition's `scheme`.
@@ -391,15 +435,6 @@ pub(super) fn layouts(answer: Value) -> Result<Vec<Layout>, RedisError> {
             let layouts = text(&answer, WHAT)?.split(',').map(str::parse);
             layouts.collect::<Result<_, _>>().map_err(|_| unexpected(WHAT))
         }
-    }
-}
-
-/// `HGET` of a partition's `position`.
-pub(super) fn position(answer: Value) -> Result<EntryId, RedisError> {
-    match answer {
-        Value::Nil => Ok(EntryId::ZERO),
-        Value::ServerError(error) => Err(error.into()),
-        position => entry_id(&position),
     }
 }
 
