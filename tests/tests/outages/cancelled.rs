@@ -11,6 +11,7 @@ use kv_runtime::{Error, Repository, Settings};
 use kv_tests::models::Account;
 use kv_tests::outside::RedisView;
 use kv_tests::pair::Pair;
+use kv_tests::waiting::until;
 use tokio::task::JoinSet;
 
 use super::course::account;
@@ -67,6 +68,8 @@ async fn who_waits_behind_a_redis_that_hangs_is_told_in_time() {
     assert!(created.iter().all(Result::is_err));
     assert!(created.iter().filter(|it| is_unsent(it)).count() > 1_000);
     proxy.resume();
+    // It first has to get through what was sent meanwhile.
+    until("Redis answers", async || accounts.exists(&0).await.is_ok()).await;
     // What was not sent is not there.
     for (row, created) in rows.iter().zip(&created).filter(|(_, created)| is_unsent(created)) {
         assert!(!accounts.exists(&row.id).await.expect("Redis is up"), "{created:?}");

@@ -4,9 +4,14 @@
 //! together in the next call: one call of the script for many rows costs the server little more
 //! than half of what a call for each would, so the lane gets faster as it gets busier. Nothing
 //! ever waits for company.
+//!
+//! Two calls are on their way at once, and share what there is: where one took all that waits, the
+//! other would be of the one write that came next, and the server idle while the many of the first
+//! are answered and come back.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -23,7 +28,7 @@ const CALLS_MAX: usize = 2;
 const PATIENCE: Duration = Duration::from_millis(50);
 /// The most writes of a call, and about the most bytes of values: while it runs, the server does
 /// nothing else.
-const WRITES_MAX: usize = 32;
+const WRITES_MAX: usize = 64;
 const BYTES_MAX: usize = 1024 * 1024;
 
 /// What becomes of one write.
@@ -35,8 +40,25 @@ pub(super) struct Lane {
     connection: Connection,
     waiting: mpsc::UnboundedSender<Waiting>,
     calls: Arc<Semaphore>,
+    /// How many writes the calls have that are on their way.
+    under_way: Arc<AtomicUsize>,
     /// How long a write may wait to be sent.
     wait_max: Duration,
+}
+
+/// A call that is on its way, as long as this is kept.
+#[derive(Debug)]
+struct Call {
+    under_way: Arc<AtomicUsize>,
+    writes: usize,
+    /// None for one that could not wait for it.
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.under_way.fetch_sub(self.writes, Ordering::Relaxed);
+    }
 }
 
 /// A write whose caller waits for the answer.
@@ -62,7 +84,7 @@ impl Lane {
     pub(super) fn new(connection: Connection, wait_max: Duration, sender: impl SendWrites) -> Self {
         let (waiting, queue) = mpsc::unbounded_channel();
         let calls = Arc::new(Semaphore::new(CALLS_MAX));
-        let lane = Self { connection, waiting, calls, wait_max };
+        let lane = Self { connection, waiting, calls, under_way: Arc::default(), wait_max };
         // The task's own lane must not keep its queue open.
         let (closed, _) = mpsc::unbounded_channel();
         let inner = Self { waiting: closed, ..lane.clone() };
@@ -81,7 +103,10 @@ impl Lane {
 
     /// Sends a write, alone if the lane is free, else with the others that wait.
     pub(super) async fn write(&self, write: &Arc<Write>, sender: &impl SendWrites) -> WriteResult {
-        if let Ok(_call) = self.calls.try_acquire() {
+        if self.calls.available_permits() == CALLS_MAX
+            && let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned()
+        {
+            let _call = self.begin(1, Some(permit));
             let results = sender.send(&self.connection, std::slice::from_ref(write)).await;
             return results.into_iter().next().unwrap_or_else(|| Err(gone()));
         }
@@ -91,6 +116,11 @@ impl Lane {
             return Err(gone());
         }
         result.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    fn begin(&self, writes: usize, permit: Option<OwnedSemaphorePermit>) -> Call {
+        self.under_way.fetch_add(writes, Ordering::Relaxed);
+        Call { under_way: Arc::clone(&self.under_way), writes, _permit: permit }
     }
 
     async fn send_waiting(
@@ -104,24 +134,26 @@ impl Lane {
                 let Some(first) = queue.recv().await else { return };
                 waiting.push_back(first);
             }
-            let call = timeout(PATIENCE, Arc::clone(&self.calls).acquire_owned()).await;
+            let permit = timeout(PATIENCE, Arc::clone(&self.calls).acquire_owned()).await;
             // Those that came while the call before was on its way.
             while let Ok(next) = queue.try_recv() {
                 waiting.push_back(next);
             }
             let group = self.next_group(&mut waiting);
             if !group.is_empty() {
-                let call = call.ok().and_then(Result::ok);
+                let call = self.begin(group.len(), permit.ok().and_then(Result::ok));
                 tokio::spawn(self.clone().send_group(group, sender.clone(), call));
             }
         }
     }
 
-    /// Takes the writes of a call. Who has waited for too long is told so, and who has gone away
-    /// wants nothing any more.
+    /// Takes the writes of a call, its share of all that wait or are on their way. Who has waited for
+    /// too long is told so, and who has gone away wants nothing any more.
     fn next_group(&self, waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
-        let mut group = Vec::with_capacity(WRITES_MAX.min(waiting.len()));
-        while group.len() < WRITES_MAX
+        let all = waiting.len() + self.under_way.load(Ordering::Relaxed);
+        let most = all.div_ceil(CALLS_MAX).min(WRITES_MAX);
+        let mut group = Vec::with_capacity(most.min(waiting.len()));
+        while group.len() < most
             && let Some(next) = waiting.pop_front()
         {
             if next.answer.is_closed() {
@@ -137,12 +169,7 @@ impl Lane {
         group
     }
 
-    async fn send_group(
-        self,
-        group: Vec<Waiting>,
-        sender: impl SendWrites,
-        _call: Option<OwnedSemaphorePermit>,
-    ) {
+    async fn send_group(self, group: Vec<Waiting>, sender: impl SendWrites, _call: Call) {
         let (writes, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|waiting| (waiting.write, waiting.answer)).unzip();
         let mut answers = answers.into_iter();
