@@ -1,5 +1,6 @@
 //! The entry point: a pair of stores, and what is made from it.
 
+mod connect;
 #[cfg(all(feature = "testing", feature = "redis", feature = "postgres"))]
 mod test;
 
@@ -8,26 +9,16 @@ use std::sync::Arc;
 #[cfg(feature = "redis")]
 use tokio::sync::OnceCell;
 
-#[cfg(feature = "postgres")]
-use crate::checks;
-use crate::checks::{CheckError, Checks};
+use crate::checks::Checks;
 #[cfg(feature = "postgres")]
 use crate::connection::{Connection, PoolError};
 use crate::dead_letters::DeadLetters;
 use crate::drain::{DrainerBuilder, Queues};
 use crate::durable_store::DurableStore;
-#[cfg(feature = "postgres")]
-use crate::durable_store::DurableStoreError;
 use crate::durable_store::memory::MemoryDurableStore;
-#[cfg(feature = "postgres")]
-use crate::durable_store::postgres::PostgresDurableStore;
-use crate::error::{Error, Operation, Source};
+use crate::error::{Error, Operation};
 use crate::hot_store::HotStore;
-#[cfg(all(feature = "redis", feature = "postgres"))]
-use crate::hot_store::HotStoreError;
 use crate::hot_store::memory::{MemoryHotStore, Watch};
-#[cfg(all(feature = "redis", feature = "postgres"))]
-use crate::hot_store::redis::RedisHotStore;
 use crate::key::KeySpace;
 use crate::model::KvModel;
 #[cfg(feature = "redis")]
@@ -36,9 +27,11 @@ use crate::repository::Repository;
 use crate::row;
 use crate::schema::Schema;
 use crate::scheme::StorageScheme;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::Settings;
 use crate::stores::Stores;
 use crate::tenants::{TenantError, Tenants};
+
+pub use self::connect::ConnectError;
 
 /// A pair of stores: Redis and PostgreSQL, or both in memory.
 ///
@@ -76,44 +69,6 @@ pub struct Kv {
     /// The handle on Redis, when it was asked for; `None` without one.
     #[cfg(feature = "redis")]
     redis: Option<Arc<OnceCell<Redis>>>,
-}
-
-/// Why a pair of stores could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// A setting is out of its range.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// Redis did not take the connection.
-    #[error("Redis at {url} does not take connections; is it running, and is `redis.url` right?")]
-    Redis {
-        /// The address, without its password.
-        url: String,
-        /// What it or the connection said.
-        #[source]
-        source: Source,
-    },
-    /// PostgreSQL did not take the connection.
-    #[error(
-        "PostgreSQL at {url} does not take connections; is it running, and is `postgres.url` right?"
-    )]
-    PostgreSql {
-        /// The address, without its password.
-        url: String,
-        /// What it or the connection said.
-        #[source]
-        source: Source,
-    },
-    /// The servers take connections, and are not fit for the runtime.
-    #[error(transparent)]
-    Check(#[from] CheckError),
-    /// The runtime's own tables could not be created.
-    #[error("the runtime's own tables cannot be created")]
-    Migration(#[source] Source),
-    /// The models' tables could not be created.
-    #[error("the models' tables cannot be created")]
-    Tables(#[source] Source),
 }
 
 impl Kv {
@@ -162,55 +117,6 @@ impl Kv {
             #[cfg(feature = "redis")]
             redis: None,
         }
-    }
-
-    /// Redis and PostgreSQL. Connects to both, so that a wrong address or password shows now, and
-    /// checks what does not depend on the models: Redis' memory policy and persistence, and the
-    /// versions of both. [`Settings::checks`] says what becomes of a problem.
-    ///
-    /// With [`Settings::postgres_only`] it is PostgreSQL alone.
-    ///
-    /// # Errors
-    /// [`ConnectError`], naming the server or the setting.
-    #[cfg(feature = "postgres")]
-    pub async fn connect(settings: Settings) -> Result<Self, ConnectError> {
-        settings.check()?;
-        let keys = KeySpace::of(&settings);
-        let durable = PostgresDurableStore::new(&settings)?;
-        let kv = match settings.is_without_redis() {
-            true => {
-                tried_out(durable.try_out().await, &settings)?;
-                // It has leases to give, and nothing that they are for.
-                let hot = MemoryHotStore::new(&settings, keys.clone(), None);
-                Self::new(Arc::new(hot), Arc::new(durable), keys, settings)
-            }
-            false => Self::connect_both(durable, keys, settings).await?,
-        };
-        checks::check_servers(&kv.stores).await?;
-        Ok(kv)
-    }
-
-    #[cfg(all(feature = "redis", feature = "postgres"))]
-    async fn connect_both(
-        durable: PostgresDurableStore,
-        keys: KeySpace,
-        settings: Settings,
-    ) -> Result<Self, ConnectError> {
-        let (hot, postgres) =
-            tokio::join!(RedisHotStore::connect(&settings, keys.clone()), durable.try_out());
-        let hot = both(hot, postgres, &settings)?;
-        let kv = Self::new(Arc::new(hot), Arc::new(durable), keys, settings);
-        Ok(Self { redis: Some(Arc::default()), ..kv })
-    }
-
-    #[cfg(all(feature = "postgres", not(feature = "redis")))]
-    async fn connect_both(
-        _: PostgresDurableStore,
-        _: KeySpace,
-        _: Settings,
-    ) -> Result<Self, ConnectError> {
-        let problem = "names a Redis, which takes the feature `redis` of `kv-runtime`";
-        Err(SettingsError::new("redis.url", problem).into())
     }
 
     /// A tenant: all that is made of this pair is its own, and no other tenant's.
@@ -486,30 +392,4 @@ impl Kv {
         let decoded = rows.iter().map(row::decode);
         decoded.collect::<Result<_, _>>().map_err(|error| Error::encoding(at, error))
     }
-}
-
-/// The hot side, if both sides take connections.
-#[cfg(all(feature = "redis", feature = "postgres"))]
-fn both<H>(
-    hot: Result<H, HotStoreError>,
-    durable: Result<(), DurableStoreError>,
-    settings: &Settings,
-) -> Result<H, ConnectError> {
-    let hot = hot.map_err(|error| ConnectError::Redis {
-        url: settings.redis.address(),
-        source: error.into_source(),
-    })?;
-    tried_out(durable, settings)?;
-    Ok(hot)
-}
-
-#[cfg(feature = "postgres")]
-fn tried_out(
-    durable: Result<(), DurableStoreError>,
-    settings: &Settings,
-) -> Result<(), ConnectError> {
-    durable.map_err(|error| ConnectError::PostgreSql {
-        url: settings.postgres.url.to_string(),
-        source: error.into_source(),
-    })
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{ConnectError, Kv, both};
+use super::connect::both;
+use super::{ConnectError, Kv};
 use crate::checks;
 use crate::durable_store::postgres::PostgresDurableStore;
 use crate::hot_store::redis::RedisHotStore;
