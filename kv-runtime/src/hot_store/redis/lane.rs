@@ -9,12 +9,11 @@
 //! other would be of the one write that came next, and the server idle while the many of the first
 //! are answered and come back.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 
@@ -171,22 +170,10 @@ impl Lane {
     }
 
     async fn send_group(self, group: Vec<Waiting>, sender: impl SendWrites, _call: Call) {
-        if !self.connection.is_cluster() {
-            return self.send_in_order(group, &sender).await;
-        }
-        // A row is in one slot, so nothing overtakes what is to come after it.
-        let mut by_slot: BTreeMap<u16, Vec<Waiting>> = BTreeMap::new();
-        for waiting in group {
-            by_slot.entry(slot_of_key(&waiting.write.key.key)).or_default().push(waiting);
-        }
-        join_all(by_slot.into_values().map(|group| self.send_in_order(group, &sender))).await;
-    }
-
-    async fn send_in_order(&self, group: Vec<Waiting>, sender: &impl SendWrites) {
         let (writes, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|waiting| (waiting.write, waiting.answer)).unzip();
         let mut answers = answers.into_iter();
-        for call in calls(&writes) {
+        for call in calls(&writes, self.connection.is_cluster()) {
             let results = sender.send(&self.connection, call).await;
             // The results first: once they end, no answer must be taken any more.
             for (result, answer) in results.into_iter().zip(answers.by_ref()) {
@@ -197,14 +184,19 @@ impl Lane {
     }
 }
 
-/// Cuts writes, in a cluster those of one slot, into calls that do not hold up the server; one write
-/// is a call, however large.
-pub(super) fn calls(mut writes: &[Arc<Write>]) -> impl Iterator<Item = &[Arc<Write>]> {
+/// Cuts writes into calls that do not hold up the server; one write is a call, however large. In a
+/// cluster a call is about one slot.
+pub(super) fn calls(
+    mut writes: &[Arc<Write>],
+    is_cluster: bool,
+) -> impl Iterator<Item = &[Arc<Write>]> {
     std::iter::from_fn(move || {
+        let slot = |write: &Arc<Write>| is_cluster.then(|| slot_of_key(&write.key.key));
+        let first = writes.first().and_then(slot);
         let mut bytes = 0;
         let fits = |write: &&Arc<Write>| {
             bytes += write.change.byte_len();
-            bytes <= BYTES_MAX
+            bytes <= BYTES_MAX && slot(write) == first
         };
         let fitting = writes.iter().take(WRITES_MAX).take_while(fits).count();
         let (call, rest) = writes.split_at(fitting.max(1).min(writes.len()));

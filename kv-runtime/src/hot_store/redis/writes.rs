@@ -49,7 +49,8 @@ impl RedisHotStore {
             // twice is written in order.
             writes => {
                 let connection = lane.connection();
-                let calls = lane::calls(writes).map(|call| self.writer.send(connection, call));
+                let calls = lane::calls(writes, connection.is_cluster());
+                let calls = calls.map(|call| self.writer.send(connection, call));
                 match self.entries.is_cluster() {
                     // One that is sent elsewhere could be overtaken.
                     true => one_by_one(calls).await,
