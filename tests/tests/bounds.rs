@@ -216,7 +216,7 @@ async fn a_call_holds_up_the_server_with_few_bytes() {
     assert!((20..=40).contains(&alone), "{alone}");
     // Small ones share their calls as ever.
     let before = calls().await;
-    let rows: Vec<Booking> = (0..64).map(|_| Booking::sample()).collect();
+    let rows: Vec<Booking> = (0..128).map(|_| Booking::sample()).collect();
     for result in bookings.create_many(&rows).await {
         let _ = result.expect("a new row");
     }
